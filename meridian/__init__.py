@@ -1,0 +1,3 @@
+"""Meridian: a composable, asyncio-native graph runtime."""
+
+__version__ = "2.0.0"
