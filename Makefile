@@ -1,0 +1,139 @@
+# One set of verbs. CI, the hooks and the documentation call these and restate none of their commands.
+#
+# Everything that a verb needs is set up by the verb: a private environment in .venv, the pinned requirements
+# (ci/requirements/*.txt, checked by hash), editable installs, and the Rust engine where cargo is there. Setting up
+# speaks on stderr only, so that the stdout of `make -s VERB` belongs to the verb.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# The environment is the project's own: nothing from an activated one or from PYTHONPATH leaks in.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV CONDA_PREFIX
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# The interpreter that makes the environment: PYTHON=... or the first that is new enough (ci/find-python).
+PYTHON ?=
+# Extra arguments for the tool behind a verb, e.g. make test ARGS="-k edge -x"
+ARGS ?=
+
+RUST_SOURCES := $(shell find fast/src -name '*.rs' 2>/dev/null) fast/Cargo.toml fast/pyproject.toml fast/meridian_fast.pyi
+
+# ---------------------------------------------------------------------------------------------------------- setup
+# Stamps in .venv say what is installed; each depends on its pins, so a second run does nothing and a changed pin
+# installs again.
+
+$(VENV)/.ready-base: ci/requirements/bootstrap.txt
+	@python="$(PYTHON)"; python="$${python:-$$(ci/find-python)}"; \
+	  echo "setup: making $(VENV) with $$("$$python" --version 2>&1)" >&2; \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Meridian needs Python 3.11 or newer; %s is %s" % (sys.executable, sys.version.split()[0]))'; \
+	  "$$python" -m venv --clear $(VENV); \
+	  $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $< >&2
+	@touch $@
+
+$(VENV)/.ready-demo: ci/requirements/demo.txt pyproject.toml $(VENV)/.ready-base
+	@ci/install demo
+	@ci/install-editable .
+	@touch $@
+
+$(VENV)/.ready-test: ci/requirements/test.txt conformance/pyproject.toml $(VENV)/.ready-demo
+	@ci/install test
+	@ci/install-editable conformance
+	@touch $@
+
+$(VENV)/.ready-lint: ci/requirements/lint.txt $(VENV)/.ready-test
+	@ci/install lint
+	@touch $@
+
+$(VENV)/.ready-docs: ci/requirements/docs.txt $(VENV)/.ready-demo
+	@ci/install docs
+	@touch $@
+
+$(VENV)/.ready-build: ci/requirements/build.txt $(VENV)/.ready-base
+	@ci/install build
+	@touch $@
+
+$(VENV)/.ready-bench: ci/requirements/bench.txt $(VENV)/.ready-demo
+	@ci/install bench
+	@touch $@
+
+# Without cargo the script says that it skips, and there is no stamp: the next run asks again.
+$(VENV)/.ready-fast: $(RUST_SOURCES) $(VENV)/.ready-test
+	@code=0; ci/rust install >&2 || code=$$?; \
+	  if [[ $$code == 0 ]]; then touch $@; elif [[ $$code != 77 ]]; then exit $$code; fi
+
+# ---------------------------------------------------------------------------------------------------------- verbs
+.PHONY: help setup demo test coverage lint fmt types conformance stress bench profile docs wheels check clean
+
+help: ## this list
+	@echo "Meridian: make VERB"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-13s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "Each verb sets up what it needs. ARGS=... goes to the tool behind test, coverage, conformance and bench;"
+	@echo "PYTHON=... names the interpreter to make $(VENV) with."
+
+setup: $(VENV)/.ready-demo $(VENV)/.ready-test $(VENV)/.ready-lint $(VENV)/.ready-docs $(VENV)/.ready-build $(VENV)/.ready-bench $(VENV)/.ready-fast ## everything that any verb needs, at once
+
+demo: $(VENV)/.ready-demo ## a real graph on a web-server log (LOG=FILE JSON=1 CAPACITY=N DB=FILE)
+	@$(PY) docs/examples/access_log/demo.py $(if $(LOG),--log "$(LOG)") $(if $(JSON),--json) $(if $(CAPACITY),--capacity "$(CAPACITY)") $(if $(DB),--db "$(DB)")
+
+test: $(VENV)/.ready-test $(VENV)/.ready-fast ## the unit tests, on Python and where cargo is there on Rust
+	@ci/rust test
+	@$(PY) -m pytest $(ARGS)
+
+coverage: $(VENV)/.ready-test $(VENV)/.ready-fast ## the same tests, measured: core, engine, runtime at 95 % of branches
+	@mkdir -p build/coverage
+	@$(PY) -m coverage run -m pytest $(ARGS)
+	@$(PY) -m coverage json --quiet
+	@$(PY) ci/check_coverage.py
+
+lint: $(VENV)/.ready-lint ## style: ruff, spelling, change fragments, clippy and rustfmt
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(VENV)/bin/typos
+	@$(PY) ci/check_fragments.py
+	@ci/rust lint
+
+fmt: $(VENV)/.ready-lint ## formats, mends what ruff can, regenerates docs/requirements.md
+	@$(PY) -m ruff check --fix --exit-zero --quiet .
+	@$(PY) -m ruff format .
+	@$(PY) ci/requirements_table.py
+
+types: $(VENV)/.ready-lint $(VENV)/.ready-fast ## mypy strict, pyright strict, and the Rust stub against the built module
+	@$(PY) -m mypy
+	@$(VENV)/bin/basedpyright
+	@if [[ -e $(VENV)/.ready-fast ]]; then $(PY) -m mypy.stubtest meridian_fast --allowlist fast/stubtest-allowlist.txt; \
+	  else echo "types: meridian_fast is not built, so its stub was not checked" >&2; fi
+
+conformance: $(VENV)/.ready-test ## the conformance kit: today its skeleton's own tests, no profiles yet
+	@$(PY) -m pytest conformance $(ARGS)
+	@echo "conformance: the kit has no profiles yet; what ran are the tests of its skeleton" >&2
+
+stress: $(VENV)/.ready-test ## does it survive: seeded scenarios, minutes (none yet: exits 3)
+	@if compgen -G 'stress/scenario_*.py' >/dev/null; then $(PY) -m stress $(ARGS); \
+	  else echo "stress: there are no scenarios in this version, so nothing ran" >&2; exit 3; fi
+
+bench: $(VENV)/.ready-bench ## is it fast: the gates as a table of ratios (JSON=1 for one JSON object)
+	@$(PY) -m asv_bench.gates $(if $(JSON),--json) $(ARGS)
+
+profile: $(VENV)/.ready-bench ## where the time goes: flame graphs under profiles/ (no recorder yet: exits 3)
+	@if [[ -e profiles/record.py ]]; then $(PY) profiles/record.py $(ARGS); \
+	  else echo "profile: there is no recorder in this version, so nothing ran" >&2; exit 3; fi
+
+docs: $(VENV)/.ready-docs ## the pages, built strictly into build/docs
+	@$(VENV)/bin/mkdocs build --strict --quiet
+	@echo "docs: build/docs/index.html" >&2
+
+wheels: $(VENV)/.ready-build $(VENV)/.ready-test ## the distributions into build/wheels, then tried in an empty environment
+	@ci/wheels
+
+check: ## everything that CI runs, lane by lane
+	@ci/lanes
+
+clean: ## removes .venv, build results and caches
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis fast/target
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,23 @@
+//! The Rust engine of Meridian: the mirror of `meridian/engine/`, file by file.
+//!
+//! This file lists the modules and exports them; it holds no logic. Cores know nothing of Python and build with
+//! `--no-default-features`; the Python faces are in [`py`], behind the feature `python`.
+
+pub mod build;
+
+#[cfg(feature = "python")]
+pub mod py;
+
+#[cfg(feature = "python")]
+#[pyo3::pymodule]
+mod meridian_fast {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::py::build::build_info;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", crate::build::VERSION)
+    }
+}
