@@ -1,0 +1,554 @@
+"""Counters, gauges and histograms, and who keeps them.
+
+A provider (`Metrics`) hands out instruments. `NoopMetrics` is the default and costs next to nothing; `PrometheusMetrics`
+keeps values in memory and writes the Prometheus text format, without needing the client library.
+
+Two things keep metrics off the hot path:
+
+* **Late binding.** `bound_counter` and its siblings give handles that look up the provider when used, so that a handle
+  made early follows a later `configure_metrics`.
+* **Collectors.** Whoever counts anyway (the runtime has its ring indices) registers a function that publishes totals
+  when somebody reads. Between two reads nothing is paid per message.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Generic, Protocol, TypeVar
+
+from meridian.observability.context import bump_generation
+from meridian.redaction import describe_error
+
+__all__ = [
+    "DEFAULT_LATENCY_BUCKETS",
+    "BoundCounter",
+    "BoundGauge",
+    "BoundHistogram",
+    "Counter",
+    "Gauge",
+    "Histogram",
+    "Metrics",
+    "NoopMetrics",
+    "PrometheusConfig",
+    "PrometheusCounter",
+    "PrometheusGauge",
+    "PrometheusHistogram",
+    "PrometheusMetrics",
+    "bound_counter",
+    "bound_gauge",
+    "bound_histogram",
+    "configure_metrics",
+    "get_metrics",
+    "is_metrics_enabled",
+    "time_block",
+]
+
+DEFAULT_LATENCY_BUCKETS: list[float] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5]
+"""Upper bounds in seconds, inclusive."""
+
+Labels = Mapping[str, str]
+LabelPairs = tuple[tuple[str, str], ...]
+
+
+class Counter(Protocol):
+    """A number that only grows."""
+
+    def inc(self, n: int = 1) -> None:
+        """Add ``n``."""
+        ...
+
+
+class Gauge(Protocol):
+    """A number that goes up and down."""
+
+    def set(self, v: float) -> None:
+        """Replace the value."""
+        ...
+
+
+class Histogram(Protocol):
+    """A distribution of numbers."""
+
+    def observe(self, v: float) -> None:
+        """Add one number."""
+        ...
+
+
+class Metrics(Protocol):
+    """A provider: same name and labels, same instrument."""
+
+    def counter(self, name: str, labels: Labels | None = None) -> Counter:
+        """Return the counter of that name and labels."""
+        ...
+
+    def gauge(self, name: str, labels: Labels | None = None) -> Gauge:
+        """Return the gauge of that name and labels."""
+        ...
+
+    def histogram(self, name: str, labels: Labels | None = None) -> Histogram:
+        """Return the histogram of that name and labels."""
+        ...
+
+
+# --- nothing -------------------------------------------------------------------------------------------------------
+
+
+class _NoopInstrument:
+    """Takes every number and keeps none."""
+
+    __slots__ = ()
+
+    def inc(self, n: int = 1) -> None:
+        """Do nothing."""
+
+    def set(self, v: float) -> None:
+        """Do nothing."""
+
+    def observe(self, v: float) -> None:
+        """Do nothing."""
+
+
+_NOOP = _NoopInstrument()
+
+
+class NoopMetrics:
+    """Keeps nothing; every instrument it hands out is one and the same object."""
+
+    __slots__ = ()
+
+    def counter(self, name: str, labels: Labels | None = None) -> Counter:
+        """Return the instrument that does nothing."""
+        return _NOOP
+
+    def gauge(self, name: str, labels: Labels | None = None) -> Gauge:
+        """Return the instrument that does nothing."""
+        return _NOOP
+
+    def histogram(self, name: str, labels: Labels | None = None) -> Histogram:
+        """Return the instrument that does nothing."""
+        return _NOOP
+
+
+# --- in memory -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class PrometheusConfig:
+    """How a `PrometheusMetrics` names and bins.
+
+    Attributes:
+        namespace: Prefix of every key. Made legal only in `PrometheusMetrics.render`, as v1 kept the dash.
+        default_buckets: Upper bounds of histograms, inclusive; sorted, and infinity is added.
+    """
+
+    namespace: str = "meridian-runtime"
+    default_buckets: Sequence[float] = field(default_factory=lambda: list(DEFAULT_LATENCY_BUCKETS))
+
+
+class _Instrument:
+    """One series: a name, its labels, and a lock, so that increments from several threads add up."""
+
+    __slots__ = ("_labels", "_lock", "_name")
+
+    def __init__(self, name: str, labels: Labels | None = None) -> None:
+        self._name = name
+        self._labels = dict(labels or {})
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """Name without the namespace."""
+        return self._name
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels, as a copy."""
+        return dict(self._labels)
+
+
+class PrometheusCounter(_Instrument):
+    """A number that only grows."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, name: str, labels: Labels | None = None) -> None:
+        super().__init__(name, labels)
+        self._value = 0.0
+
+    @property
+    def value(self) -> float:
+        """The total so far."""
+        return self._value
+
+    def inc(self, n: float = 1) -> None:
+        """Add ``n``.
+
+        Raises:
+            ValueError: ``n`` is negative.
+        """
+        if n < 0:
+            raise ValueError(f"a counter only grows: can't add {n}")
+        with self._lock:
+            self._value += n
+
+    def set_total(self, v: float) -> None:
+        """Raise the total to ``v``, for collectors that count elsewhere; a lower total than the current is ignored."""
+        with self._lock:
+            self._value = max(self._value, float(v))
+
+
+class PrometheusGauge(_Instrument):
+    """A number that goes up and down."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, name: str, labels: Labels | None = None) -> None:
+        super().__init__(name, labels)
+        self._value = 0.0
+
+    @property
+    def value(self) -> float:
+        """The number that was set last."""
+        return self._value
+
+    def set(self, v: float) -> None:
+        """Replace the value."""
+        self._value = float(v)
+
+
+class PrometheusHistogram(_Instrument):
+    """A distribution of numbers over fixed bins.
+
+    Attributes:
+        bounds: Upper bounds of the bins, inclusive, ascending. One more bin takes everything above the last.
+    """
+
+    __slots__ = ("_counts", "_sum", "bounds")
+
+    def __init__(
+        self,
+        name: str,
+        labels: Labels | None = None,
+        buckets: Sequence[float] = tuple(DEFAULT_LATENCY_BUCKETS),
+    ) -> None:
+        super().__init__(name, labels)
+        self.bounds: tuple[float, ...] = tuple(sorted({float(b) for b in buckets if b < float("inf")}))
+        self._counts = [0] * (len(self.bounds) + 1)
+        self._sum = 0.0
+
+    @property
+    def sum(self) -> float:
+        """The sum of everything observed."""
+        return self._sum
+
+    @property
+    def count(self) -> int:
+        """How many numbers were observed."""
+        return sum(self._counts)
+
+    @property
+    def buckets(self) -> dict[float, int]:
+        """Upper bound to how many numbers were at most that; the last bound is infinity."""
+        return self.read()[0]
+
+    def read(self) -> tuple[dict[float, int], float]:
+        """Return buckets and sum that belong together, also while another thread observes."""
+        with self._lock:
+            counts, total = list(self._counts), self._sum
+        return dict(zip((*self.bounds, float("inf")), accumulate(counts), strict=True)), total
+
+    def observe(self, v: float) -> None:
+        """Add one number; one that is not a number is ignored, as it would make the sum useless for ever."""
+        if v != v:
+            return
+        with self._lock:
+            self._counts[bisect_left(self.bounds, v)] += 1
+            self._sum += v
+
+    def merge(self, counts: Sequence[int], total: float) -> None:
+        """Add numbers that were binned elsewhere.
+
+        Args:
+            counts: How many fell into each bin (not cumulative); shape ``(len(bounds) + 1,)``.
+            total: Their sum.
+
+        Raises:
+            ValueError: wrong number of bins, or a negative count.
+        """
+        if len(counts) != len(self._counts) or min(counts) < 0:
+            raise ValueError(f"need {len(self._counts)} counts that are not negative, got {list(counts)}")
+        with self._lock:
+            self._counts = [a + b for a, b in zip(self._counts, counts, strict=True)]
+            self._sum += total
+
+
+_I = TypeVar("_I", bound=_Instrument)
+
+
+class _Family(Generic[_I]):
+    """All instruments of one kind, by name and labels."""
+
+    __slots__ = ("_lock", "_made", "_make", "_prefix")
+
+    def __init__(self, namespace: str, make: Callable[[str, Labels | None], _I]) -> None:
+        self._prefix = f"{namespace}_" if namespace else ""
+        self._make = make
+        self._made: dict[tuple[str, LabelPairs], _I] = {}
+        self._lock = threading.Lock()
+
+    def get(self, name: str, labels: Labels | None) -> _I:
+        # By pairs and not by the readable key: two different label sets can read the same.
+        pairs = tuple(sorted(labels.items())) if labels else ()
+        made = self._made.get((name, pairs))
+        if made is None:
+            with self._lock:
+                made = self._made.setdefault((name, pairs), self._make(name, labels))
+        return made
+
+    def items(self) -> list[tuple[tuple[str, LabelPairs], _I]]:
+        with self._lock:
+            return list(self._made.items())
+
+    def by_key(self) -> dict[str, _I]:
+        return {self._prefix + name + _readable(pairs): made for (name, pairs), made in self.items()}
+
+
+def _readable(pairs: LabelPairs) -> str:
+    return "{" + ",".join(f"{key}={value}" for key, value in pairs) + "}" if pairs else ""
+
+
+class PrometheusMetrics:
+    """Keeps values in memory and writes them in the Prometheus text format.
+
+    Instruments may be used and read from any thread. Keys of the ``get_all_*`` methods read
+    ``<namespace>_<name>{label=value,…}``, labels sorted by name and unquoted, or without braces if there are none.
+    """
+
+    def __init__(self, config: PrometheusConfig | None = None) -> None:
+        self._config = config or PrometheusConfig()
+        namespace, buckets = self._config.namespace, tuple(self._config.default_buckets)
+        self._counters = _Family(namespace, PrometheusCounter)
+        self._gauges = _Family(namespace, PrometheusGauge)
+        self._histograms = _Family(namespace, lambda name, labels: PrometheusHistogram(name, labels, buckets))
+        # Not the lock below: to come and go never waits for a collector that is running.
+        self._registering = threading.Lock()
+        self._collectors: list[Callable[[PrometheusMetrics], None]] = []
+        # Reentrant: a collector may read. One at a time: two that publish the same difference would count it twice.
+        self._collecting = threading.RLock()
+        self._in_collect = False
+
+    @property
+    def config(self) -> PrometheusConfig:
+        """The configuration it was made with."""
+        return self._config
+
+    def counter(self, name: str, labels: Labels | None = None) -> PrometheusCounter:
+        """Return the counter of that name and labels."""
+        return self._counters.get(name, labels)
+
+    def gauge(self, name: str, labels: Labels | None = None) -> PrometheusGauge:
+        """Return the gauge of that name and labels."""
+        return self._gauges.get(name, labels)
+
+    def histogram(self, name: str, labels: Labels | None = None) -> PrometheusHistogram:
+        """Return the histogram of that name and labels."""
+        return self._histograms.get(name, labels)
+
+    def register_collector(self, collect: Callable[[PrometheusMetrics], None]) -> None:
+        """Call ``collect(self)`` before every read; registering it twice has no further effect.
+
+        It runs in the thread that reads, one collector at a time. If it raises, the others still run, the read goes
+        on, and the event ``metrics.collector_failed`` is logged (at most once a second).
+        """
+        with self._registering:
+            if collect not in self._collectors:
+                self._collectors = [*self._collectors, collect]
+
+    def unregister_collector(self, collect: Callable[[PrometheusMetrics], None]) -> None:
+        """Stop calling ``collect``; unknown ones are ignored. A read under way in another thread may still call it."""
+        with self._registering:
+            self._collectors = [known for known in self._collectors if known != collect]
+
+    def collect(self) -> None:
+        """Let all collectors publish now; reads do it by themselves."""
+        with self._collecting:
+            if self._in_collect:
+                return
+            self._in_collect = True
+            try:
+                for collector in self._collectors:
+                    try:
+                        collector(self)
+                    except Exception as error:  # noqa: BLE001  # a stranger's code; reported
+                        _report_collector(error)
+            finally:
+                self._in_collect = False
+
+    def get_all_counters(self) -> dict[str, PrometheusCounter]:
+        """Return all counters by key, after collecting; a copy of the table, not of the instruments."""
+        self.collect()
+        return self._counters.by_key()
+
+    def get_all_gauges(self) -> dict[str, PrometheusGauge]:
+        """Return all gauges by key, after collecting; a copy of the table, not of the instruments."""
+        self.collect()
+        return self._gauges.by_key()
+
+    def get_all_histograms(self) -> dict[str, PrometheusHistogram]:
+        """Return all histograms by key, after collecting; a copy of the table, not of the instruments."""
+        self.collect()
+        return self._histograms.by_key()
+
+    def render(self) -> str:
+        """Return everything in the Prometheus text format, after collecting.
+
+        Names are made legal: a dash becomes an underscore, so ``meridian-runtime`` reads ``meridian_runtime``.
+        """
+        # Imported here: only whoever is scraped pays for it.
+        from meridian.observability.exposition import render
+
+        self.collect()
+        return render(
+            self._config.namespace,
+            [(name, pairs, made.value) for (name, pairs), made in self._counters.items()],
+            [(name, pairs, made.value) for (name, pairs), made in self._gauges.items()],
+            [(name, pairs, made.read()) for (name, pairs), made in self._histograms.items()],
+        )
+
+
+def _report_collector(error: Exception) -> None:
+    from meridian.observability.logging import get_logger
+
+    told = describe_error(error)
+    get_logger().warn_limited(
+        "metrics.collector_failed",
+        "metrics.collector_failed",
+        "A collector raised; its numbers are out of date.",
+        error_type=told.type,
+        where=told.where,
+        error_msg=told.message,
+    )
+
+
+# --- the current provider ------------------------------------------------------------------------------------------
+
+_provider: Metrics = NoopMetrics()
+
+
+def get_metrics() -> Metrics:
+    """Return the current provider."""
+    return _provider
+
+
+def configure_metrics(metrics: Metrics) -> None:
+    """Make ``metrics`` the current provider, for handles that exist already too."""
+    global _provider
+    _provider = metrics
+    bump_generation()
+
+
+def is_metrics_enabled() -> bool:
+    """Return whether the current provider keeps anything."""
+    return not isinstance(_provider, NoopMetrics)
+
+
+class _Bound:
+    """A name and labels, and the instrument they meant when last looked up."""
+
+    __slots__ = ("_labels", "_name", "_seen")
+
+    def __init__(self, name: str, labels: Labels | None = None) -> None:
+        self._name = name
+        self._labels = dict(labels) if labels else None
+        self._seen: Metrics | None = None
+
+
+class BoundCounter(_Bound):
+    """A counter of whichever provider is current."""
+
+    __slots__ = ("_instrument",)
+
+    _instrument: Counter
+
+    def resolve(self) -> Counter:
+        """Return the current provider's counter."""
+        provider = _provider
+        if self._seen is not provider:
+            self._instrument = provider.counter(self._name, self._labels)
+            self._seen = provider
+        return self._instrument
+
+    def inc(self, n: int = 1) -> None:
+        """Add ``n``."""
+        self.resolve().inc(n)
+
+
+class BoundGauge(_Bound):
+    """A gauge of whichever provider is current."""
+
+    __slots__ = ("_instrument",)
+
+    _instrument: Gauge
+
+    def resolve(self) -> Gauge:
+        """Return the current provider's gauge."""
+        provider = _provider
+        if self._seen is not provider:
+            self._instrument = provider.gauge(self._name, self._labels)
+            self._seen = provider
+        return self._instrument
+
+    def set(self, v: float) -> None:
+        """Replace the value."""
+        self.resolve().set(v)
+
+
+class BoundHistogram(_Bound):
+    """A histogram of whichever provider is current."""
+
+    __slots__ = ("_instrument",)
+
+    _instrument: Histogram
+
+    def resolve(self) -> Histogram:
+        """Return the current provider's histogram."""
+        provider = _provider
+        if self._seen is not provider:
+            self._instrument = provider.histogram(self._name, self._labels)
+            self._seen = provider
+        return self._instrument
+
+    def observe(self, v: float) -> None:
+        """Add one number."""
+        self.resolve().observe(v)
+
+
+def bound_counter(name: str, labels: Labels | None = None) -> BoundCounter:
+    """Return a counter that follows `configure_metrics`; safe to keep."""
+    return BoundCounter(name, labels)
+
+
+def bound_gauge(name: str, labels: Labels | None = None) -> BoundGauge:
+    """Return a gauge that follows `configure_metrics`; safe to keep."""
+    return BoundGauge(name, labels)
+
+
+def bound_histogram(name: str, labels: Labels | None = None) -> BoundHistogram:
+    """Return a histogram that follows `configure_metrics`; safe to keep."""
+    return BoundHistogram(name, labels)
+
+
+@contextmanager
+def time_block(name: str, labels: Labels | None = None) -> Generator[None, None, None]:
+    """Observe how long a block takes, in seconds, in the histogram of that name; also when the block raises."""
+    started_s = time.perf_counter()
+    try:
+        yield
+    finally:
+        _provider.histogram(name, labels).observe(time.perf_counter() - started_s)

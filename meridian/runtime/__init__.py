@@ -1,0 +1,1 @@
+"""The layer that runs a graph."""
