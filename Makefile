@@ -113,14 +113,14 @@ conformance: $(VENV)/.ready-test ## the conformance kit: today its skeleton's ow
 	@$(PY) -m pytest conformance $(ARGS)
 	@echo "conformance: the kit has no profiles yet; what ran are the tests of its skeleton" >&2
 
-stress: $(VENV)/.ready-test ## does it survive: seeded scenarios, minutes (none yet: exits 3)
+stress: $(VENV)/.ready-test ## does it survive: seeded scenarios, minutes (none yet: says so and fails)
 	@if compgen -G 'stress/scenario_*.py' >/dev/null; then $(PY) -m stress $(ARGS); \
 	  else echo "stress: there are no scenarios in this version, so nothing ran" >&2; exit 3; fi
 
 bench: $(VENV)/.ready-bench ## is it fast: the gates as a table of ratios (JSON=1 for one JSON object)
 	@$(PY) -m asv_bench.gates $(if $(JSON),--json) $(ARGS)
 
-profile: $(VENV)/.ready-bench ## where the time goes: flame graphs under profiles/ (no recorder yet: exits 3)
+profile: $(VENV)/.ready-bench ## where the time goes: flame graphs under profiles/ (no recorder yet: says so and fails)
 	@if [[ -e profiles/record.py ]]; then $(PY) profiles/record.py $(ARGS); \
 	  else echo "profile: there is no recorder in this version, so nothing ran" >&2; exit 3; fi
 

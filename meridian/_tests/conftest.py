@@ -1,0 +1,42 @@
+"""What all unit tests share: the marker, and how hard Hypothesis looks.
+
+HYPOTHESIS_PROFILE chooses the profile. `quick` is the default: few examples, the same ones every time where CI is set.
+`nightly` searches: many examples, a new seed each run. Every value is spelled out, because Hypothesis loads a profile of
+its own when CI is set and a profile that leaves a value open inherits it from there.
+"""
+
+import os
+
+import pytest
+from hypothesis import Phase, settings
+
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+settings.register_profile(
+    "quick",
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,  # time is never asserted
+    derandomize=IN_CI,
+    database=None,
+    print_blob=True,
+    phases=(Phase.explicit, Phase.generate, Phase.target, Phase.shrink),
+    suppress_health_check=(),
+)
+settings.register_profile(
+    "nightly",
+    max_examples=2_000,
+    stateful_step_count=100,
+    deadline=None,
+    derandomize=False,
+    database=None,
+    print_blob=True,
+    phases=(Phase.explicit, Phase.generate, Phase.target, Phase.shrink),
+    suppress_health_check=(),
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Also in pyproject.toml; here for `pytest --pyargs meridian`, which does not read it.
+    config.addinivalue_line("markers", "req(*ids): the requirements this test shows")
