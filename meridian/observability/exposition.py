@@ -20,6 +20,9 @@ Distribution = tuple[dict[float, int], float]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _ILLEGAL_IN_NAME = re.compile(r"[^a-zA-Z0-9_:]")
+# The format's own label on histograms; a user's label of that name has to give way.
+_LE = ("le",)
+
 _ILLEGAL_IN_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 
 
@@ -45,9 +48,10 @@ def render(
     for name, pairs, (buckets, total) in histograms:
         legal, lines = family("histogram", name)
         for bound, count in buckets.items():
-            lines.append(f"{legal}_bucket{_labels(pairs, le=_number(bound))} {count}")
-        lines.append(f"{legal}_sum{_labels(pairs)} {_number(total)}")
-        lines.append(f"{legal}_count{_labels(pairs)} {buckets[float('inf')]}")
+            le = f'le="{_number(bound)}"'
+            lines.append(f"{legal}_bucket{_labels(pairs, _LE, le)} {count}")
+        lines.append(f"{legal}_sum{_labels(pairs, _LE)} {_number(total)}")
+        lines.append(f"{legal}_count{_labels(pairs, _LE)} {buckets[float('inf')]}")
 
     text: list[str] = []
     for (kind, legal), lines in families.items():
@@ -86,12 +90,10 @@ def legal_name(name: str, illegal: re.Pattern[str] = _ILLEGAL_IN_NAME) -> str:
     return f"_{legal}" if legal[0].isdigit() else legal
 
 
-def _labels(pairs: LabelPairs, le: str | None = None) -> str:
-    # `le` is the format's own on histograms; a user's label of that name has to give way.
-    names = _Names(_ILLEGAL_IN_LABEL, taken=() if le is None else ("le",))
+def _labels(pairs: LabelPairs, reserved: Iterable[str] = (), *more: str) -> str:
+    names = _Names(_ILLEGAL_IN_LABEL, reserved)
     shown = [f'{names.legal(key, key, "label")}="{_escaped(str(value))}"' for key, value in pairs]
-    if le is not None:
-        shown.append(f'le="{le}"')
+    shown += more
     return "{" + ",".join(shown) + "}" if shown else ""
 
 

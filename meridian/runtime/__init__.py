@@ -1,1 +1,1 @@
-"""The layer that runs a graph."""
+"""What a scheduler drives: validation, the plan, one run of it, asynchronous work, signals, the report."""

@@ -1,0 +1,238 @@
+"""Edge: a bounded, typed connection between two ports.
+
+An edge is declared with the graph and holds its items itself, in a ring: so it can be filled before a run, by hand and
+from any thread, and keeps what a run left on it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from meridian.core.message import DATA, Message
+from meridian.core.policies import Block, Latest, Policy, PutResult
+from meridian.core.schema import Check, compile_schema
+from meridian.engine.ring import Budget, LimitedRing, Ring
+from meridian.observability.logging import get_logger
+from meridian.redaction import type_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meridian.core.ports import Port, PortSpec
+
+T = TypeVar("T")
+
+_BLOCK = Block()
+_LATEST = Latest()
+
+
+class Edge(Generic[T]):
+    """A bounded FIFO between an output and an input.
+
+    Args:
+        source_node: Name of the node it leaves.
+        source_port: Its output.
+        target_node: Name of the node it enters.
+        target_port: Its input.
+        capacity: Most items it holds, CONTROL included. Zero and less are reported by `Subgraph.validate`; such an
+            edge holds nothing.
+        spec: What DATA must fit, or ``None`` for anything.
+        default_policy: What happens when it is full. Unset, a node's emit blocks, while `try_put` replaces the oldest
+            item (as in v1).
+        max_bytes: Most bytes that queued DATA may have together, or ``None``.
+        max_age_s: DATA that waited longer is not delivered but counted as lost, cause ``expired``; or ``None``.
+        size: Tells the bytes of a payload; without it the length of bytes and text, ``sys.getsizeof`` of the rest.
+
+    Equal only to itself. Cost: O(1) for every call.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_capacity",
+        "_default_policy",
+        "_ring",
+        "_spec",
+        "guaranteed",
+        "max_age_s",
+        "max_bytes",
+        "size",
+        "source_node",
+        "source_port",
+        "target_node",
+        "target_port",
+    )
+
+    def __init__(
+        self,
+        source_node: str,
+        source_port: Port,
+        target_node: str,
+        target_port: Port,
+        capacity: int = 1024,
+        spec: PortSpec | None = None,
+        default_policy: Policy | None = None,
+        *,
+        max_bytes: int | None = None,
+        max_age_s: float | None = None,
+        size: Callable[[Any], int] | None = None,
+    ) -> None:
+        self.source_node = source_node
+        self.source_port = source_port
+        self.target_node = target_node
+        self.target_port = target_port
+        self._capacity = capacity
+        self._spec = spec
+        self._default_policy = default_policy
+        self.max_bytes = max_bytes
+        self.max_age_s = max_age_s
+        self.size = size
+        self._ring: Ring | None = None
+
+    @property
+    def id(self) -> str:
+        """``source:port->target:port``."""
+        return f"{self.source_node}:{self.source_port.name}->{self.target_node}:{self.target_port.name}"
+
+    def _edge_id(self) -> str:
+        return self.id
+
+    @property
+    def capacity(self) -> int:
+        """Most items it holds; may be assigned at any time."""
+        return self._capacity
+
+    @capacity.setter
+    def capacity(self, capacity: int) -> None:
+        self._capacity = capacity
+        if self._ring is not None:
+            self._ring.set_capacity(max(capacity, 0))
+
+    @property
+    def spec(self) -> PortSpec | None:
+        """What DATA must fit, or ``None``."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: PortSpec | None) -> None:
+        self._spec = spec
+        if self._ring is not None:
+            self._ring.check = _check_of(spec)
+
+    @property
+    def default_policy(self) -> Policy | None:
+        """What happens when it is full, or ``None`` for the default of the caller."""
+        return self._default_policy
+
+    @default_policy.setter
+    def default_policy(self, policy: Policy | None) -> None:
+        self._default_policy = policy
+        if self._ring is not None:
+            self._ring.set_policy(policy or _BLOCK)
+
+    def try_put(self, item: T | Message[T], policy: Policy | None = None) -> PutResult:
+        """Put an item without ever waiting, from any thread, whether or not a scheduler runs.
+
+        Args:
+            item: A raw payload or a `Message`.
+            policy: What to do if it is full; else the edge's own policy, else latest.
+
+        Returns:
+            Exactly what became of the item. CONTROL is refused by a full edge (``BLOCKED``), whatever the policy.
+
+        Raises:
+            TypeError: the payload doesn't fit the schema; nothing changed.
+            ValueError: the item alone is larger than ``max_bytes``, or a custom policy answered nonsense.
+        """
+        ring = self._ring or self.ring()
+        check = ring.check
+        if check is not None:
+            value: Any = item
+            is_data = True
+            if isinstance(item, Message):
+                value, is_data = item.payload, item.type is DATA
+            if is_data and not check.passes(value):
+                self._refused(value)
+        if isinstance(ring, LimitedRing) and ring.never_fits(item):
+            raise ValueError(f"edge {self.id}: one item is larger than the edge may ever hold")
+        return ring.put(item, policy or self._default_policy or _LATEST)
+
+    def _refused(self, value: Any) -> None:
+        get_logger().warn(
+            "edge.validation_failed", "payload does not fit the schema", edge_id=self.id, payload_type=type_name(value)
+        )
+        raise TypeError(f"edge {self.id} refused {type_name(value)}: it doesn't fit the schema of the input port")
+
+    def try_get(self) -> T | None:
+        """Take the next item, CONTROL first, or return ``None`` when it is empty.
+
+        A queued raw ``None`` can't be told from empty here; ask `is_empty` first where that matters.
+        """
+        if self._ring is None:
+            return None
+        try:
+            return cast("T", self._ring.get())
+        except IndexError:
+            return None
+
+    def depth(self) -> int:
+        """Return how many items wait."""
+        return 0 if self._ring is None else self._ring.depth()
+
+    def is_empty(self) -> bool:
+        """Return whether no item waits."""
+        return self.depth() == 0
+
+    def is_full(self) -> bool:
+        """Return whether ``depth() >= capacity``."""
+        return self.depth() >= self._capacity
+
+    def ring(self, budget: Budget | None = None, clock: Callable[[], int] | None = None) -> Ring:
+        """Return where the items are kept, making it on first use."""
+        ring = self._ring
+        limited = self.max_bytes is not None or self.max_age_s is not None or budget is not None
+        if ring is not None and (isinstance(ring, LimitedRing) or not limited):
+            if isinstance(ring, LimitedRing):
+                ring.budget = budget
+                if clock is not None:
+                    ring.clock = clock
+            return ring
+        id, capacity, policy = self.id, max(self._capacity, 0), self._default_policy or _BLOCK
+        check = None if self._spec is None else _check_of(self._spec)
+        if not limited:
+            made = Ring(id, capacity, policy, check)
+        else:
+            from meridian.engine.sizes import payload_bytes
+
+            made = LimitedRing(
+                id,
+                capacity,
+                policy,
+                check,
+                max_bytes=self.max_bytes,
+                max_age_ns=None if self.max_age_s is None else round(self.max_age_s * 1e9),
+                budget=budget,
+                size=self.size or payload_bytes,
+                clock=clock or _monotonic_ns,
+            )
+            while ring is not None and ring.depth():  # filled before the graph's byte budget was known
+                made.put(ring.get(), _BLOCK)
+        self._ring = made
+        return made
+
+    def __repr__(self) -> str:
+        return f"<Edge {self.id} {self.depth()}/{self._capacity}>"
+
+
+def _monotonic_ns() -> int:
+    from time import monotonic_ns
+
+    return monotonic_ns()
+
+
+def _check_of(spec: Any) -> Check | None:
+    if spec is None:
+        return None
+    schema = getattr(spec, "schema", None)
+    if hasattr(type(spec), "schema") or schema is not None:
+        return compile_schema(schema)
+    return Check(spec.validate, False)

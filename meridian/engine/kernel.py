@@ -1,0 +1,793 @@
+"""The Python engine: nodes, rings, turns, and the loop that runs slices.
+
+Everything here runs on one thread, the one that calls `PythonEngine.run`. Other threads reach it through rings (which
+guard themselves), through `PythonEngine.knock`, and through a node's inbox.
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from meridian.core.errors import BackpressureError
+from meridian.core.message import CONTROL, DATA, Message
+from meridian.core.policies import ErrorPolicy
+from meridian.engine.ready import NORMAL_BAND, ReadyQueue, Turn
+from meridian.engine.ring import BLOCK, CUSTOM, Ring
+from meridian.engine.step import BUSY, PARKED, To, compile_control_step, compile_source, compile_step, inherit
+from meridian.redaction import type_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from random import Random
+
+    from meridian.core.message import Scope
+
+SLICE_CAP_NS = 200_000
+"""A slice that took longer makes the next one of the same turn smaller, down to a single message."""
+
+NO_LIMIT = 1 << 30
+
+
+class NodeState:
+    """What the engine knows about one node.
+
+    Attributes:
+        id: Dense index.
+        name: For errors and emits.
+        kind: How results leave the handler: ``map``, ``call``, ``stream`` or ``drive`` (see `step`), or ``source``.
+        fn: The handler.
+        wants_message: The handler takes a `Message` rather than its payload.
+        trusted: Results are typed by annotation and that type fits all targets, so they needn't be looked at.
+        ports: Rings that leave each output port, in connect order.
+        rings: All of them.
+        held: Why the node must not run now: ``PARKED`` and ``BUSY`` bits.
+        free: How many more messages may be in work at once (asynchronous nodes).
+        in_flight: Messages in work whose results are still to come.
+        parked: Emissions that wait for room, in order.
+        quota: How many messages the running handler may emit on each port without asking for room.
+        errors: Failures of its code so far.
+        unrouted: Emissions on ports that lead nowhere.
+        closed: A source that will produce nothing more.
+    """
+
+    __slots__ = (
+        "_plain",
+        "boxes",
+        "closed",
+        "default",
+        "deferred",
+        "engine",
+        "error_policy",
+        "errors",
+        "flush_turn",
+        "fn",
+        "forwards_control",
+        "free",
+        "held",
+        "id",
+        "in_flight",
+        "inbox",
+        "kind",
+        "max_parked",
+        "name",
+        "parked",
+        "ports",
+        "produced",
+        "quota",
+        "rings",
+        "source_turn",
+        "stream",
+        "stream_of",
+        "tick_turn",
+        "trusted",
+        "unrouted",
+        "wants_message",
+    )
+
+    def __init__(self, engine: PythonEngine, id: int, name: str, kind: str, fn: Any, ports: dict[str, list[Ring]]) -> None:
+        self.engine = engine
+        self.id = id
+        self.name = name
+        self.kind = kind
+        self.fn = fn
+        self.ports = ports
+        self.default = next(iter(ports), "")
+        self.rings: list[Ring] = []
+        self.wants_message = self.trusted = False
+        self.forwards_control = kind in ("map", "stream", "drive")
+        self.error_policy = ErrorPolicy.LOG_AND_CONTINUE
+        self.held = 0
+        self.free = NO_LIMIT
+        self.in_flight = 0
+        self.deferred: list[Turn] | None = None
+        self.parked: deque[tuple[str, Any]] | None = None
+        self.max_parked = 1024
+        self.inbox: deque[tuple[str, Any]] | None = None
+        self.flush_turn: Turn | None = None
+        self.tick_turn: Turn | None = None
+        self.source_turn: Turn | None = None
+        self.boxes: dict[str, list[Any]] | None = None
+        self.quota = 0
+        self.errors = self.unrouted = self.produced = 0
+        self.closed = False
+        self.stream: Iterator[Any] | None = None
+        self.stream_of: Message[Any] | None = None
+        self._plain: set[type] = set()
+
+    # ---- room ------------------------------------------------------------------------------------------------
+
+    def only_ring(self) -> Ring | None:
+        """Return the one plain blocking ring that all results go to, or ``None``."""
+        if len(self.rings) == 1 and len(self.ports) == 1:
+            ring = self.rings[0]
+            if ring.kind == BLOCK and not ring.limited:
+                return ring
+        return None
+
+    def credit(self, turn: Turn) -> int:
+        """Return how many results fit on every output; if none, let ``turn`` wait for room and return 0."""
+        least = NO_LIMIT
+        for ring in self.rings:
+            if ring.kind == BLOCK:
+                room = ring.room()
+                if room <= 0:
+                    ring.wait(turn)
+                    return 0
+                if room < least:
+                    least = room
+        return least
+
+    # ---- holding ---------------------------------------------------------------------------------------------
+
+    def put_off(self, turn: Turn) -> int:
+        """Queue ``turn`` again when the node is free; returns 0, the messages handled."""
+        turn.queued = True
+        if self.deferred is None:
+            self.deferred = []
+        self.deferred.append(turn)
+        return 0
+
+    def resume(self) -> None:
+        """Queue what was put off."""
+        deferred, self.deferred = self.deferred, None
+        for turn in deferred or ():
+            self.engine.ready(turn, True)
+
+    def hold(self) -> None:
+        """Asynchronous work goes on: nothing else of this node may run."""
+        self.held |= BUSY
+
+    def release(self) -> None:
+        """The asynchronous work is done."""
+        self.held &= ~BUSY
+        if not self.held:
+            self.resume()
+
+    # ---- results ---------------------------------------------------------------------------------------------
+
+    def is_plain(self, result: Any) -> bool:
+        """Say whether all results of this one's class can be handed on without a second look."""
+        cls = result.__class__
+        if cls in self._plain:
+            return True
+        if result is None or isinstance(result, (Message, To)):
+            return False
+        for ring in self.rings:
+            if ring.check is not None and not (ring.check.by_type and ring.check.passes(result)):
+                return False
+        self._plain.add(cls)
+        return True
+
+    def hand_on(self, results: list[Any]) -> None:
+        """Hand on a batch of results: all at once where they need no second look, else one by one."""
+        if not self.trusted:
+            for cls in set(map(type, results)) - self._plain:
+                example = next(result for result in results if type(result) is cls)
+                if not self.is_plain(example):
+                    self.route(results)
+                    return
+        self.deliver(self.default, results)
+
+    def try_result(self, item: Any) -> Ring | None:
+        """Hand on one result and return ``None``, or return a ring that has no room for it."""
+        port, value = item if item.__class__ is To else (self.default, item)
+        rings = self.ports.get(port)
+        if self.parked:
+            waited = self.ports[self.parked[0][0]]
+            return next((ring for ring in waited if would_block(ring, self.parked[0][1])), waited[0])
+        if rings is not None:
+            for ring in rings:
+                if would_block(ring, value):
+                    return ring
+        self.route([item])
+        return None
+
+    def route(self, results: list[Any]) -> None:
+        """Hand on results one by one: ``None`` is nothing, `To` names a port, a `Message` keeps its envelope."""
+        by_port: dict[str, list[Any]] = {}
+        for result in results:
+            port, item = result if result.__class__ is To else (self.default, result)
+            if item is None and result.__class__ is not To and self.kind != "source":
+                continue
+            rings = self.ports.get(port)
+            if rings is None:
+                names = ", ".join(map(repr, self.ports)) or "none"
+                self.fail("on_message", KeyError(f"node {self.name!r} has no output {port!r}; its outputs: {names}"))
+            elif isinstance(item, Message) and item.type is CONTROL:
+                self.emit_control(port, item)
+            elif self.admits(rings, item):
+                by_port.setdefault(port, []).append(item)
+        for port, items in by_port.items():
+            self.deliver(port, items)
+
+    def admits(self, rings: list[Ring], item: Any) -> bool:
+        """Check ``item`` against the schema of every ring; a misfit is counted and recorded."""
+        value, is_message = (item.payload, True) if isinstance(item, Message) else (item, False)
+        if is_message and item.type is not DATA:
+            return True
+        for ring in rings:
+            if ring.check is not None and not ring.check.passes(value):
+                ring.lose("invalid", 1)
+                self.fail("on_message", TypeError(misfit(ring, value)))
+                return False
+        return True
+
+    def deliver(self, port: str, items: list[Any]) -> None:
+        """Put ``items`` on every ring of ``port``, or on none; what has no room is parked."""
+        rings = self.ports[port]
+        if not rings:
+            self.unrouted += len(items)
+            return
+        if self.parked:
+            self.park(port, items)
+            return
+        if len(rings) == 1:
+            n = self._offer(rings[0], items)
+        elif any(ring.limited or ring.kind == CUSTOM for ring in rings):
+            n = 0
+            for item in items:
+                if any(would_block(ring, item) for ring in rings):
+                    break
+                for ring in rings:
+                    self._offer(ring, [item])
+                n += 1
+        else:
+            n = min((ring.room() for ring in rings if ring.kind == BLOCK), default=NO_LIMIT)
+            some = items if n >= len(items) else items[:n]
+            n = len(some)
+            if n:
+                for ring in rings:
+                    self._offer(ring, some)
+        if n < len(items):
+            self.park(port, items[n:])
+
+    def _offer(self, ring: Ring, items: list[Any]) -> int:
+        if not ring.mixed and any(isinstance(item, Message) for item in items):
+            ring.mixed = True
+        try:
+            return ring.offer(items)
+        except ValueError as error:  # a custom policy that answered nonsense
+            self.fail("on_message", error)
+            ring.lose("invalid", len(items))
+            return len(items)
+
+    def emit_control(self, port: str, message: Message[Any]) -> None:
+        """Put a CONTROL message on every ring of ``port``, or park it in front."""
+        rings = self.ports[port]
+        if any(ring.depth() >= ring.capacity for ring in rings):
+            self.park(port, [message], first=True)
+            return
+        for ring in rings:
+            ring.put(message)
+
+    # ---- parking ---------------------------------------------------------------------------------------------
+
+    def park(self, port: str, items: list[Any], first: bool = False) -> None:
+        """Keep ``items`` with the node until there is room, and run it no more until then."""
+        if self.parked is None:
+            self.parked = deque()
+        if first:  # CONTROL: in front of data, behind CONTROL that waits already
+            at = sum(1 for _, item in self.parked if isinstance(item, Message) and item.type is CONTROL)
+            for i, item in enumerate(items):
+                self.parked.insert(at + i, (port, item))
+        else:
+            self.parked.extend((port, item) for item in items)
+        self.quota = 0
+        if not self.held & PARKED:
+            self.held |= PARKED
+            self._wait_to_flush()
+
+    def _flush(self) -> Turn:
+        if self.flush_turn is None:
+            self.flush_turn = self.engine.turn(self.id, NORMAL_BAND)
+            self.flush_turn.run = self.unpark
+        return self.flush_turn
+
+    def _wait_to_flush(self) -> None:
+        turn = self._flush()
+        if turn.queued:
+            return
+        port, item = self.parked[0]  # type: ignore[index]  # called with something parked
+        for ring in self.ports[port]:
+            if would_block(ring, item):
+                ring.wait(turn)
+                return
+        self.engine.ready(turn, True)
+
+    def unpark(self) -> int:
+        """Deliver what is parked, in order, as far as there is room; then let the node run again."""
+        while self.inbox:
+            port, item = self.inbox.popleft()
+            self.park(port, [item])
+        parked = self.parked
+        n = 0
+        while parked:
+            port, item = parked[0]
+            rings = self.ports[port]
+            if any(would_block(ring, item) for ring in rings):
+                self._wait_to_flush()
+                return n
+            parked.popleft()
+            for ring in rings:
+                if isinstance(item, Message):
+                    ring.put(item)
+                else:
+                    self._offer(ring, [item])
+            n += 1
+        self.held &= ~PARKED
+        if not self.held:
+            self.resume()
+        return n
+
+    # ---- emit ------------------------------------------------------------------------------------------------
+
+    def make_emit(self) -> Callable[[str, Any], Any]:
+        """Make this node's ``emit``: an append to a list in the common case, handed on when the slice ends."""
+        boxes: dict[str, list[Any]] = {}
+        for port, rings in self.ports.items():
+            if rings and all(ring.check is None for ring in rings):
+                boxes[port] = []
+        self.boxes = boxes
+        box_of = boxes.get
+
+        def emit(port: str, msg: Any) -> Any:
+            if msg.__class__ is Message and msg.type is not CONTROL:
+                box = box_of(port)
+                if box is not None and len(box) < self.quota:
+                    box.append(msg)
+                    return msg
+            return self.emit_now(port, msg)
+
+        return emit
+
+    def flush(self) -> None:
+        """End of a slice: hand on what was emitted in it."""
+        self.quota = 0
+        for port, box in (self.boxes or {}).items():
+            n = len(box)
+            if n:
+                items = box[:n]
+                del box[:n]  # not clear(): another thread may have appended meanwhile
+                self.deliver(port, items)
+
+    def checked(self, port: str, message: Any) -> list[Ring]:
+        """Return the rings of ``port`` after checking that ``message`` may go there.
+
+        Raises:
+            KeyError: no such output.
+            TypeError: not a `Message`, or its payload doesn't fit an edge's schema.
+        """
+        rings = self.ports.get(port)
+        if rings is None:
+            names = ", ".join(map(repr, self.ports)) or "none"
+            raise KeyError(f"node {self.name!r} has no output {port!r}; its outputs: {names}")
+        if not isinstance(message, Message):
+            raise TypeError(
+                f"node {self.name!r} emitted {type_name(message)} on {port!r}: wrap it, Message(MessageType.DATA, payload)"
+            )
+        if message.type is DATA:
+            for ring in rings:
+                if ring.check is not None and not ring.check.passes(message.payload):
+                    self.engine.on_invalid(ring.id)
+                    raise TypeError(misfit(ring, message.payload))
+        return rings
+
+    def emit_now(self, port: str, message: Any) -> Any:
+        """Emit outside a slice, or where the common case doesn't hold; never loses the message.
+
+        Raises:
+            BackpressureError: no room, and ``max_parked`` messages are parked already; it was not accepted.
+        """
+        rings = self.checked(port, message)
+        if self.engine.owner != get_ident():
+            return self._emit_from_thread(port, message, rings)
+        box = self.boxes.get(port) if self.boxes else None
+        if box:
+            items, box[:] = box[:], []
+            self.deliver(port, items)
+        if not rings:
+            self.unrouted += 1
+        elif message.type is CONTROL and not self.parked:
+            self.emit_control(port, message)
+        elif not self.parked and not any(would_block(ring, message) for ring in rings):
+            for ring in rings:
+                self._offer(ring, [message])
+        else:
+            if self.parked is not None and len(self.parked) >= self.max_parked:
+                full = next((ring for ring in rings if would_block(ring, message)), rings[0])
+                raise BackpressureError(full.id, full.capacity, self.name, port, message)
+            self.park(port, [message], first=message.type is CONTROL)
+        self.engine.arm_if_idle()
+        return message
+
+    def _emit_from_thread(self, port: str, message: Any, rings: list[Ring]) -> Any:
+        if not rings:
+            self.unrouted += 1
+            return message
+        if self.inbox is None:
+            self.inbox = deque()
+        if len(self.inbox) >= self.max_parked:
+            raise BackpressureError(rings[0].id, rings[0].capacity, self.name, port, message)
+        self.inbox.append((port, message))
+        self.engine.knock(self)
+        return message
+
+    def blocked_by(self, port: str, message: Any) -> Ring | None:
+        """Put ``message`` on all rings of ``port`` and return ``None``, or return a ring that has no room for it."""
+        rings = self.checked(port, message)
+        box = self.boxes.get(port) if self.boxes else None
+        if box:
+            items, box[:] = box[:], []
+            self.deliver(port, items)
+        if self.parked:
+            waited = self.ports[self.parked[0][0]]
+            return next((ring for ring in waited if would_block(ring, self.parked[0][1])), waited[0])
+        for ring in rings:
+            if would_block(ring, message):
+                return ring
+        for ring in rings:
+            if message.type is CONTROL:
+                ring.put(message)
+            else:
+                self._offer(ring, [message])
+        if not rings:
+            self.unrouted += 1
+        self.engine.arm_if_idle()
+        return None
+
+    # ---- handlers --------------------------------------------------------------------------------------------
+
+    def fail(self, phase: str, error: BaseException, item: Any = None, port: str = "") -> None:
+        """Record a failure of this node's code; a refused emit is not one, its message is kept and goes first."""
+        if isinstance(error, BackpressureError) and error.node == self.name:
+            self.park(error.port, [error.message])
+            return
+        self.errors += 1
+        self.engine.on_error(self.id, phase, error, item, port)
+
+    def handle_control(self, message: Message[Any], port: str) -> None:
+        """Handle one CONTROL message; functions that take payloads pass it on."""
+        scope = self.engine.scope
+        scope.handling, scope.node, scope.port = message, self.name, port
+        try:
+            if self.kind == "call":
+                self.fn(port, message)
+            elif self.kind == "drive":
+                out: list[Any] = []
+                self.fn(iter((message,)), out, port)
+                self.route(out)
+                out.clear()
+            elif self.wants_message:
+                result = self.fn(message)
+                self.route(list(result) if self.kind == "stream" else [result])
+            else:
+                for out_port in self.ports:
+                    self.emit_control(out_port, message)
+        except Exception as error:
+            self.fail("on_message", error, message, port)
+        finally:
+            scope.handling = scope.node = scope.port = None
+
+    def begin_stream(self, item: Any, ring: Ring) -> None:
+        """Start the generator for one message."""
+        if isinstance(item, Message):
+            if item.type is not DATA and not self.wants_message:
+                self.route([item])
+                return
+            self.stream_of = item
+            item = item if self.wants_message else item.payload
+        elif self.wants_message:
+            item = self.stream_of = Message(DATA, item)
+        try:
+            self.stream = iter(self.fn(item))
+        except Exception as error:
+            self.fail("on_message", error, item, ring.port)
+
+    def advance_stream(self, n: int, port: str) -> tuple[list[Any], bool]:
+        """Return up to ``n`` more results of the generator, and whether there may be more."""
+        out: list[Any] = []
+        stream = self.stream
+        if stream is None:
+            return out, False
+        try:
+            for result in stream:
+                out.append(result if self.stream_of is None else inherit(self.stream_of, result))
+                if len(out) >= n:
+                    return out, True
+        except Exception as error:
+            self.fail("on_message", error, self.stream_of, port)
+        return out, False
+
+
+class PythonEngine:
+    """The reference engine.
+
+    Args:
+        scope: Where the message in hand is noted.
+        clock: Nanoseconds.
+        weights: Shares of the CONTROL, HIGH and NORMAL bands.
+        max_batch: Most messages of one slice.
+        random: Draws the order of turns within a band, for tests; first in, first out without it.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        clock: Callable[[], int],
+        *,
+        weights: tuple[int, int, int] = (4, 2, 1),
+        max_batch: int = 64,
+        random: Random | None = None,
+    ) -> None:
+        self.scope = scope
+        self.clock = clock
+        self.max_batch = max_batch
+        self.queue = ReadyQueue(weights, random)
+        self.nodes: list[NodeState] = []
+        self.rings: list[Ring] = []
+        self.running = False
+        self.owner = get_ident()
+        self.knocks: deque[Ring | NodeState] = deque()
+        self.now = 0
+        self.arm: Callable[[], None] = _nothing
+        self.arm_from_thread: Callable[[], None] = _nothing
+        self.on_error: Callable[[int, str, BaseException, Any, str], None] = _nothing
+        self.on_invalid: Callable[[str], None] = _nothing
+        self.on_finished: Callable[[int], None] = _nothing
+
+    # ---- building --------------------------------------------------------------------------------------------
+
+    def add_node(self, name: str, kind: str, fn: Any, ports: dict[str, list[Ring]]) -> NodeState:
+        """Add a node; ``ports`` maps each output to the rings that leave it."""
+        node = NodeState(self, len(self.nodes), name, kind, fn, ports)
+        for rings in ports.values():
+            node.rings += rings
+        self.nodes.append(node)
+        return node
+
+    def attach(self, ring: Ring, node: int, port: str, band: int) -> None:
+        """Let ``ring`` lead to input ``port`` of ``node``, served in ``band``."""
+        ring.node, ring.port, ring.engine, ring.owner = node, port, self, self.owner
+        ring.turn = ring.control_turn = ring.waiters = None
+        ring.busy = False
+        if band != NORMAL_BAND:
+            ring.turn = self.turn(node, band)
+            ring.turn.run = _Compile(self, ring)
+        self.rings.append(ring)
+
+    def detach(self) -> None:
+        """Let go of all rings; what they hold stays on them."""
+        for ring in self.rings:
+            ring.engine = ring.turn = ring.control_turn = ring.waiters = None
+            ring.owner = 0
+
+    def turn(self, node: int, band: int) -> Turn:
+        """Make a turn in the line of ``band``."""
+        turn = Turn(node, band)
+        turn.line = self.queue.lines[band]
+        return turn
+
+    def start_source(self, node: NodeState, items: Iterator[Any]) -> None:
+        """Let ``node`` pull from ``items`` whenever there is room downstream."""
+        turn = node.source_turn = self.turn(node.id, NORMAL_BAND)
+        turn.run = compile_source(self, node, items, turn)
+        self.ready(turn, True)
+
+    def add_tick(self, node: NodeState, tick: Callable[[], None]) -> Turn:
+        """Make the turn that runs ``tick``; queue it with `ready` when it is due."""
+        turn = node.tick_turn = self.turn(node.id, NORMAL_BAND)
+        scope = self.scope
+
+        def step() -> int:
+            if node.held:
+                return node.put_off(turn)
+            node.quota = min((ring.room() for ring in node.rings if ring.kind == BLOCK), default=NO_LIMIT)
+            scope.node = node.name
+            try:
+                tick()
+            except Exception as error:
+                node.fail("on_tick", error)
+            scope.node = None
+            node.flush()
+            return 1
+
+        turn.run = step
+        return turn
+
+    # ---- waking ----------------------------------------------------------------------------------------------
+
+    def wake(self, ring: Ring, own: bool) -> None:
+        """Data came to an empty ring: queue its turn, compiling it on first use."""
+        if not own:
+            self.knock(ring)
+            return
+        turn = ring.turn
+        if turn is None:
+            turn = ring.turn = self.turn(ring.node, NORMAL_BAND)
+            turn.run = compile_step(self, self.nodes[ring.node], ring, turn)
+        if not turn.queued:
+            self.ready(turn, True)
+
+    def wake_control(self, ring: Ring, own: bool) -> None:
+        """A CONTROL message came: queue the ring's control turn in the CONTROL band."""
+        if not own:
+            self.knock(ring)
+            return
+        turn = ring.control_turn
+        if turn is None:
+            turn = ring.control_turn = self.turn(ring.node, 0)
+            turn.run = compile_control_step(self, self.nodes[ring.node], ring, turn)
+        if not turn.queued:
+            self.ready(turn, True)
+
+    def ready(self, turn: Turn, own: bool) -> None:
+        """Put ``turn`` in its line."""
+        turn.queued = True
+        turn.line.append(turn)
+        if not own:
+            self.arm_from_thread()
+        elif not self.running:
+            self.arm()
+
+    def knock(self, who: Ring | NodeState) -> None:
+        """Another thread did something to ``who``: look at it on the engine's own thread, soon."""
+        self.knocks.append(who)
+        self.arm_from_thread()
+
+    def arm_if_idle(self) -> None:
+        """Ask for a slice if there is work and none is running."""
+        if not self.running and len(self.queue):
+            self.arm()
+
+    def _answer_knocks(self) -> None:
+        knocks = self.knocks
+        while knocks:
+            who = knocks.popleft()
+            if isinstance(who, NodeState):
+                self.ready(who._flush(), True)
+                continue
+            if who.engine is not self:
+                continue
+            if who.items:
+                self.wake(who, True)
+            if who.control:
+                self.wake_control(who, True)
+            if who.waiters and who.room():
+                who.release(True)
+
+    # ---- running ---------------------------------------------------------------------------------------------
+
+    def run(self, messages: int, nanoseconds: int) -> bool:
+        """Run turns until about ``messages`` are handled or ``nanoseconds`` have passed, or nothing is due.
+
+        Returns:
+            Whether something is still due.
+        """
+        if self.knocks:
+            self._answer_knocks()
+        queue = self.queue
+        control, high, normal = queue.lines
+        pick, clock, most = queue.pick, self.clock, self.max_batch
+        plain_order = queue.random is None
+        self.running = True
+        now = clock()
+        end = now + nanoseconds
+        try:
+            while True:
+                if plain_order and not control and not high:
+                    if not normal:
+                        break
+                    turn = normal.popleft()
+                elif control or high or normal:
+                    turn = pick()
+                else:
+                    break
+                turn.queued = False
+                handled = turn.run()
+                last, now = now, clock()
+                self.now = now
+                spent = now - last
+                turn.busy_ns += spent
+                turn.slices += 1
+                batch = turn.batch
+                if spent > SLICE_CAP_NS:
+                    if batch > 1:
+                        turn.batch = max(1, min(handled or 1, batch) * SLICE_CAP_NS // spent)
+                elif handled >= batch and batch < most:
+                    turn.batch = min(batch * 2, most)
+                messages -= handled or 1
+                if messages <= 0 or now >= end:
+                    break
+        finally:
+            self.running = False
+        return bool(control or high or normal or self.knocks)
+
+    def idle(self) -> bool:
+        """Say whether nothing is due."""
+        return not len(self.queue) and not self.knocks
+
+    def finished(self, node: NodeState) -> None:
+        """A source has produced its last item."""
+        self.on_finished(node.id)
+
+    def recompile(self) -> None:
+        """Make the steps anew: handlers were exchanged."""
+        for ring in self.rings:
+            if ring.turn is not None:
+                ring.turn.run = compile_step(self, self.nodes[ring.node], ring, ring.turn)
+
+    # ---- settings --------------------------------------------------------------------------------------------
+
+    def set_band(self, ring: Ring, band: int) -> None:
+        """Serve ``ring`` in another band from its next turn on."""
+        turn = ring.turn
+        if turn is None:
+            turn = ring.turn = self.turn(ring.node, band)
+            turn.run = compile_step(self, self.nodes[ring.node], ring, turn)
+            if ring.items:
+                self.wake(ring, True)
+            return
+        in_line = turn.queued and turn in turn.line
+        if in_line:
+            turn.line.remove(turn)
+        turn.band = band
+        turn.line = self.queue.lines[band]
+        if in_line:
+            turn.line.append(turn)
+
+
+class _Compile:
+    """Stands in for a step until the ring's first message."""
+
+    def __init__(self, engine: PythonEngine, ring: Ring) -> None:
+        self.engine = engine
+        self.ring = ring
+
+    def __call__(self) -> int:
+        turn = self.ring.turn
+        assert turn is not None
+        turn.run = compile_step(self.engine, self.engine.nodes[self.ring.node], self.ring, turn)
+        return turn.run()
+
+
+def would_block(ring: Ring, item: Any) -> bool:
+    """Say whether ``ring`` would refuse ``item`` now and take it later."""
+    if isinstance(item, Message) and item.type is CONTROL:
+        return ring.depth() >= ring.capacity
+    if ring.kind == BLOCK:
+        return ring._is_full(item, ring.depth()) if ring.limited else ring.room() <= 0
+    if ring.kind == CUSTOM:
+        return ring.policy.on_enqueue(ring.capacity, ring.depth(), item).name == "BLOCKED"
+    return False
+
+
+def misfit(ring: Ring, value: Any) -> str:
+    """Say which edge refused what class of payload."""
+    return f"edge {ring.id} refused {type_name(value)}: it doesn't fit the schema of the input port"
+
+
+def _nothing(*_: Any) -> None:
+    return None
+

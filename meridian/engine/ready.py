@@ -1,0 +1,102 @@
+"""Who runs next.
+
+The unit of scheduling is a `Turn`: an edge with messages, a source that may produce, a tick that is due. A turn is queued
+at the moment it gets something to do, and only then; there is no scan, so idle nodes cost nothing.
+
+Bands share the engine by smooth weighted round robin: each pick adds its weight to every band that has work, takes the
+band with most, and charges it the sum. With the default weights 4, 2, 1 and work in all three bands that serves
+C H C N C H C, so CONTROL waits for one slice of the others at most; in general for ``ceil((high + normal) / control)``.
+A band whose work has run out forgets what it had saved up, so nothing can be hoarded. Every band with work is served
+at least once in any ``sum(weights)`` picks: the starvation bound.
+
+Within a band turns are first in, first out, so every one of n waiting turns is served within n picks of its band.
+
+Source: the smooth weighted balancing of nginx; differs by forgetting the credit of idle bands.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from meridian.engine.ring import Ring
+
+CONTROL_BAND, HIGH_BAND, NORMAL_BAND = 0, 1, 2
+
+
+class Turn:
+    """Something that can run a slice.
+
+    Attributes:
+        run: Runs it; returns how many messages were handled.
+        line: The waiting line of its band.
+        band: 0 CONTROL, 1 HIGH, 2 NORMAL.
+        batch: Most messages of the next slice; adapted to how long slices take.
+        queued: It is in a line, or waits for room, or is put off until its node is free: don't queue it again.
+        node: Id of the node whose time it takes.
+        slices: Slices run so far.
+        busy_ns: Nanoseconds they took.
+        waits_for: The ring whose room it waits for, or ``None``.
+        since: When that wait began, in nanoseconds.
+    """
+
+    __slots__ = ("band", "batch", "busy_ns", "line", "node", "queued", "run", "since", "slices", "waits_for")
+
+    def __init__(self, node: int, band: int, batch: int = 1) -> None:
+        self.node = node
+        self.band = band
+        self.batch = batch
+        self.queued = False
+        self.slices = self.busy_ns = self.since = 0
+        self.waits_for: Ring | None = None
+        self.run: Callable[[], int]
+        self.line: deque[Turn]
+
+
+class ReadyQueue:
+    """Turns that are due, by band.
+
+    Args:
+        weights: How many slices CONTROL, HIGH and NORMAL get of each round in which all have work; each at least 1.
+        random: When given, the next turn of a band is drawn from it instead of first in, first out: tests use it to
+            show that nothing depends on the order.
+    """
+
+    def __init__(self, weights: tuple[int, int, int] = (4, 2, 1), random: Random | None = None) -> None:
+        self.lines: tuple[deque[Turn], deque[Turn], deque[Turn]] = (deque(), deque(), deque())
+        self.weights = weights
+        self.random = random
+        self._saved = [0, 0, 0]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.lines))
+
+    def pick(self) -> Turn:
+        """Take the turn that is to run next.
+
+        Raises:
+            IndexError: none is due.
+        """
+        saved = self._saved
+        best = -1
+        total = 0
+        for band, line in enumerate(self.lines):
+            if line:
+                weight = self.weights[band]
+                total += weight
+                saved[band] += weight
+                if best < 0 or saved[band] > saved[best]:
+                    best = band
+            else:
+                saved[band] = 0
+        if best < 0:
+            raise IndexError("no turn is due")
+        saved[best] -= total
+        line = self.lines[best]
+        if self.random is not None and len(line) > 1:
+            line.rotate(-self.random.randrange(len(line)))
+        return line.popleft()

@@ -1,0 +1,624 @@
+"""A bounded ring: where one edge keeps its items, and what it does when it is full.
+
+**Two lanes.** CONTROL messages wait in a lane of their own that is served first; everything else is data. Each lane is
+first in, first out. The capacity bounds both together, so depth never exceeds it. No policy ever loses a CONTROL
+message: on a full ring it is refused, whatever the policy says about data.
+
+**Accounting.** Only what can't be derived is counted: items taken, lost by cause, merged. Accepted is their sum plus the
+depth, so that ``accepted = delivered + depth + lost + merged`` costs nothing per message and holds at every instant.
+
+**Threads.** One thread runs the engine and moves batches, so it must not pay for a lock; any other thread may put or get
+through `Edge` at any time, and the capacity is to hold all the same. Both sides raise a flag and then look at the other's
+(Dekker's algorithm): the engine thread sets ``busy``, and steps back if ``foreign`` is up; other threads queue behind a
+lock, set ``foreign``, and wait until ``busy`` is down. Sections of the engine thread are a few bytecodes and run no user
+code but a coalesce function or a custom policy, so that wait is short.
+"""
+
+from __future__ import annotations
+
+import time
+from _thread import RLock, get_ident
+from collections import deque
+from itertools import islice, repeat
+from typing import TYPE_CHECKING, Any
+
+from meridian.core.message import CONTROL, Message, rewrap
+from meridian.core.policies import Block, Coalesce, Drop, Latest, Policy, PutResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meridian.core.schema import Check
+    from meridian.engine.kernel import PythonEngine
+    from meridian.engine.ready import Turn
+
+OK, BLOCKED, DROPPED, REPLACED, COALESCED = PutResult
+
+_BUILT_IN = {Block: 0, Drop: 1, Latest: 2, Coalesce: 3}
+BLOCK, DROP, LATEST, COALESCE, CUSTOM = range(5)
+
+
+class Ring:
+    """One edge's items.
+
+    Attributes:
+        id: The edge's id, for errors.
+        items: The data lane, oldest first.
+        control: The control lane, or ``None`` until the first CONTROL message.
+        capacity: Most items that both lanes may hold together.
+        space: ``capacity`` less the control lane and less what a running batch may still put back; room for data is
+            ``space - len(items)``.
+        mixed: At least one item was a `Message`; until then all are raw payloads.
+        taken: Items that left through `take` so far.
+        merged: Items that a coalesce function merged into another one.
+        lost: Items lost so far, by cause.
+        check: What data must satisfy, or ``None``.
+        waiters: Turns that wait for room.
+    """
+
+    __slots__ = (
+        "_lock",
+        "blocked_ns",
+        "busy",
+        "capacity",
+        "check",
+        "control",
+        "control_turn",
+        "engine",
+        "foreign",
+        "id",
+        "items",
+        "kind",
+        "known",
+        "lost",
+        "low",
+        "merged",
+        "merging",
+        "mixed",
+        "node",
+        "on_loss",
+        "owner",
+        "policy",
+        "port",
+        "space",
+        "taken",
+        "turn",
+        "waiters",
+    )
+
+    limited = False
+
+    def __init__(self, id: str, capacity: int, policy: Policy, check: Check | None = None) -> None:
+        self.id = id
+        self.items: deque[Any] = deque()
+        self.control: deque[Any] | None = None
+        self.capacity = self.space = capacity
+        self.low = capacity >> 1
+        self.policy = policy
+        self.kind = _BUILT_IN.get(type(policy), CUSTOM)
+        self.check = check
+        self.known: set[type] | None = None
+        self.mixed = False
+        self.taken = self.merged = self.blocked_ns = 0
+        self.lost: dict[str, int] | None = None
+        self.waiters: deque[Turn] | None = None
+        self.turn: Turn | None = None
+        self.control_turn: Turn | None = None
+        self.engine: PythonEngine | None = None
+        self.node = -1
+        self.port = ""
+        self.on_loss: Callable[[str, str, int, BaseException | None], None] | None = None
+        self._lock = RLock()
+        self.busy = self.merging = False
+        self.foreign = 0
+        self.owner = 0
+
+    # ---- reading ---------------------------------------------------------------------------------------------
+
+    def depth(self) -> int:
+        """Return how many items wait, in both lanes."""
+        return len(self.items) + (len(self.control) if self.control else 0)
+
+    def room(self) -> int:
+        """Return how many more data items fit now; never negative."""
+        room = self.space - len(self.items)
+        return room if room > 0 else 0
+
+    def accepted(self) -> int:
+        """Return how many items this ring took responsibility for."""
+        return self.taken + self.depth() + self.merged + (sum(self.lost.values()) if self.lost else 0)
+
+    # ---- one item, any thread --------------------------------------------------------------------------------
+
+    def put(self, item: Any, policy: Policy | None = None) -> PutResult:
+        """Put one item and say exactly what became of it. Never waits.
+
+        Args:
+            item: A raw payload or a `Message`, already checked against the schema.
+            policy: Overrules the ring's own policy for this item.
+
+        Raises:
+            RuntimeError: called from within this ring's own coalesce function or policy.
+            ValueError: a custom policy answered something that can't be done.
+        """
+        own = self._enter()
+        try:
+            was_empty = not self.items
+            result = self._put(item, self.policy if policy is None else policy)
+            wake = was_empty and bool(self.items)
+        finally:
+            self._leave(own)
+        if self.engine is not None:
+            if wake:
+                self.engine.wake(self, own)
+            if self.control:
+                self.engine.wake_control(self, own)
+        return result
+
+    def get(self) -> Any:
+        """Take the next item, CONTROL first; raises ``IndexError`` when there is none."""
+        own = self._enter()
+        try:
+            if self.control:
+                item = self.control.popleft()
+                self.space += 1
+                self.taken += 1
+            else:
+                item = self._pop()
+        finally:
+            self._leave(own)
+        if self.waiters:
+            self.release(own)
+        return item
+
+    def _pop(self) -> Any:
+        item = self.items.popleft()
+        self.taken += 1
+        return item
+
+    def _put(self, item: Any, policy: Policy) -> PutResult:
+        items = self.items
+        size = self.depth()
+        if isinstance(item, Message):
+            self.mixed = True
+            if item.type is CONTROL:
+                if size >= self.capacity or len(items) >= self.space:
+                    return BLOCKED
+                if self.control is None:
+                    self.control = deque()
+                self.control.append(item)
+                self.space -= 1
+                return OK
+        full = self._is_full(item, size)
+        result = policy.on_enqueue(self.capacity, max(size, self.capacity) if full else size, item)
+        if result is OK and not full:
+            self._append(item)
+        elif result is BLOCKED:
+            pass
+        elif result is DROPPED:
+            self.lose("dropped", 1)
+        elif result is REPLACED:
+            while self.items and self._is_full(item, self.depth()):
+                self._evict("replaced")
+            if self._is_full(item, self.depth()):  # nothing left that could make room (capacity 0, or all CONTROL)
+                self.lose("dropped", 1)
+                return DROPPED
+            self._append(item)
+        elif result is COALESCED and isinstance(policy, Coalesce):
+            if not items:
+                self.lose("dropped", 1)
+                return DROPPED
+            self._merge(item, policy)
+        else:
+            raise ValueError(
+                f"policy {type(policy).__name__} answered {result!r} for edge {self.id} at size {size} of "
+                f"{self.capacity}: a full edge can't take it, and only a Coalesce can answer COALESCED"
+            )
+        return result
+
+    def _is_full(self, item: Any, size: int) -> bool:
+        return size >= self.capacity or len(self.items) >= self.space
+
+    def _append(self, item: Any) -> None:
+        self.items.append(item)
+
+    def _evict(self, cause: str) -> None:
+        self.items.popleft()
+        self.lose(cause, 1)
+
+    def _replace_newest(self, item: Any) -> None:
+        self.items[-1] = item
+
+    def _merge(self, item: Any, policy: Coalesce) -> None:
+        old = self.items[-1]
+        self.merging = True
+        try:
+            merged = coalesced(policy, old, item)
+        except Exception as error:
+            self._replace_newest(item)
+            self.lose("coalesce_error", 1, error)
+        else:
+            self._replace_newest(merged)
+            self.merged += 1
+            if isinstance(merged, Message):
+                self.mixed = True
+        finally:
+            self.merging = False
+
+    def lose(self, cause: str, n: int, error: BaseException | None = None) -> None:
+        """Count ``n`` items as lost by ``cause``."""
+        if self.lost is None:
+            self.lost = {}
+        self.lost[cause] = self.lost.get(cause, 0) + n
+        if self.on_loss is not None and cause != "replaced":  # replacing is what a latest edge is for
+            self.on_loss(self.id, cause, n, error)
+
+    # ---- batches, engine thread only -------------------------------------------------------------------------
+
+    def offer(self, items: list[Any]) -> int:
+        """Put ``items`` in order, as many as the policy takes, and wake the consumer; return how many were taken.
+
+        Fewer than all only when a blocking ring is full (or a custom policy blocks). The items are data: CONTROL
+        messages go through `put`.
+        """
+        self.busy = True
+        if self.foreign:
+            self._let_foreign_finish()
+        q = self.items
+        have = len(q)
+        n = len(items)
+        room = self.space - have
+        if room >= n and self.kind != CUSTOM:
+            q.extend(items)
+        else:
+            n = self._offer_full(items, n, room)
+        self.busy = False
+        if not have and q:
+            turn = self.turn
+            if turn is None:
+                self.engine.wake(self, True)  # type: ignore[union-attr]  # offered to only while attached
+            elif not turn.queued:
+                turn.queued = True
+                turn.line.append(turn)
+        return n
+
+    def _offer_full(self, items: list[Any], n: int, room: int) -> int:
+        kind = self.kind
+        if kind == BLOCK:
+            if room > 0:
+                self.items.extend(items[:room])
+                return room
+            return 0
+        if kind == DROP:
+            if room > 0:
+                self.items.extend(items[:room])
+            self.lose("dropped", n - max(room, 0))
+            return n
+        try:
+            for i, item in enumerate(items):
+                if self._put(item, self.policy) is BLOCKED:
+                    return i
+        except BaseException:
+            self.busy = False
+            raise
+        return n
+
+    def take(self, k: int, put_back: bool = False) -> list[Any]:
+        """Take up to ``k`` data items, oldest first.
+
+        Args:
+            k: Most items to take, at least 1.
+            put_back: Keep room for all but the first of them, in case `settle` brings them back.
+        """
+        self.busy = True
+        if self.foreign:
+            self._let_foreign_finish()
+        q = self.items
+        if k >= len(q):
+            xs = list(q)
+            q.clear()
+            k = len(xs)
+        elif k == 1:
+            xs = [q.popleft()]
+        else:
+            pop = q.popleft
+            xs = [pop() for _ in repeat(None, k)]
+        self.taken += k
+        if put_back:
+            self.space -= k - 1
+        self.busy = False
+        if self.waiters and len(q) <= self.low:
+            self.release(True)
+        return xs
+
+    def settle(self, k: int, rest: list[Any]) -> None:
+        """End a batch of ``k`` items that was taken with ``put_back``: ``rest`` wasn't handled and comes back."""
+        self.busy = True
+        if self.foreign:
+            self._let_foreign_finish()
+        self.space += k - 1
+        if rest:
+            self.items.extendleft(reversed(rest))
+            self.taken -= len(rest)
+        self.busy = False
+        if self.waiters and len(self.items) <= self.low:
+            self.release(True)
+
+    def take_control(self, k: int) -> list[Any]:
+        """Take up to ``k`` CONTROL messages."""
+        own = self._enter()
+        lane = self.control
+        xs = [lane.popleft() for _ in range(min(k, len(lane)))] if lane else []
+        self.taken += len(xs)
+        self.space += len(xs)
+        self._leave(own)
+        if xs and self.waiters:
+            self.release(True)
+        return xs
+
+    # ---- waiting for room ------------------------------------------------------------------------------------
+
+    def wait(self, turn: Turn) -> None:
+        """Let ``turn`` run again when there is room. It counts as queued meanwhile."""
+        turn.queued = True
+        turn.waits_for = self
+        turn.since = self.engine.now  # type: ignore[union-attr]  # nobody waits on a ring that isn't attached
+        if self.waiters is None:
+            self.waiters = deque()
+        self.waiters.append(turn)
+
+    def release(self, own: bool) -> None:
+        """Let every turn that waits for room try again, in the order in which they came."""
+        engine = self.engine
+        if engine is None:
+            return
+        if not own:
+            engine.knock(self)
+            return
+        waiters, self.waiters = self.waiters, None
+        for turn in waiters or ():
+            turn.waits_for = None
+            self.blocked_ns += engine.now - turn.since
+            engine.ready(turn, True)
+
+    def blocked_s(self, now: int) -> float:
+        """Return the seconds that producers waited for room here; waits that are still open count up to ``now``."""
+        still = sum(now - turn.since for turn in self.waiters or ())
+        return (self.blocked_ns + still) / 1e9
+
+    # ---- settings --------------------------------------------------------------------------------------------
+
+    def set_capacity(self, capacity: int) -> None:
+        """Change the capacity. What is above a smaller one stays until it is taken."""
+        own = self._enter()
+        self.space += capacity - self.capacity
+        self.capacity = capacity
+        self.low = capacity >> 1
+        self._leave(own)
+        if self.waiters and self.room():
+            self.release(own)
+
+    def set_policy(self, policy: Policy) -> None:
+        """Change what a full ring does."""
+        self.policy = policy
+        self.kind = _BUILT_IN.get(type(policy), CUSTOM)
+
+    # ---- keeping threads apart -------------------------------------------------------------------------------
+
+    def _enter(self) -> bool:
+        """Begin a section; return whether this is the engine's thread."""
+        if self.merging and (self.owner or get_ident()) == get_ident():
+            raise RuntimeError(f"a coalesce function must not put on or take from its own edge, {self.id}")
+        if self.owner == get_ident():
+            self.busy = True
+            if self.foreign:
+                self._let_foreign_finish()
+            return True
+        self._lock.acquire()
+        self.foreign += 1
+        while self.busy:
+            time.sleep(0)  # gives the engine's thread the interpreter; its section is a few bytecodes
+        return False
+
+    def _leave(self, own: bool) -> None:
+        if own:
+            self.busy = False
+        else:
+            self.foreign -= 1
+            self._lock.release()
+
+    def _let_foreign_finish(self) -> None:
+        self.busy = False
+        with self._lock:
+            self.busy = True
+
+    def __len__(self) -> int:
+        return self.depth()
+
+
+class LimitedRing(Ring):
+    """A ring that also bounds the bytes it holds and the age of what it delivers.
+
+    Attributes:
+        max_bytes: Most bytes that queued data may have together, or ``None``.
+        max_age_ns: Data that waited longer is not delivered but lost, cause ``expired``; or ``None``.
+        budget: Bytes shared with the other edges of a graph, or ``None``.
+        size: Tells the bytes of one payload.
+        clock: Nanoseconds, for ages.
+    """
+
+    __slots__ = ("_notes", "budget", "bytes", "clock", "max_age_ns", "max_bytes", "size")
+
+    limited = True
+
+    def __init__(
+        self,
+        id: str,
+        capacity: int,
+        policy: Policy,
+        check: Check | None = None,
+        *,
+        max_bytes: int | None = None,
+        max_age_ns: int | None = None,
+        budget: Budget | None = None,
+        size: Callable[[Any], int],
+        clock: Callable[[], int],
+    ) -> None:
+        super().__init__(id, capacity, policy, check)
+        self.max_bytes = max_bytes
+        self.max_age_ns = max_age_ns
+        self.budget = budget
+        self.size = size
+        self.clock = clock
+        self.bytes = 0
+        self._notes: deque[tuple[int, int]] = deque()  # (bytes, time of entry) of each item of the data lane
+
+    def room(self) -> int:
+        """Return how many more data items fit by count; 0 also when no byte is left."""
+        if self.max_age_ns is not None:
+            self._expire()
+        if self.max_bytes is not None and self.bytes >= self.max_bytes:
+            return 0
+        if self.budget is not None and self.budget.used >= self.budget.limit:
+            return 0
+        return super().room()
+
+    def _size_of(self, item: Any) -> int:
+        return self.size(item.payload if isinstance(item, Message) else item)
+
+    def _is_full(self, item: Any, size: int) -> bool:
+        if self.max_age_ns is not None:
+            self._expire()
+            size = self.depth()
+        n = self._size_of(item)
+        if self.max_bytes is not None and self.bytes + n > self.max_bytes:
+            return True
+        if self.budget is not None and self.budget.used + n > self.budget.limit:
+            return True
+        return super()._is_full(item, size)
+
+    def never_fits(self, item: Any) -> bool:
+        """Say whether ``item`` alone is larger than the limits."""
+        n = self._size_of(item)
+        return (self.max_bytes is not None and n > self.max_bytes) or (
+            self.budget is not None and n > self.budget.limit
+        )
+
+    def _charge(self, n: int) -> None:
+        self.bytes += n
+        if self.budget is not None:
+            self.budget.charge(n)
+
+    def _append(self, item: Any) -> None:
+        n = self._size_of(item)
+        self._charge(n)
+        self.items.append(item)
+        self._notes.append((n, self.clock()))
+
+    def _evict(self, cause: str) -> None:
+        self._charge(-self._notes.popleft()[0])
+        super()._evict(cause)
+
+    def _replace_newest(self, item: Any) -> None:
+        n, entered = self._notes.pop()
+        new = self._size_of(item)
+        self._charge(new - n)
+        self._notes.append((new, entered))
+        self.items[-1] = item
+
+    def _expire(self) -> None:
+        oldest = self.clock() - (self.max_age_ns or 0)
+        n = 0
+        while self._notes and self._notes[0][1] < oldest:
+            self._charge(-self._notes.popleft()[0])
+            self.items.popleft()
+            n += 1
+        if n:
+            self.lose("expired", n)
+
+    def _pop(self) -> Any:
+        if self.max_age_ns is not None:
+            self._expire()
+        item = super()._pop()
+        self._charge(-self._notes.popleft()[0])
+        return item
+
+    def offer(self, items: list[Any]) -> int:
+        for i, item in enumerate(items):
+            if self.put(item) is BLOCKED:
+                return i
+        return len(items)
+
+    def take(self, k: int, put_back: bool = False) -> list[Any]:
+        own = self._enter()
+        if self.max_age_ns is not None:
+            self._expire()
+        k = min(k, len(self.items))
+        xs = [self.items.popleft() for _ in range(k)]
+        self._charge(-sum(n for n, _ in islice(self._notes, k)))
+        for _ in range(k):
+            self._notes.popleft()
+        self.taken += k
+        if put_back and k:
+            self.space -= k - 1
+        self._leave(own)
+        if self.waiters and self.room() and len(self.items) <= self.low:
+            self.release(True)
+        return xs
+
+    def settle(self, k: int, rest: list[Any]) -> None:
+        own = self._enter()
+        self.space += max(k - 1, 0)
+        now = self.clock()
+        for item in reversed(rest):
+            n = self._size_of(item)
+            self._charge(n)
+            self.items.appendleft(item)
+            self._notes.appendleft((n, now))
+        self.taken -= len(rest)
+        self._leave(own)
+        if self.waiters and self.room():
+            self.release(True)
+
+    def head_age_ns(self) -> int:
+        """Return how long the oldest data item has waited, 0 when there is none."""
+        return self.clock() - self._notes[0][1] if self._notes else 0
+
+
+class Budget:
+    """Bytes that all limited rings of one graph share.
+
+    Attributes:
+        limit: Most bytes that may be queued.
+        used: Bytes that are queued now.
+    """
+
+    __slots__ = ("limit", "rings", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self.rings: list[LimitedRing] = []
+
+    def charge(self, n: int) -> None:
+        """Take ``n`` bytes, or give them back if negative; then whoever waited for room on any edge may try again."""
+        self.used += n
+        if n < 0:
+            for ring in self.rings:
+                if ring.waiters and ring.engine is not None:
+                    ring.release(ring.owner == get_ident())
+
+
+def coalesced(policy: Coalesce, old: Any, new: Any) -> Any:
+    """Merge two items as ``policy`` says; see `Coalesce`."""
+    old_is, new_is = isinstance(old, Message), isinstance(new, Message)
+    if not (old_is or new_is) or policy.on == "message":
+        return policy.fn(old, new)
+    envelope = new if new_is else old
+    try:
+        merged = policy.fn(old.payload if old_is else old, new.payload if new_is else new)
+    except Exception:
+        if not (old_is and new_is):
+            raise
+        merged = policy.fn(old, new)
+    return merged if isinstance(merged, Message) else rewrap(envelope, merged)

@@ -1,0 +1,415 @@
+"""Steps: what one slice of each kind of turn does.
+
+A step is compiled on first use into a closure over exactly what its inner loop touches. All kinds share one shape: see
+how much room there is downstream (credit), take at most that many messages, run the handler over them with one
+``try`` around the whole batch, and hand the results on. A handler that raises costs nothing until it does; the loop then
+goes on with the message after the one that failed.
+
+Kinds of node, by how results leave the handler:
+
+* ``map``: the function returns one result (the fast path), several to one port, or `To` another port; a function of a node without outputs is a sink.
+* ``stream``: a generator function; it is paused where the output is full and goes on from there.
+* ``call``: v1 style, ``handler(port, message)``, results leave through ``emit``.
+* ``drive``: asynchronous; the runtime runs the batch, and says whether it finished or will do so later.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from meridian.core.message import CONTROL, DATA, Message, derive, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from meridian.engine.kernel import NodeState, PythonEngine
+    from meridian.engine.ready import Turn
+    from meridian.engine.ring import Ring
+
+PARKED, BUSY = 1, 2
+"""Why a node is held: it has parked messages; its asynchronous work is not done."""
+
+
+class To(tuple[str, Any]):
+    """A result for a named output: ``return To("rejected", line)``."""
+
+    __slots__ = ()
+
+    def __new__(cls, port: str, value: Any) -> To:
+        return super().__new__(cls, (port, value))
+
+    def __repr__(self) -> str:
+        return f"To({self[0]!r})"
+
+
+def compile_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
+    """Make the step that serves ``ring`` to ``node``."""
+    if node.kind == "map":
+        return _map_step(engine, node, ring, turn)
+    if node.kind == "call":
+        return _call_step(engine, node, ring, turn)
+    if node.kind == "stream":
+        return _stream_step(engine, node, ring, turn)
+    return _drive_step(engine, node, ring, turn)
+
+
+def compile_control_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
+    """Make the step that serves the control lane of ``ring``: one message a slice, to be quick about it."""
+
+    def step() -> int:
+        if node.held or not ring.control:
+            return node.put_off(turn) if node.held else 0
+        if node.kind == "drive" and node.free == 0:
+            return node.put_off(turn)
+        batch = ring.take_control(1)
+        node.handle_control(batch[0], ring.port)
+        if ring.control:
+            engine.ready(turn, True)
+        return 1
+
+    return step
+
+
+def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
+    if not node.rings:
+        return _sink_step(engine, node, ring, turn)
+    target = node.only_ring()
+    if target is None or not node.trusted or node.wants_message:
+        return _general_step(engine, node, ring, turn)
+    fn = node.fn
+    take, offer = ring.take, target.offer
+    items, target_items = ring.items, target.items
+    general = _general_step(engine, node, ring, turn)
+
+    def step() -> int:
+        if ring.mixed:
+            turn.run = general
+            return general()
+        if node.held:
+            return node.put_off(turn)
+        k = turn.batch
+        room = target.space - len(target_items)
+        if room < k:
+            if room <= 0:
+                target.wait(turn)
+                return 0
+            k = room
+        xs = take(k)
+        out: list[Any] = []
+        append = out.append
+        rest = iter(xs)
+        while True:
+            try:
+                for x in rest:
+                    append(fn(x))
+                break
+            except Exception as error:
+                node.fail("on_message", error, x, ring.port)
+        n = offer(out)
+        if n < len(out):
+            node.park(node.default, out[n:])
+        if items and not turn.queued:
+            turn.queued = True
+            turn.line.append(turn)
+        return len(xs)
+
+    return step
+
+
+def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
+    fn, items, take = node.fn, ring.items, ring.take
+    wants_message = node.wants_message
+    scope = engine.scope
+
+    def step() -> int:
+        if node.held:
+            return node.put_off(turn)
+        xs = take(turn.batch)
+        rest = iter(xs)
+        while True:
+            try:
+                if not ring.mixed and not wants_message:
+                    for x in rest:
+                        fn(x)
+                else:
+                    for x in rest:
+                        if x.__class__ is Message:
+                            if not wants_message and x.type is not DATA:
+                                continue
+                        elif wants_message:
+                            x = wrap(x, scope.now)
+                        else:
+                            fn(x)
+                            continue
+                        scope.handling = x
+                        fn(x if wants_message else x.payload)
+                break
+            except Exception as error:
+                node.fail("on_message", error, x, ring.port)
+        scope.handling = None
+        if items and not turn.queued:
+            turn.queued = True
+            turn.line.append(turn)
+        return len(xs)
+
+    return step
+
+
+def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
+    """Any return-style function: results are looked at, one class test each."""
+    fn, items = node.fn, ring.items
+    take = ring.take
+    wants_message = node.wants_message
+    only = node.only_ring()
+    scope = engine.scope
+    is_plain = node.is_plain
+
+    def step() -> int:
+        if node.held:
+            return node.put_off(turn)
+        credit = node.credit(turn)
+        if not credit:
+            return 0
+        xs = take(min(turn.batch, credit))
+        out: list[Any] = []
+        append = out.append
+        plain: type | None = None  # the class of the last result that needed no second look
+        special = False
+        rest = iter(xs)
+        while True:
+            try:
+                if wants_message or ring.mixed:
+                    for x in rest:
+                        if x.__class__ is not Message:
+                            if wants_message:
+                                x = wrap(x, scope.now)
+                            else:
+                                y = fn(x)
+                                if y.__class__ is not plain:
+                                    if is_plain(y):
+                                        plain = y.__class__
+                                    else:
+                                        special = True
+                                append(y)
+                                continue
+                        elif x.type is not DATA and not wants_message:
+                            append(x)
+                            special = True
+                            continue
+                        scope.handling = x
+                        y = fn(x if wants_message else x.payload)
+                        if y is not None:
+                            append(inherit(x, y))
+                            special = True
+                else:
+                    for x in rest:
+                        y = fn(x)
+                        if y.__class__ is not plain:
+                            if is_plain(y):
+                                plain = y.__class__
+                            else:
+                                special = True
+                        append(y)
+                break
+            except Exception as error:
+                node.fail("on_message", error, x, ring.port)
+        scope.handling = None
+        if special:
+            node.route(out)
+        elif only is None:
+            node.deliver(node.default, out)
+        else:
+            n = only.offer(out)
+            if n < len(out):
+                node.park(node.default, out[n:])
+        if items and not turn.queued:
+            turn.queued = True
+            turn.line.append(turn)
+        return len(xs)
+
+    return step
+
+
+def inherit(parent: Message[Any], result: Any) -> Any:
+    """Give a function's result the trace of the message it came from."""
+    if result.__class__ is To:
+        port, value = result
+        return To(port, value if isinstance(value, Message) else derive(parent, value))
+    return result if isinstance(result, Message) else derive(parent, result)
+
+
+def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
+    """v1 style: every item in an envelope, one call each; stops behind the call that had to park something."""
+    handle, items, port = node.fn, ring.items, ring.port
+    take, settle = ring.take, ring.settle
+    scope, has_outputs = engine.scope, bool(node.rings)
+
+    def step() -> int:
+        if node.held:
+            return node.put_off(turn)
+        if has_outputs:
+            credit = node.credit(turn)
+            if not credit:
+                return 0
+            node.quota = credit
+            xs = take(min(turn.batch, credit), True)
+        else:
+            xs = take(turn.batch)
+        k = len(xs)
+        now = scope.now
+        kind = DATA if turn.band else CONTROL  # what a raw item becomes, as in v1
+        scope.node, scope.port = node.name, port
+        rest = iter(xs)
+        while True:
+            try:
+                for x in rest:
+                    if x.__class__ is not Message:
+                        x = wrap(x, now, kind)
+                    scope.handling = x
+                    handle(port, x)
+                    if node.held:
+                        break
+                break
+            except Exception as error:
+                node.fail("on_message", error, x, port)
+                if node.held:
+                    break
+        scope.handling = scope.node = scope.port = None
+        if has_outputs:
+            left = list(rest)
+            settle(k, left)
+            node.flush()
+            k -= len(left)
+        if items and not turn.queued:
+            if node.held:
+                node.put_off(turn)
+            else:
+                turn.queued = True
+                turn.line.append(turn)
+        return k
+
+    return step
+
+
+def _stream_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
+    """A generator function: one message a slice, as many results as there is room; paused where there is none."""
+    items, scope = ring.items, engine.scope
+
+    def step() -> int:
+        if node.held:
+            return node.put_off(turn)
+        credit = node.credit(turn)
+        if not credit:
+            return 0
+        k = min(turn.batch, credit)
+        handled = 0
+        out: list[Any] = []
+        while len(out) < k:
+            if node.stream is None:
+                if not items:
+                    break
+                x = ring.take(1)
+                if not x:
+                    break
+                handled += 1
+                node.begin_stream(x[0], ring)
+            scope.handling = node.stream_of
+            produced, more = node.advance_stream(k - len(out), ring.port)
+            out += produced
+            if not more:
+                node.stream = node.stream_of = None
+            elif len(out) < k:
+                continue
+        scope.handling = None
+        if out:
+            node.hand_on(out)
+        if (node.stream is not None or items) and not turn.queued:
+            if node.held:
+                node.put_off(turn)
+            else:
+                engine.ready(turn, True)
+        return max(handled, len(out))
+
+    return step
+
+
+def _drive_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
+    """Asynchronous: the runtime drives the batch; what it could not start yet comes back to the ring."""
+    items, port, scope = ring.items, ring.port, engine.scope
+    drive = node.fn
+
+    def step() -> int:
+        if node.held or node.free == 0:
+            return node.put_off(turn)
+        credit = node.credit(turn)
+        if not credit:
+            return 0
+        k = min(turn.batch, node.free, credit - node.in_flight)
+        if k <= 0:  # as many results as there is room are on their way; the next one to arrive lets us try again
+            return node.put_off(turn)
+        xs = ring.take(k, True)
+        k = len(xs)
+        if node.wants_message:
+            kind = DATA if turn.band else CONTROL
+            xs = [x if x.__class__ is Message else wrap(x, scope.now, kind) for x in xs]
+        out: list[Any] = []
+        rest: Iterator[Any] = iter(xs)
+        drive(rest, out, port)
+        left = list(rest)
+        ring.settle(k, left)
+        if out:
+            node.hand_on(out)
+            out.clear()
+        if left:
+            turn.batch = 1
+        if items and not turn.queued:
+            if node.held or node.free == 0:
+                node.put_off(turn)
+            else:
+                engine.ready(turn, True)
+        return k - len(left)
+
+    return step
+
+
+def compile_source(engine: PythonEngine, node: NodeState, items: Iterator[Any], turn: Turn) -> Callable[[], int]:
+    """Make the step of a plain source: pull as many items as there is room."""
+    only = node.only_ring()
+    raw = node.trusted and only is not None
+
+    def step() -> int:
+        if node.closed:
+            return 0
+        if node.held:
+            return node.put_off(turn)
+        credit = node.credit(turn)
+        if not credit:
+            return 0
+        k = min(turn.batch, credit)
+        out: list[Any] = []
+        try:
+            out.extend(islice(items, k))  # what was produced before an exception stays in `out`
+        except Exception as error:
+            node.fail("on_message", error, None, "")
+            node.closed = True
+        produced = len(out)
+        if raw:
+            n = only.offer(out)  # type: ignore[union-attr]  # raw implies that there is one
+            if n < produced:
+                node.park(node.default, out[n:])
+        elif out:
+            node.hand_on(out)
+        node.produced += produced
+        if produced < k:
+            node.closed = True
+        if node.closed:
+            engine.finished(node)
+        elif node.held:
+            node.put_off(turn)
+        else:
+            turn.queued = True
+            turn.line.append(turn)
+        return produced
+
+    return step

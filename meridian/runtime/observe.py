@@ -1,0 +1,243 @@
+"""How a run is observed: nothing per message unless somebody asked for it.
+
+Totals are derived from the rings and published when a metrics provider is read (or, for providers that are not read but
+written to, when the run ends). Spans and debug events do cost per message; handlers are wrapped with them only while
+tracing, or the level DEBUG, is on. A reconfiguration is noticed at the next slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from inspect import iscoroutinefunction
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from meridian.core.message import Message
+from meridian.observability.logging import get_logger
+from meridian.observability.metrics import PrometheusMetrics, get_metrics, is_metrics_enabled
+from meridian.observability.tracing import is_tracing_enabled, start_span
+
+if TYPE_CHECKING:
+    from meridian.engine.kernel import NodeState
+    from meridian.runtime.run import Run
+
+
+class Observer:
+    """Watches one run.
+
+    Args:
+        run: What to watch; not yet started.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._published: dict[tuple[str, str, str], float] = {}
+        self._bare: dict[int, tuple[NodeState, Any]] = {}
+        self._tracing = is_tracing_enabled()
+        self._debug = get_logger().is_enabled("DEBUG")
+        self._metrics: Any = None
+        self._latency: Any = None
+        self._iteration = 0
+        self._use_metrics()
+
+    def _use_metrics(self) -> None:
+        if isinstance(self._metrics, PrometheusMetrics):
+            self.publish(self._metrics)
+            self._metrics.unregister_collector(self.publish)
+        self._metrics = get_metrics() if is_metrics_enabled() else None
+        if isinstance(self._metrics, PrometheusMetrics):
+            self._metrics.register_collector(self.publish)
+        self._latency = self._metrics and self._metrics.histogram("scheduler_loop_latency_seconds")
+
+    # ---- handlers --------------------------------------------------------------------------------------------
+
+    def handler(self, state: NodeState, handle: Callable[[str, Any], Any], is_async: bool) -> Callable[[str, Any], Any]:
+        """Return what is to be called for each message of a node written as a class."""
+        self._bare[state.id] = (state, handle)
+        if not (self._tracing or self._debug):
+            return handle
+        name = state.name
+        if is_async:
+
+            async def observed_async(port: str, message: Message[Any]) -> None:
+                with self._span(name, port, message.get_trace_id()):
+                    await handle(port, message)
+
+            return observed_async
+
+        def observed(port: str, message: Message[Any]) -> None:
+            with self._span(name, port, message.get_trace_id()):
+                handle(port, message)
+
+        return observed
+
+    def function(self, state: NodeState, fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return what is to be called for each item of a function node."""
+        if not (self._tracing or self._debug):
+            return fn
+        name = state.name
+        if iscoroutinefunction(fn):
+
+            async def observed_async(item: Any) -> Any:
+                with self._span(name, "input", None):
+                    return await fn(item)
+
+            return observed_async
+        if state.kind != "map":
+            return fn
+
+        def observed(item: Any) -> Any:
+            with self._span(name, "input", None):
+                return fn(item)
+
+        return observed
+
+    def tick(self, state: NodeState, hook: Callable[[], Any]) -> Callable[[], Any]:
+        """Return what is to be called at each tick."""
+        if not (self._tracing or self._debug or self._metrics is not None):
+            return hook
+        name = state.name
+
+        def begin() -> tuple[Any, float]:
+            return start_span("node.on_tick", {"node": name}), perf_counter()
+
+        def end(began: float) -> None:
+            get_metrics().histogram("node_tick_duration_seconds", {"node": name}).observe(perf_counter() - began)
+
+        if iscoroutinefunction(hook):
+
+            async def observed_async() -> None:
+                span, began = begin()
+                try:
+                    with span:
+                        await hook()
+                finally:
+                    end(began)
+
+            return observed_async
+
+        def observed() -> None:
+            span, began = begin()
+            try:
+                with span:
+                    hook()
+            finally:
+                end(began)
+
+        return observed
+
+    def items(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Put what a source yields into envelopes where every message is to be followed."""
+        if not self._tracing:
+            return items
+        from meridian.core.message import DATA
+
+        return (item if isinstance(item, Message) else Message(DATA, item) for item in items)
+
+    def _span(self, node: str, port: str, trace_id: str | None) -> Any:
+        attributes: dict[str, object] = {"node": node, "port": port}
+        if trace_id:
+            attributes["trace_id"] = trace_id
+        return _Handling(node, attributes, self._debug)
+
+    # ---- slices ----------------------------------------------------------------------------------------------
+
+    def slice(self, messages: int, nanoseconds: int) -> bool:
+        """Run one slice of the engine; return whether more is due."""
+        if self._latency is None and not self._tracing:
+            return self.run.engine.run(messages, nanoseconds)
+        began = perf_counter()
+        self._iteration += 1
+        if self._tracing:
+            with start_span("scheduler.loop_iteration", {"iteration": self._iteration}):
+                more = self.run.engine.run(messages, nanoseconds)
+        else:
+            more = self.run.engine.run(messages, nanoseconds)
+        if self._latency is not None:
+            self._latency.observe(perf_counter() - began)
+        return more
+
+    def reconfigured(self) -> None:
+        """Logging, metrics or tracing was configured anew."""
+        tracing, debug = is_tracing_enabled(), get_logger().is_enabled("DEBUG")
+        if self._metrics is not (get_metrics() if is_metrics_enabled() else None):
+            self._use_metrics()
+        if (tracing, debug) != (self._tracing, self._debug):
+            self._tracing, self._debug = tracing, debug
+            for state, handle in self._bare.values():
+                if state.kind == "call":
+                    state.fn = self.handler(state, handle, False)
+            self.run.engine.recompile()
+
+    # ---- metrics ---------------------------------------------------------------------------------------------
+
+    def publish(self, metrics: Any) -> None:
+        """Bring the provider's numbers up to date."""
+        run = self.run
+        handled = dict.fromkeys(range(len(run.states)), 0)
+        for planned, ring in zip(run.plan.edges, run.rings, strict=True):
+            labels = {"edge_id": planned.id}
+            taken, depth, merged, lost = ring.taken, ring.depth(), ring.merged, dict(ring.lost or {})
+            handled[planned.target] += taken
+            self._count(metrics, "edge_enqueued_total", labels, taken + depth + merged + sum(lost.values()))
+            self._count(metrics, "edge_dequeued_total", labels, taken)
+            for cause, n in lost.items():
+                self._count(metrics, "edge_lost_total", {**labels, "cause": cause}, n)
+            self._count(metrics, "edge_dropped_total", labels, sum(lost.values()))
+            if merged:
+                self._count(metrics, "edge_merged_total", labels, merged)
+            metrics.gauge("edge_queue_depth", labels).set(depth)
+            blocked = ring.blocked_s(run.engine.now)
+            since = blocked - self._published.get(("blocked", planned.id, ""), 0.0)
+            if since > 0:
+                self._published["blocked", planned.id, ""] = blocked
+                metrics.histogram("edge_blocked_time_seconds", labels).observe(since)
+        for state in run.states:
+            labels = {"node": state.name}
+            done = handled[state.id] + state.produced - min(state.errors, handled[state.id])
+            self._count(metrics, "node_messages_total", labels, done)
+            self._count(metrics, "node_errors_total", labels, state.errors)
+        metrics.gauge("scheduler_runnable_nodes").set(len(run.engine.queue))
+        metrics.gauge("scheduler_blocked_nodes").set(sum(1 for state in run.states if state.held))
+
+    def _count(self, metrics: Any, name: str, labels: dict[str, str], total: float) -> None:
+        key = (name, *labels.values())[:3]
+        since = total - self._published.get(key, 0)  # type: ignore[arg-type]  # padded below
+        if since > 0:
+            metrics.counter(name, labels).inc(since)
+            self._published[key] = total  # type: ignore[index]
+        elif key not in self._published:
+            metrics.counter(name, labels)
+            self._published[key] = 0  # type: ignore[index]
+
+    def close(self, stopping_ns: int) -> None:
+        """Publish for the last time."""
+        metrics = self._metrics
+        if metrics is not None:
+            metrics.histogram("scheduler_shutdown_time_seconds").observe(stopping_ns / 1e9)
+            self.publish(metrics)
+            if isinstance(metrics, PrometheusMetrics):
+                metrics.unregister_collector(self.publish)
+
+
+class _Handling:
+    """A span around one message, and the debug event behind it."""
+
+    __slots__ = ("_attributes", "_began", "_debug", "_node", "_span")
+
+    def __init__(self, node: str, attributes: dict[str, object], debug: bool) -> None:
+        self._node = node
+        self._attributes = attributes
+        self._debug = debug
+
+    def __enter__(self) -> None:
+        self._began = perf_counter()
+        self._span = start_span("node.on_message", self._attributes)
+        self._span.__enter__()
+
+    def __exit__(self, *exc: Any) -> None:
+        self._span.__exit__(*exc)
+        if self._debug and exc[0] is None:
+            get_logger().debug(
+                "node.message_processed", "message handled", node=self._node, duration=perf_counter() - self._began
+            )

@@ -1,0 +1,133 @@
+"""The plan: what was declared, flattened and frozen for one run.
+
+Nested graphs disappear here: their nodes get the names of the graphs around them as prefix (``outer/inner/node``), and
+an edge to an exposed port leads to the inner node behind it. Graphs registered side by side share one name space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from meridian.core.edge import Edge
+from meridian.core.node import Node
+from meridian.core.subgraph import Subgraph
+
+
+class PlannedNode(NamedTuple):
+    """A node and its name within the whole plan."""
+
+    name: str
+    node: Node
+
+
+class PlannedEdge(NamedTuple):
+    """An edge between planned nodes.
+
+    Attributes:
+        id: Its id within the whole plan.
+        edge: The declared edge.
+        source: Index of the node it leaves.
+        port: The output it leaves.
+        target: Index of the node it enters.
+        target_port: The input it enters.
+        graph: Index of the graph whose byte budget it counts for.
+    """
+
+    id: str
+    edge: Edge[Any]
+    source: int
+    port: str
+    target: int
+    target_port: str
+    graph: int
+
+
+class Plan(NamedTuple):
+    """Everything one run needs to know.
+
+    Attributes:
+        nodes: In start order: as registered, graph by graph.
+        edges: In connect order.
+        budgets: Most bytes of each graph, or ``None``.
+    """
+
+    nodes: list[PlannedNode]
+    edges: list[PlannedEdge]
+    budgets: list[int | None]
+
+    def stop_order(self) -> list[int]:
+        """Return node indices in reverse topological order: consumers before their producers.
+
+        Within a cycle, and among nodes that no edge joins, in reverse start order.
+        """
+        waiting = [0] * len(self.nodes)
+        feeds: list[list[int]] = [[] for _ in self.nodes]
+        for edge in self.edges:
+            if edge.source != edge.target:
+                waiting[edge.target] += 1
+                feeds[edge.source].append(edge.target)
+        order: list[int] = []
+        done = [False] * len(self.nodes)
+        free = [i for i in reversed(range(len(self.nodes))) if not waiting[i]]
+        stuck = iter(range(len(self.nodes)))
+        while len(order) < len(self.nodes):
+            if not free:  # a cycle: break it at its first node
+                free.append(next(i for i in stuck if not done[i]))
+            i = free.pop()
+            if done[i]:
+                continue
+            done[i] = True
+            order.append(i)
+            for target in reversed(feeds[i]):
+                waiting[target] -= 1
+                if not waiting[target] and not done[target]:
+                    free.append(target)
+        return order[::-1]
+
+
+def build_plan(graphs: Iterable[Subgraph]) -> Plan:
+    """Flatten ``graphs``, which are valid and share one name space."""
+    plan = Plan([], [], [])
+    index: dict[str, int] = {}
+    for graph in graphs:
+        _add(plan, index, graph, "", len(plan.budgets))
+    return plan
+
+
+def _add(plan: Plan, index: dict[str, int], graph: Subgraph, prefix: str, budget: int) -> None:
+    if budget == len(plan.budgets):
+        plan.budgets.append(graph.max_bytes)
+    nodes = plan.nodes
+    nested = False
+    for key, node in graph.nodes.items():
+        name = prefix + key
+        if isinstance(node, Subgraph):
+            nested = True
+            _add(plan, index, node, name + "/", len(plan.budgets) if node.max_bytes is not None else budget)
+        else:
+            index[name] = len(nodes)
+            nodes.append(PlannedNode(name, node))
+    append = plan.edges.append
+    for edge in graph.edges:
+        source, port = edge.source_node, edge.source_port.name
+        target, target_port = edge.target_node, edge.target_port.name
+        if nested:
+            source, port = _inner(graph, source, port, "exposed_outputs")
+            target, target_port = _inner(graph, target, target_port, "exposed_inputs")
+        source, target = prefix + source, prefix + target
+        append(
+            PlannedEdge(
+                f"{source}:{port}->{target}:{target_port}", edge, index[source], port, index[target], target_port, budget
+            )
+        )
+
+
+def _inner(graph: Subgraph, name: str, port: str, exposed: str) -> tuple[str, str]:
+    """Follow an exposed port to the node behind it."""
+    owner = graph.nodes[name]
+    while isinstance(owner, Subgraph):
+        inner, port = getattr(owner, exposed)[port]
+        name = f"{name}/{inner}"
+        owner = owner.nodes[inner]
+    return name, port

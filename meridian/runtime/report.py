@@ -1,0 +1,112 @@
+"""What a run did: counts, never payloads."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeReport:
+    """One edge in numbers; ``accepted == delivered + depth + merged + sum(lost.values())`` always holds.
+
+    Attributes:
+        id: ``source:port->target:port``.
+        policy: What it does when it is full.
+        capacity: Most items it holds.
+        accepted: Items it took responsibility for.
+        delivered: Items handed to its consumer.
+        depth: Items still on it.
+        merged: Items merged into others by its coalesce function.
+        lost: Items lost, by cause: dropped, replaced, expired, coalesce_error, invalid.
+        blocked_s: Seconds that producers waited for room, waits that are still open included.
+    """
+
+    id: str
+    policy: str
+    capacity: int
+    accepted: int
+    delivered: int
+    depth: int
+    merged: int
+    lost: dict[str, int]
+    blocked_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReport:
+    """One recorded failure, without payload.
+
+    Attributes:
+        node: Whose code failed.
+        phase: Which hook.
+        type: Class of the exception.
+        where: File, line and function that raised.
+        message: Its text, or ``[redacted]``.
+    """
+
+    node: str
+    phase: str
+    type: str
+    where: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """One node in numbers.
+
+    Attributes:
+        name: Its name in the plan.
+        state: ``started``, ``stopped``, ``failed`` (its ``on_start`` raised) or ``new``.
+        handled: Messages handed to it.
+        produced: Items a source made.
+        errors: Failures of its code.
+        parked: Emissions that still wait for room.
+        unrouted: Emissions on ports that lead nowhere.
+        busy_s: Seconds its slices took.
+        waits_for: Id of the edge whose room it waits for now, or ``None``.
+    """
+
+    name: str
+    state: str
+    handled: int
+    produced: int
+    errors: int
+    parked: int
+    unrouted: int
+    busy_s: float
+    waits_for: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run did, or has done so far.
+
+    Attributes:
+        status: ``new``, ``running`` or ``stopped``.
+        reason: Why it ended: ``finished`` (sources exhausted, edges drained), ``shutdown``, ``idle`` (longer than
+            ``idle_timeout_s``), ``quiet`` (tickers without a declared end, as in v1), ``stuck`` (nothing could happen any
+            more although messages were left), ``cancelled``, ``failed``; ``None`` while it runs.
+        elapsed_s: Seconds from start to end, or to now.
+        engine: Which engine ran it.
+        nodes: In start order.
+        edges: In connect order.
+        errors: The most recent failures, oldest first.
+        errors_total: All failures.
+        left: Ids of edges that still hold messages, and how many.
+    """
+
+    status: str
+    reason: str | None
+    elapsed_s: float
+    engine: str
+    nodes: list[NodeReport]
+    edges: list[EdgeReport]
+    errors: list[ErrorReport]
+    errors_total: int
+    left: dict[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain dicts and lists, ready for JSON."""
+        return asdict(self)

@@ -1,0 +1,698 @@
+"""One run of a plan: start, slices, end, drain, stop.
+
+The engine does the work in slices; this module decides when a slice runs, and when there is nothing left to do. A slice
+is one callback of the event loop, bounded in messages and in time, so that other tasks of the loop wait about a tenth of
+a millisecond for it. Nothing is scheduled while nothing is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+from collections import deque
+from collections.abc import AsyncIterable, Coroutine
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any
+
+from meridian.core.errors import NodeError
+from meridian.core.function import FnNode, SourceNode
+from meridian.core.message import ERROR, Message, Scope, current_scope
+from meridian.core.node import Node, ports_of
+from meridian.core.policies import ErrorPolicy, policy_name
+from meridian.core.ports import PortDirection
+from meridian.core.schema import guaranteed
+from meridian.engine.ring import Budget, Ring
+from meridian.observability import context as observability
+from meridian.observability.logging import get_logger
+from meridian.redaction import describe_error
+from meridian.runtime.observe import Observer
+from meridian.runtime.report import EdgeReport, ErrorReport, NodeReport, RunReport
+from meridian.runtime.workers import BatchWorker, PoolWorker, SourceWorker, Worker
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from meridian.core.clock import Clock
+    from meridian.core.scheduler import SchedulerConfig
+    from meridian.engine.kernel import NodeState, PythonEngine
+    from meridian.engine.ready import Turn
+    from meridian.runtime.plan import Plan
+
+SLICE_MESSAGES = 512
+SLICE_NS = 200_000
+"""Bounds of one callback: about so many messages, and no new turn after so many nanoseconds."""
+
+FAILED = 4
+"""Why a node is held for good: it could not be started."""
+
+_OUT = PortDirection.OUTPUT
+
+
+class Attached:
+    """What a node holds while it takes part in a run."""
+
+    __slots__ = ("_run", "_state", "emit", "name")
+
+    def __init__(self, run: Run, state: NodeState) -> None:
+        self._run = run
+        self._state = state
+        self.name = state.name
+        self.emit = state.make_emit()
+
+    async def send(self, port: str, msg: Message[Any]) -> Message[Any]:
+        """Send, waiting for room."""
+        while (full := self._state.blocked_by(port, msg)) is not None:
+            await self._run.room_on(full)
+        return msg
+
+
+class Run:
+    """One run of ``plan`` in the running event loop.
+
+    Args:
+        plan: What to run.
+        config: How.
+        engine: Makes the engine: ``engine(scope, clock, weights=, max_batch=, random=)``.
+        clock: Where time comes from.
+        bands: Band of each edge that isn't NORMAL, by id.
+        random: Draws trace ids, and with ``shuffle`` the order of turns.
+        shuffle: Draw the order of turns within a band.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        config: SchedulerConfig,
+        engine: Any,
+        clock: Clock,
+        *,
+        bands: dict[str, int],
+        random: Random | None = None,
+        shuffle: bool = False,
+    ) -> None:
+        self.plan = plan
+        self.config = config
+        self.clock = clock
+        self.random = random
+        self.loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[str] = self.loop.create_future()
+        self.scope = Scope(clock.time(), random)
+        self.context = contextvars.copy_context()
+        self.context.run(current_scope.set, self.scope)
+        self.engine: PythonEngine = engine(
+            self.scope,
+            clock.monotonic_ns,
+            weights=config.fairness_ratio,
+            max_batch=config.max_batch_per_node,
+            random=random if shuffle else None,
+        )
+        self.engine.arm = self._arm
+        self.engine.arm_from_thread = self._arm_from_thread
+        self.engine.on_error = self._on_error
+        self.engine.on_invalid = self._on_invalid
+        self.engine.on_finished = self._on_source_finished
+        self.in_flight = 0
+        self.open_sources = 0
+        self.stopping = False
+        self.failure: NodeError | None = None
+        self.states: list[NodeState] = []
+        self.rings: list[Ring] = []
+        self.by_id: dict[str, Ring] = {}
+        self.started: list[int] = []
+        self.failed: set[int] = set()
+        self.stopped: set[int] = set()
+        self.errors: deque[ErrorReport] = deque(maxlen=64)
+        self.errors_total = 0
+        self.reason: str | None = None
+        self._workers: list[Worker | PoolWorker | SourceWorker] = []
+        self._tickers: list[tuple[Node, Turn]] = []
+        self._tick_timer: asyncio.TimerHandle | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._quiet_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._armed = False
+        self._live = False
+        self._slices = 0
+        self._begin_ns = clock.monotonic_ns()
+        self._end_ns: int | None = None
+        self._losses: deque[tuple[str, str, int, BaseException | None]] = deque(maxlen=256)
+        self._generation = observability.generation()
+        self._schemas: dict[str, Any] = {}
+        self._build(bands)
+        self.observer = Observer(self)
+
+    # ---- building --------------------------------------------------------------------------------------------
+
+    def _build(self, bands: dict[str, int]) -> None:
+        collecting = gc.isenabled()
+        gc.disable()  # three quarters of the time a large graph takes to build is the cyclic collector's
+        try:
+            budgets = [None if limit is None else Budget(limit) for limit in self.plan.budgets]
+            ports: list[dict[str, list[Ring]]] = []
+            for _, node in self.plan.nodes:
+                outputs: Any = node.outputs
+                names = outputs if outputs.__class__ is list else ports_of(outputs, _OUT)
+                ports.append({port.name: [] for port in names})
+            now = self.clock.monotonic_ns
+            by_id, rings = self.by_id, self.rings
+            for id, edge, source, port, _, _, graph in self.plan.edges:
+                ring = edge.ring(budgets[graph], now)
+                ring.id = id
+                if ring.limited and ring.budget is not None:  # type: ignore[attr-defined]  # limited rings have one
+                    ring.budget.rings.append(ring)  # type: ignore[attr-defined]
+                ring.on_loss = self._on_loss
+                if edge.spec is not None:
+                    self._schemas[id] = getattr(edge.spec, "schema", None)
+                ports[source][port].append(ring)
+                by_id[id] = ring
+                rings.append(ring)
+            for (name, node), outputs in zip(self.plan.nodes, ports, strict=True):
+                self.states.append(self._add_node(name, node, outputs))
+            attach = self.engine.attach
+            for planned, ring in zip(self.plan.edges, rings, strict=True):
+                attach(ring, planned.target, planned.target_port, bands.get(planned.id, 2) if bands else 2)
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _add_node(self, name: str, node: Node, ports: dict[str, list[Ring]]) -> NodeState:
+        if isinstance(node, FnNode):
+            function = node.function
+            kind = "drive" if function.is_async else "stream" if function.is_stream else "map"
+            state = self.engine.add_node(name, kind, function.fn, ports)
+            state.wants_message = function.wants_message
+            state.trusted = function.trusted and self._guaranteed(node, state)
+        elif isinstance(node, SourceNode):
+            state = self.engine.add_node(name, "source", None, ports)
+            state.trusted = node.trusted and self._guaranteed(node, state)
+        else:
+            state = self.engine.add_node(name, "call", None, ports)
+            state.wants_message = True
+            state.max_parked = node.max_parked
+        state.error_policy = node.error_policy
+        return state
+
+    def _guaranteed(self, node: Node, state: NodeState) -> bool:
+        """Say whether the annotated type of the one output fits every edge that leaves it."""
+        spec = node.outputs[0].spec
+        return all(
+            ring.check is None or (spec is not None and guaranteed(spec.schema, self._schemas[ring.id]))
+            for ring in state.rings
+        )
+
+    def _bind(self, index: int) -> None:
+        """Connect the node's code with the engine; just before it is started."""
+        node, state = self.plan.nodes[index].node, self.states[index]
+        if isinstance(node, FnNode):
+            function = node.function
+            fn = self.observer.function(state, function.fn)
+            if function.is_async:
+                worker: BatchWorker | PoolWorker
+                if function.concurrency > 1:
+                    worker = PoolWorker(self, state, fn, function.concurrency, function.ordered)
+                else:
+                    worker = BatchWorker(self, state, fn, stream=function.is_stream)
+                self._workers.append(worker)
+                fn = worker.drive
+            state.fn = fn
+            return
+        if isinstance(node, SourceNode):
+            return
+        attached = Attached(self, state)
+        node._attached = attached
+        if type(node).emit is Node.emit and "emit" not in vars(node):
+            vars(node)["emit"] = attached.emit  # saves one call for each emit
+        handler, is_async = self._handler(node)
+        handler = self.observer.handler(state, handler, is_async)
+        if is_async:
+            state.kind = "drive"
+            state.forwards_control = False
+            batch = BatchWorker(self, state, handler, with_port=True)
+            self._workers.append(batch)
+            state.fn = batch.drive
+        else:
+            state.fn = handler
+
+    @staticmethod
+    def _handler(node: Node) -> tuple[Any, bool]:
+        if type(node).on_message is Node.on_message and "on_message" not in vars(node):
+            handler: Any = node._handle_message  # the base only adds what the run does for itself
+        else:
+            handler = node.on_message
+        return handler, iscoroutinefunction(handler) or iscoroutinefunction(type(node)._handle_message)
+
+    def _add_ticker(self, node: Node, state: NodeState) -> None:
+        overridden = (
+            type(node).on_tick is not Node.on_tick
+            or type(node)._handle_tick is not Node._handle_tick
+            or "on_tick" in vars(node)
+            or "_handle_tick" in vars(node)
+        )
+        if not overridden or isinstance(node, (FnNode, SourceNode)):
+            return
+        hook: Any = node._handle_tick if type(node).on_tick is Node.on_tick else node.on_tick
+        hook = self.observer.tick(state, hook)
+        if iscoroutinefunction(node.on_tick) or iscoroutinefunction(node._handle_tick):
+            worker = Worker(self, state)
+            self._workers.append(worker)
+
+            async def guarded() -> None:
+                try:
+                    await hook()
+                except Exception as error:
+                    state.fail("on_tick", error)
+
+            def tick() -> None:
+                worker.start(guarded())
+        else:
+            tick = hook
+        self._tickers.append((node, self.engine.add_tick(state, tick)))
+
+    # ---- the whole run ---------------------------------------------------------------------------------------
+
+    async def main(self) -> RunReport:
+        """Run to the end and return the report.
+
+        Raises:
+            NodeError: a node with `ErrorPolicy.RAISE_EXCEPTION` failed; everything was stopped in good order first.
+
+        Cancellation: stops without draining, runs ``on_stop`` of every started node, then lets it pass.
+        """
+        logger = get_logger()
+        try:
+            await self._start()
+            logger.info("scheduler.ready", "all nodes started", nodes_count=len(self.started))
+            self.reason = await self.done
+        except BaseException:
+            self.reason = "cancelled"
+            raise
+        finally:
+            await self._stop()
+        if self.failure is not None:
+            raise self.failure
+        return self.report()
+
+    async def _start(self) -> None:
+        for index in range(len(self.states)):
+            self._bind(index)
+        for index, (_, node) in enumerate(self.plan.nodes):
+            if type(node).on_start in _NO_HOOK:
+                self.started.append(index)
+            elif await self._hook(index, "on_start"):
+                self.started.append(index)
+            else:
+                self.failed.add(index)
+                self.states[index].held |= FAILED
+        self._begin_ns = self.clock.monotonic_ns()
+        self._live = True
+        for index in self.started:
+            node, state = self.plan.nodes[index].node, self.states[index]
+            if isinstance(node, SourceNode):
+                self._open(node, state)
+            else:
+                self._add_ticker(node, state)
+        for ring in self.rings:  # what was put before the run, or left by the one before
+            if ring.items:
+                self.engine.wake(ring, True)
+            if ring.control:
+                self.engine.wake_control(ring, True)
+        if self._tickers:
+            interval = max(self.config.tick_interval_ms, 0) / 1000
+            self._tick_timer = self.loop.call_later(interval, self._tick, self.loop.time() + interval, context=self.context)
+        if self.stopping:
+            self._begin_stop()
+        self._armed = True
+        self.loop.call_soon(self._slice, context=self.context)
+
+    async def _hook(self, index: int, phase: str) -> bool:
+        """Call a life-cycle hook, plain or asynchronous; say whether it succeeded."""
+        node, state = self.plan.nodes[index].node, self.states[index]
+        token = current_scope.set(Scope(self.clock.time(), self.random))
+        scope = current_scope.get()
+        assert scope is not None
+        scope.node = state.name
+        try:
+            result = getattr(node, phase)()
+            if isinstance(result, Coroutine):
+                await result
+        except Exception as error:
+            state.fail(phase, error)
+            return False
+        finally:
+            current_scope.reset(token)
+        return True
+
+    def _open(self, node: SourceNode, state: NodeState) -> None:
+        try:
+            items = node.open()
+            iterator = None if isinstance(items, AsyncIterable) else iter(items)
+        except Exception as error:
+            state.closed = True
+            state.fail("on_start", error)
+            return
+        self.open_sources += 1
+        if iterator is None:
+            self._workers.append(SourceWorker(self, state, items))  # type: ignore[arg-type]  # asynchronous, as tested
+        else:
+            self.engine.start_source(state, self.observer.items(iterator))
+
+    async def _stop(self) -> None:
+        self.stopping = True
+        self._live = False
+        begin = self.clock.monotonic_ns()
+        for timer in (self._tick_timer, self._quiet_timer, self._idle_timer, *self._timers):
+            if timer is not None:
+                timer.cancel()
+        waiting = [task for worker in self._workers if (task := worker.cancel()) is not None]
+        for worker in self._workers:
+            if isinstance(worker, PoolWorker):
+                waiting += worker._tasks
+        if waiting:
+            await asyncio.gather(*waiting, return_exceptions=True)
+        running = set(self.started)
+        for index in self.plan.stop_order():
+            node = self.plan.nodes[index].node
+            if index in running:
+                if type(node).on_stop not in _NO_HOOK:
+                    await self._hook(index, "on_stop")
+                self.stopped.add(index)
+        self._end_ns = self.clock.monotonic_ns()
+        self._report_losses()
+        self.observer.close(self._end_ns - begin)
+        for _, node in self.plan.nodes:
+            if node._attached is not None:
+                node._attached = None
+                vars(node).pop("emit", None)
+        self._final = self.report()
+        self.engine.detach()
+
+    # ---- slices ----------------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        if not self._armed and self._live:
+            self._armed = True
+            self.loop.call_soon(self._slice, context=self.context)
+
+    def _arm_from_thread(self) -> None:
+        try:
+            self.loop.call_soon_threadsafe(self._arm, context=self.context)
+        except RuntimeError:  # the loop is closed: the run is over
+            pass
+
+    def _slice(self) -> None:
+        self._armed = False
+        if not self._live:
+            return
+        self.scope.now = self.clock.time()
+        self._slices += 1
+        if self._generation != observability.generation():
+            self._reconfigured()
+        more = self.observer.slice(SLICE_MESSAGES, SLICE_NS)
+        if self._losses:
+            self._report_losses()
+        if more:
+            self._arm()
+        else:
+            self.check_end()
+
+    def run_now(self) -> None:
+        """Run what is due right here instead of in the next pass of the loop, unless a slice is running already."""
+        if self._live and not self.engine.running:
+            self._armed = True  # nothing needs to ask for a slice meanwhile
+            try:
+                self.context.run(self._slice)
+            except RuntimeError:
+                self._armed = False
+                self._arm()
+
+    def settle(self) -> None:
+        """Something asynchronous came to its end: go on, or see whether that was the end."""
+        if self._live:
+            self._arm()
+
+    # ---- the end ---------------------------------------------------------------------------------------------
+
+    def check_end(self) -> None:
+        """End the run if nothing can happen any more."""
+        if not self._live or self.done.done() or self.in_flight or not self.engine.idle() or self._armed:
+            return
+        if self.stopping:
+            self._finish("shutdown" if self.failure is None else "failed")
+            return
+        if self.open_sources and any(
+            isinstance(worker, SourceWorker) and not worker.state.closed for worker in self._workers
+        ):
+            self._watch_idle()
+            return
+        pending = [node.has_pending() for node, _ in self._tickers]
+        if True in pending:
+            self._watch_idle()
+            return
+        has_source = any(isinstance(node, SourceNode) for _, node in self.plan.nodes)
+        if None not in pending and has_source:
+            self._finish("stuck" if self.open_sources or any(state.parked for state in self.states) else "finished")
+            return
+        left = self.config.shutdown_timeout_s - (self.clock.monotonic_ns() - self._begin_ns) / 1e9
+        if left <= 0:
+            self._finish("quiet")
+        else:
+            if self._quiet_timer is None:
+                self._quiet_timer = self.loop.call_later(left, self._quiet, context=self.context)
+            self._watch_idle()
+
+    def _quiet(self) -> None:
+        self._quiet_timer = None
+        get_logger().info("scheduler.timeout", "tickers without a declared end: stopping at a quiet moment")
+        self.check_end()
+
+    def _watch_idle(self) -> None:
+        limit = self.config.idle_timeout_s
+        if limit is None:
+            return
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        seen = self._slices
+        self._idle_timer = self.loop.call_later(limit, self._idle, seen, context=self.context)
+
+    def _idle(self, seen: int) -> None:
+        if seen == self._slices and not self.in_flight and self.engine.idle():
+            self._finish("idle")
+
+    def _finish(self, reason: str) -> None:
+        if not self.done.done():
+            self.done.set_result(reason)
+
+    def request_stop(self) -> None:
+        """Stop in good order: sources first, then drain; call on the loop's thread."""
+        if not self.stopping:
+            self.stopping = True
+            if self._live:
+                self._begin_stop()
+
+    def abort(self) -> None:
+        """Stop draining."""
+        self.request_stop()
+        self._finish("shutdown")
+
+    def _begin_stop(self) -> None:
+        get_logger().info("scheduler.shutdown_start", "sources stop, edges drain")
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+        for (_, node), state in zip(self.plan.nodes, self.states, strict=True):
+            if isinstance(node, SourceNode):
+                state.closed = True
+        for worker in self._workers:
+            if isinstance(worker, SourceWorker):
+                worker.cancel()
+        limit = max(self.config.shutdown_timeout_s, 0.0)
+        self._timers.append(self.loop.call_later(limit, self._finish, "shutdown", context=self.context))
+        self._arm()
+
+    def source_ended(self) -> None:
+        """An asynchronous source is exhausted, failed or cancelled."""
+        self.open_sources -= 1
+        self.settle()
+
+    def _on_source_finished(self, node: int) -> None:
+        del node
+        self.open_sources -= 1
+
+    # ---- ticks -----------------------------------------------------------------------------------------------
+
+    def _tick(self, due: float) -> None:
+        if self.stopping or not self._live:
+            return
+        for _, turn in self._tickers:
+            if not turn.queued:
+                self.engine.ready(turn, True)
+        interval = max(self.config.tick_interval_ms, 0) / 1000
+        due = max(due + interval, self.loop.time())
+        self._tick_timer = self.loop.call_at(due, self._tick, due, context=self.context)
+
+    # ---- room ------------------------------------------------------------------------------------------------
+
+    async def room_on(self, ring: Ring) -> None:
+        """Wait until ``ring`` has made room. Cancellation: leaves the line."""
+        woken = self.loop.create_future()
+        turn = self.engine.turn(ring.node, 2)
+
+        def wake() -> int:
+            if not woken.done():
+                woken.set_result(None)
+            return 0
+
+        turn.run = wake
+        ring.wait(turn)
+        try:
+            await woken
+        finally:
+            if ring.waiters is not None and turn in ring.waiters:
+                ring.waiters.remove(turn)
+
+    async def send_result(self, state: NodeState, item: Any) -> None:
+        """Hand on one result of an asynchronous generator or source, waiting for room."""
+        if item is None and state.kind != "source":
+            return
+        while (full := state.try_result(item)) is not None:
+            await self.room_on(full)
+        self.engine.arm_if_idle()
+
+    # ---- what goes wrong -------------------------------------------------------------------------------------
+
+    def _on_error(self, index: int, phase: str, error: BaseException, item: Any, port: str) -> None:
+        state = self.states[index] if index < len(self.states) else None
+        name = self.plan.nodes[index].name
+        described = describe_error(error)
+        self.errors_total += 1
+        self.errors.append(ErrorReport(name, phase, described.type, described.where, described.message))
+        event = {"on_message": "node.message_error", "on_tick": "node.tick_error"}.get(phase, f"node.{phase[3:]}_error")
+        get_logger().error(
+            event,
+            f"{phase} failed",
+            node=name,
+            error_type=described.type,
+            error_msg=described.message,
+            where=described.where,
+            **({"port": port} if port else {}),
+        )
+        if state is None:
+            return
+        if state.error_policy is ErrorPolicy.RAISE_EXCEPTION:
+            if self.failure is None:
+                self.failure = NodeError(name, phase, error)
+                self.failure.__cause__ = error
+            self.loop.call_soon(self.request_stop, context=self.context)
+        elif state.error_policy is ErrorPolicy.EMIT_ERROR and state.ports:
+            out = "error" if "error" in state.ports else next(iter(state.ports))
+            payload = {
+                "error_type": type(error).__name__,
+                "error_message": described.message,
+                "context": {"node": name, "phase": phase, "port": port},
+            }
+            state.deliver(out, [Message(ERROR, payload, {"error_source": "meridian"})])
+
+    def _on_invalid(self, edge: str) -> None:
+        get_logger().warn("edge.validation_failed", "payload does not fit the schema", edge_id=edge)
+
+    def _on_loss(self, edge: str, cause: str, n: int, error: BaseException | None) -> None:
+        self._losses.append((edge, cause, n, error))
+
+    def _report_losses(self) -> None:
+        logger = get_logger()
+        while self._losses:
+            edge, cause, n, error = self._losses.popleft()
+            if cause == "coalesce_error" and error is not None:
+                described = describe_error(error)
+                logger.error(
+                    "edge.coalesce_error", "coalesce function failed; the older item is lost",
+                    edge_id=edge, error_type=described.type, where=described.where,
+                )  # fmt: skip
+            else:
+                logger.warn_limited(
+                    edge + cause, "scheduler.message_dropped", f"messages lost: {cause}", edge_id=edge, cause=cause, n=n
+                )
+
+    def _reconfigured(self) -> None:
+        """Logging, metrics or tracing changed: choose handlers anew."""
+        self._generation = observability.generation()
+        self.observer.reconfigured()
+
+    # ---- settings --------------------------------------------------------------------------------------------
+
+    def set_band(self, edge: str, band: int) -> bool:
+        """Serve an edge in another band; ``False`` if there is no such edge."""
+        ring = self.by_id.get(edge)
+        if ring is not None:
+            self.engine.set_band(ring, band)
+        return ring is not None
+
+    def set_capacity(self, edge: str, capacity: int) -> bool:
+        """Change an edge's capacity; ``False`` if there is no such edge."""
+        for planned in self.plan.edges:
+            if planned.id == edge:
+                planned.edge.capacity = capacity
+                return True
+        return False
+
+    # ---- report ----------------------------------------------------------------------------------------------
+
+    def report(self) -> RunReport:
+        """Count what happened so far."""
+        if self._end_ns is not None and hasattr(self, "_final"):
+            return self._final
+        end = self.clock.monotonic_ns() if self._end_ns is None else self._end_ns
+        busy = [0] * len(self.states)
+        handled = [0] * len(self.states)
+        edges = []
+        for planned, ring in zip(self.plan.edges, self.rings, strict=True):
+            for turn in (ring.turn, ring.control_turn):
+                if turn is not None:
+                    busy[planned.target] += turn.busy_ns
+            handled[planned.target] += ring.taken
+            lost = dict(ring.lost or {})
+            depth, taken, merged = ring.depth(), ring.taken, ring.merged
+            edges.append(
+                EdgeReport(
+                    planned.id,
+                    policy_name(ring.policy),
+                    ring.capacity,
+                    taken + depth + merged + sum(lost.values()),
+                    taken,
+                    depth,
+                    merged,
+                    lost,
+                    ring.blocked_s(self.engine.now),
+                )
+            )
+        nodes = []
+        for i, ((name, _), state) in enumerate(zip(self.plan.nodes, self.states, strict=True)):
+            turns = [turn for turn in (state.tick_turn, state.source_turn, state.flush_turn) if turn is not None]
+            waits_for = next((turn.waits_for for turn in turns if turn.waits_for is not None), None)
+            nodes.append(
+                NodeReport(
+                    name,
+                    "failed" if i in self.failed else "stopped" if i in self.stopped else "started",
+                    handled[i],
+                    state.produced,
+                    state.errors,
+                    len(state.parked or ()),
+                    state.unrouted,
+                    (busy[i] + sum(turn.busy_ns for turn in turns)) / 1e9,
+                    None if waits_for is None else waits_for.id,
+                )
+            )
+        return RunReport(
+            "running" if self._end_ns is None else "stopped",
+            self.reason,
+            max(end - self._begin_ns, 0) / 1e9,
+            "python",
+            nodes,
+            edges,
+            list(self.errors),
+            self.errors_total,
+            {edge.id: edge.depth for edge in edges if edge.depth},
+        )
+
+
+_NO_HOOK = (FnNode.on_start, FnNode.on_stop, SourceNode.on_start, SourceNode.on_stop)

@@ -1,0 +1,310 @@
+"""Asynchronous work: handlers, sources and waits for room, on top of an engine that knows nothing of asyncio.
+
+A batch of an asynchronous node is one coroutine. It is started inline, with the node's own task entered, so that a
+handler which doesn't suspend costs neither a task nor a pass of the loop. When it does suspend, the half-done batch is
+handed to that task and goes on there: ``current_task()`` and the context are the same before and after, so timeouts,
+cancellation and context variables behave as in any task. Messages that the batch hadn't begun go back to their edge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import types
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+from meridian.core.message import DATA, Message, Scope, current_scope
+from meridian.engine.step import inherit
+
+if TYPE_CHECKING:
+    from meridian.engine.kernel import NodeState
+    from meridian.runtime.run import Run
+
+_enter_task = asyncio.tasks._enter_task  # type: ignore[attr-defined]  # documented for custom tasks
+_leave_task = asyncio.tasks._leave_task  # type: ignore[attr-defined]
+
+
+@types.coroutine
+def _adopt(work: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """Go on with a coroutine that was started elsewhere and now waits for ``waits_for``."""
+    try:
+        yield waits_for
+    except BaseException as error:
+        try:
+            waits_for = work.throw(error)
+        except StopIteration:
+            return
+        yield waits_for
+    yield from work  # type: ignore[misc]  # a coroutine, driven as one
+
+
+class Worker:
+    """Runs the coroutines of one node, one at a time.
+
+    Args:
+        run: The run it belongs to.
+        state: The node, as the engine knows it.
+    """
+
+    def __init__(self, run: Run, state: NodeState) -> None:
+        self.run = run
+        self.state = state
+        self.context = contextvars.copy_context()
+        self.scope = Scope(None, run.random)
+        self.scope.node = state.name
+        self.context.run(current_scope.set, self.scope)
+        self._task: asyncio.Task[None] | None = None
+        self._handed: asyncio.Future[tuple[Coroutine[Any, Any, None], Any]] | None = None
+
+    def start(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Drive ``work`` until it ends or suspends; say whether it ended.
+
+        While it is suspended the node is held.
+        """
+        loop = self.run.loop
+        task = self._task
+        if task is None:
+            self._handed = loop.create_future()
+            task = self._task = loop.create_task(self._go_on(), context=self.context)
+        self.scope.now = self.run.scope.now
+        outer = asyncio.current_task(loop)
+        if outer is not None:  # a run-to-completion put, from a task of the user's
+            _leave_task(loop, outer)
+        _enter_task(loop, task)
+        try:
+            waits_for = self.context.run(work.send, None)
+        except StopIteration:
+            return True
+        finally:
+            _leave_task(loop, task)
+            if outer is not None:
+                _enter_task(loop, outer)
+        self.state.hold()
+        self.run.in_flight += 1
+        handed = self._handed
+        assert handed is not None
+        handed.set_result((work, waits_for))
+        return False
+
+    async def _go_on(self) -> None:
+        """The node's task: finishes what `start` had to hand over."""
+        while True:
+            assert self._handed is not None
+            work, waits_for = await self._handed
+            try:
+                await _adopt(work, waits_for)
+            finally:
+                self._handed = self.run.loop.create_future()
+                self.run.in_flight -= 1
+            self.finish()
+            self.state.release()
+            self.run.settle()
+
+    def finish(self) -> None:
+        """Called when handed-over work ended, before the node goes on."""
+
+    def cancel(self) -> asyncio.Task[None] | None:
+        """Cancel what is in progress; return the task to wait for."""
+        if self._task is not None:
+            self._task.cancel()
+        return self._task
+
+
+class BatchWorker(Worker):
+    """Handles messages one after the other in an ``async def`` function.
+
+    Args:
+        run: The run it belongs to.
+        state: The node, as the engine knows it.
+        fn: ``fn(item)``, or for nodes written as classes ``fn(port, message)``.
+        stream: ``fn`` is an asynchronous generator function.
+        with_port: ``fn`` takes the port too.
+    """
+
+    def __init__(self, run: Run, state: NodeState, fn: Any, *, stream: bool = False, with_port: bool = False) -> None:
+        super().__init__(run, state)
+        self.fn = fn
+        self._work = self._ports if with_port else self._streams if stream else self._results
+        self._out: list[Any] = []
+
+    def drive(self, rest: Iterator[Any], out: list[Any], port: str) -> None:
+        """Work on the items of ``rest`` and append results to ``out``; what isn't begun stays in ``rest``."""
+        self._out = out
+        self.start(self._work(rest, out, port))
+
+    def finish(self) -> None:
+        out = self._out
+        if out:
+            self.state.hand_on(out)
+            out.clear()
+
+    async def _results(self, rest: Iterator[Any], out: list[Any], port: str) -> None:
+        state, fn, append = self.state, self.fn, out.append
+        wants_message = state.wants_message
+        while True:
+            try:
+                for x in rest:
+                    if x.__class__ is Message:
+                        if wants_message or x.type is DATA:
+                            self._handle(x)
+                            y = await fn(x if wants_message else x.payload)
+                            if y is not None:
+                                append(inherit(x, y))
+                        else:
+                            append(x)
+                    else:
+                        append(await fn(x))
+                return
+            except Exception as error:
+                state.fail("on_message", error, x, port)
+
+    async def _streams(self, rest: Iterator[Any], out: list[Any], port: str) -> None:
+        state, fn = self.state, self.fn
+        for x in rest:
+            parent = x if isinstance(x, Message) else None
+            if parent is not None:
+                if parent.type is not DATA and not state.wants_message:
+                    await self.run.send_result(state, parent)
+                    continue
+                self._handle(parent)
+            try:
+                async for y in fn(x if parent is None or state.wants_message else parent.payload):
+                    await self.run.send_result(state, y if parent is None else inherit(parent, y))
+            except Exception as error:
+                state.fail("on_message", error, x, port)
+
+    async def _ports(self, rest: Iterator[Any], out: list[Any], port: str) -> None:
+        for x in rest:
+            self._handle(x)
+            self.scope.port = port
+            try:
+                await self.fn(port, x)
+            except Exception as error:
+                self.state.fail("on_message", error, x, port)
+
+    def _handle(self, message: Message[Any]) -> None:
+        """Note the message in hand, in a scope of its own: tasks that the handler starts keep this one."""
+        scope = Scope(self.run.scope.now, self.run.random)
+        scope.handling, scope.node = message, self.state.name
+        self.scope = scope
+        current_scope.set(scope)
+
+
+class PoolWorker:
+    """Works on several messages of one node at a time, each in a task of its own.
+
+    Args:
+        run: The run it belongs to.
+        state: The node, as the engine knows it; its ``free`` counts down to zero.
+        fn: ``fn(item)``.
+        concurrency: Most tasks at a time.
+        ordered: Results leave in the order in which their messages came; a slow one holds back those behind it.
+    """
+
+    def __init__(self, run: Run, state: NodeState, fn: Any, concurrency: int, ordered: bool) -> None:
+        self.run = run
+        self.state = state
+        self.fn = fn
+        self.ordered = ordered
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._slots: deque[list[Any]] = deque()
+        state.free = concurrency
+
+    def drive(self, rest: Iterator[Any], out: list[Any], port: str) -> None:
+        """Start a task for each item of ``rest``."""
+        for x in rest:
+            if isinstance(x, Message) and x.type is not DATA and not self.state.wants_message:
+                out.append(x)
+                continue
+            slot: list[Any] = [False, None]
+            if self.ordered:
+                self._slots.append(slot)
+            context = contextvars.copy_context()
+            scope = Scope(self.run.scope.now, self.run.random)
+            scope.node = self.state.name
+            scope.handling = x if isinstance(x, Message) else None
+            context.run(current_scope.set, scope)
+            self.state.free -= 1
+            self.state.in_flight += 1
+            self.run.in_flight += 1
+            task = self.run.loop.create_task(self._one(x, port, slot), context=context)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _one(self, x: Any, port: str, slot: list[Any]) -> None:
+        state = self.state
+        is_message = isinstance(x, Message)
+        try:
+            y = await self.fn(x.payload if is_message and not state.wants_message else x)
+            if y is not None and is_message:
+                y = inherit(x, y)
+        except Exception as error:
+            state.fail("on_message", error, x, port)
+            y = None
+        finally:
+            self.run.in_flight -= 1
+        slot[:] = True, y
+        if not self.ordered:
+            self._deliver(slot)
+        while self._slots and self._slots[0][0]:
+            self._deliver(self._slots.popleft())
+        if not state.held:
+            state.resume()
+        self.run.settle()
+
+    def _deliver(self, slot: list[Any]) -> None:
+        self.state.free += 1
+        self.state.in_flight -= 1
+        if slot[1] is not None:
+            self.state.hand_on([slot[1]])
+
+    def cancel(self) -> asyncio.Task[None] | None:
+        """Cancel all tasks; return one of them to wait for, or ``None``."""
+        for task in self._tasks:
+            task.cancel()
+        return next(iter(self._tasks), None)
+
+
+class SourceWorker:
+    """Pulls from an asynchronous iterable, waiting for room before it asks for the next item.
+
+    Args:
+        run: The run it belongs to.
+        state: The node, as the engine knows it.
+        items: What to pull from.
+    """
+
+    def __init__(self, run: Run, state: NodeState, items: AsyncIterable[Any]) -> None:
+        self.run = run
+        self.state = state
+        context = contextvars.copy_context()
+        scope = Scope(None, run.random)
+        scope.node = state.name
+        context.run(current_scope.set, scope)
+        self.task = run.loop.create_task(self._pull(items), context=context)
+
+    async def _pull(self, items: AsyncIterable[Any]) -> None:
+        state = self.state
+        iterator: AsyncIterator[Any] | None = None
+        try:
+            iterator = aiter(items)
+            async for item in iterator:
+                await self.run.send_result(state, item)
+                state.produced += 1
+                if state.produced % 64 == 0:
+                    await asyncio.sleep(0)  # one that never suspends, into edges that never fill, must not starve others
+        except Exception as error:
+            state.fail("on_message", error)
+        finally:
+            close = getattr(iterator, "aclose", None)
+            if close is not None:
+                await close()
+            state.closed = True
+            self.run.source_ended()
+
+    def cancel(self) -> asyncio.Task[None]:
+        """Stop pulling; return the task to wait for."""
+        self.task.cancel()
+        return self.task
