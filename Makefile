@@ -24,7 +24,14 @@ RUST_SOURCES := $(shell find fast/src -name '*.rs' 2>/dev/null) fast/Cargo.toml 
 
 # ---------------------------------------------------------------------------------------------------------- setup
 # Stamps in .venv say what is installed; each depends on its pins, so a second run does nothing and a changed pin
-# installs again.
+# installs again. Making the environment anew removes the stamps in it, hence .ready-base beside each.
+
+# An environment whose interpreter is gone (an upgrade, a copied folder) is no environment.
+ifneq ($(wildcard $(VENV)/.ready-base),)
+  ifneq ($(shell $(PY) -c 'print(1)' 2>/dev/null),1)
+    $(shell rm -f $(VENV)/.ready-*)
+  endif
+endif
 
 $(VENV)/.ready-base: ci/requirements/bootstrap.txt
 	@python="$(PYTHON)"; python="$${python:-$$(ci/find-python)}"; \
@@ -39,16 +46,16 @@ $(VENV)/.ready-demo: ci/requirements/demo.txt pyproject.toml $(VENV)/.ready-base
 	@ci/install-editable .
 	@touch $@
 
-$(VENV)/.ready-test: ci/requirements/test.txt conformance/pyproject.toml $(VENV)/.ready-demo
+$(VENV)/.ready-test: ci/requirements/test.txt conformance/pyproject.toml $(VENV)/.ready-base | $(VENV)/.ready-demo
 	@ci/install test
 	@ci/install-editable conformance
 	@touch $@
 
-$(VENV)/.ready-lint: ci/requirements/lint.txt $(VENV)/.ready-test
+$(VENV)/.ready-lint: ci/requirements/lint.txt $(VENV)/.ready-base | $(VENV)/.ready-test
 	@ci/install lint
 	@touch $@
 
-$(VENV)/.ready-docs: ci/requirements/docs.txt $(VENV)/.ready-demo
+$(VENV)/.ready-docs: ci/requirements/docs.txt $(VENV)/.ready-base | $(VENV)/.ready-demo
 	@ci/install docs
 	@touch $@
 
@@ -56,12 +63,12 @@ $(VENV)/.ready-build: ci/requirements/build.txt $(VENV)/.ready-base
 	@ci/install build
 	@touch $@
 
-$(VENV)/.ready-bench: ci/requirements/bench.txt $(VENV)/.ready-demo
+$(VENV)/.ready-bench: ci/requirements/bench.txt $(VENV)/.ready-base | $(VENV)/.ready-demo
 	@ci/install bench
 	@touch $@
 
 # Without cargo the script says that it skips, and there is no stamp: the next run asks again.
-$(VENV)/.ready-fast: $(RUST_SOURCES) $(VENV)/.ready-test
+$(VENV)/.ready-fast: $(RUST_SOURCES) $(VENV)/.ready-base | $(VENV)/.ready-test
 	@code=0; ci/rust install >&2 || code=$$?; \
 	  if [[ $$code == 0 ]]; then touch $@; elif [[ $$code != 77 ]]; then exit $$code; fi
 
