@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from contextvars import Token
     from random import Random
-    from random import Random
 
 _T = TypeVar("_T")
 

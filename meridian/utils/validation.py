@@ -202,7 +202,7 @@ def _check_exposed(subgraph: Any, issues: list[Issue]) -> None:
 
 
 def _values(things: Any) -> Iterable[Any]:
-    return cast("Mapping[Any, Any]", things).values() if isinstance(things, Mapping) else things
+    return cast("Mapping[object, Any]", things).values() if isinstance(things, Mapping) else things
 
 
 # --- connections and payloads --------------------------------------------------------------------------------------

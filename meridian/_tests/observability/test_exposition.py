@@ -10,8 +10,8 @@ from meridian.observability import PrometheusConfig, PrometheusMetrics
 from meridian.observability.exposition import legal_name, render
 
 LINE = re.compile(
-    r'# TYPE [a-zA-Z_:][a-zA-Z0-9_:]* (counter|gauge|histogram)'
-    r'|(?P<series>[a-zA-Z_:][a-zA-Z0-9_:]*(\{(?P<labels>.*)\})?) (NaN|[+-]Inf|-?[0-9.]+(e[+-]?[0-9]+)?)'
+    r"# TYPE [a-zA-Z_:][a-zA-Z0-9_:]* (counter|gauge|histogram)"
+    r"|(?P<series>[a-zA-Z_:][a-zA-Z0-9_:]*(\{(?P<labels>.*)\})?) (NaN|[+-]Inf|-?[0-9.]+(e[+-]?[0-9]+)?)"
 )
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(,|$)')
 
@@ -43,7 +43,8 @@ def test_nothing_renders_as_nothing():
 
 
 @pytest.mark.parametrize(
-    ("name", "legal"), [("meridian-runtime_x", "meridian_runtime_x"), ("9lives", "_9lives"), ("", "_"), ("ü:b", "_:b")]
+    ("name", "legal"),
+    [("meridian-runtime_x", "meridian_runtime_x"), ("9lives", "_9lives"), ("", "_"), ("ü:b", "_:b")],
 )
 def test_names_are_made_legal(name: str, legal: str):
     assert legal_name(name) == legal
@@ -67,7 +68,14 @@ def test_names_that_would_collide_are_kept_apart():
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(float("nan"), "NaN"), (float("inf"), "+Inf"), (float("-inf"), "-Inf"), (3.0, "3"), (0.1, "0.1"), (1e300, "1e+300")],
+    [
+        (float("nan"), "NaN"),
+        (float("inf"), "+Inf"),
+        (float("-inf"), "-Inf"),
+        (3.0, "3"),
+        (0.1, "0.1"),
+        (1e300, "1e+300"),
+    ],
 )
 def test_numbers_are_written_as_the_format_wants(value: float, shown: str):
     assert render("", [], [("g", (), value)], []) == f"# TYPE g gauge\ng {shown}\n"
@@ -75,12 +83,18 @@ def test_numbers_are_written_as_the_format_wants(value: float, shown: str):
 
 series = st.tuples(
     st.text(max_size=8),
-    st.dictionaries(st.text(max_size=4), st.text(max_size=8), max_size=3).map(lambda d: tuple(sorted(d.items()))),
+    st.dictionaries(st.text(max_size=4), st.text(max_size=8), max_size=3).map(
+        lambda d: tuple(sorted(d.items()))
+    ),
     st.floats(),
 )
 
 
-@given(st.text(max_size=4), st.lists(series, unique_by=lambda s: s[:2]), st.lists(series, unique_by=lambda s: s[:2]))
+@given(
+    st.text(max_size=4),
+    st.lists(series, unique_by=lambda s: s[:2]),
+    st.lists(series, unique_by=lambda s: s[:2]),
+)
 def test_any_names_give_a_legal_exposition_without_duplicates(namespace, counters, gauges):
     text = render(namespace, counters, gauges, [])
     seen: set[str] = set()
@@ -92,5 +106,8 @@ def test_any_names_give_a_legal_exposition_without_duplicates(namespace, counter
         seen.add(name)
         if match["labels"]:
             names = [label[0] for label in LABEL.findall(match["labels"])]
-            assert "".join("".join((f'{n}="{v}"', comma)) for n, v, comma in LABEL.findall(match["labels"])) == match["labels"]
+            assert (
+                "".join("".join((f'{n}="{v}"', comma)) for n, v, comma in LABEL.findall(match["labels"]))
+                == match["labels"]
+            )
             assert len(names) == len(set(names))

@@ -48,7 +48,10 @@ def test_levels_are_ranked_by_urgency():
     assert [level.rank for level in LogLevel] == [10, 20, 30, 40]
 
 
-@pytest.mark.parametrize(("given_level", "level"), [("info", LogLevel.INFO), ("Warning", LogLevel.WARN), (LogLevel.ERROR, LogLevel.ERROR)])
+@pytest.mark.parametrize(
+    ("given_level", "level"),
+    [("info", LogLevel.INFO), ("Warning", LogLevel.WARN), (LogLevel.ERROR, LogLevel.ERROR)],
+)
 def test_a_level_is_parsed_in_any_case(given_level: str, level: LogLevel):
     assert LogLevel.parse(given_level) is level
 
@@ -67,7 +70,9 @@ def test_a_logger_writes_its_level_and_above(level: LogLevel):
     written = [json.loads(line)["level"] for line in stream.getvalue().splitlines()]
     assert written == [each.name for each in LogLevel if each.rank >= level.rank]
     assert [made.is_enabled(each) for each in LogLevel] == [each.rank >= level.rank for each in LogLevel]
-    assert [made.is_enabled(each.name.lower()) for each in LogLevel] == [made.is_enabled(each) for each in LogLevel]
+    assert [made.is_enabled(each.name.lower()) for each in LogLevel] == [
+        made.is_enabled(each) for each in LogLevel
+    ]
 
 
 # --- the line
@@ -84,7 +89,9 @@ def test_a_record_is_one_compact_json_line():
 
 def test_context_comes_before_extra_fields_and_fields_and_later_keys_win():
     made, stream = logger(extra_fields={"node": "extra", "service": "s"})
-    with with_context(trace_id="t", node="context", edge_id="e", port="p", message_type="DATA", tenant="acme"):
+    with with_context(
+        trace_id="t", node="context", edge_id="e", port="p", message_type="DATA", tenant="acme"
+    ):
         made.info("e", "m", service="field")
     assert list(only(stream).items()) == [
         ("ts", 100.0),
@@ -103,14 +110,19 @@ def test_context_comes_before_extra_fields_and_fields_and_later_keys_win():
 
 def test_json_false_writes_pairs():
     made, stream = logger(json=False)
-    made.info("node.start", "hello world", node="n", count=3, ok=True, none=None, empty="", sly='x" y=1', nl="a\nb")
+    made.info(
+        "node.start", "hello world", node="n", count=3, ok=True, none=None, empty="", sly='x" y=1', nl="a\nb"
+    )
     assert stream.getvalue() == (
         'ts=100.0 level=INFO event=node.start message="hello world" node=n count=3 ok=true none=null empty=""'
         ' sly="x\\" y=1" nl="a\\nb"\n'
     )
 
 
-@given(st.dictionaries(st.text(), st.text() | st.integers() | st.floats() | st.binary(), max_size=5), st.booleans())
+@given(
+    st.dictionaries(st.text(), st.text() | st.integers() | st.floats() | st.binary(), max_size=5),
+    st.booleans(),
+)
 def test_any_record_is_exactly_one_line(fields: dict[str, Any], as_json: bool):
     made, stream = logger(json=as_json, extra_fields=fields)
     made.info("e", "m")
@@ -133,7 +145,7 @@ class Secret:
 
 
 class Hostile:
-    @property
+    @property  # type: ignore[misc]  # a lie on purpose
     def __class__(self) -> Any:
         raise RuntimeError("no class")
 
@@ -163,7 +175,14 @@ def test_a_field_that_json_cannot_express_is_named_by_its_type(value: object, sh
     made.info("e", "m", bad=value, good=1)
     assert "4111" not in stream.getvalue()
     if as_json:
-        assert only(stream) == {"ts": 100.0, "level": "INFO", "event": "e", "message": "m", "bad": shown, "good": 1}
+        assert only(stream) == {
+            "ts": 100.0,
+            "level": "INFO",
+            "event": "e",
+            "message": "m",
+            "bad": shown,
+            "good": 1,
+        }
     else:
         assert f'bad="{shown}" good=1' in stream.getvalue()
 
@@ -247,7 +266,12 @@ def test_out_of_the_box_info_goes_to_standard_error_as_json(capsys: pytest.Captu
 
 def test_a_log_config_names_the_stream_of_its_time():
     config = LogConfig()
-    assert (config.level, config.json, config.stream, config.extra_fields) == (LogLevel.INFO, True, sys.stderr, {})
+    assert (config.level, config.json, config.stream, config.extra_fields) == (
+        LogLevel.INFO,
+        True,
+        sys.stderr,
+        {},
+    )
 
 
 def test_a_handle_follows_reconfiguration():

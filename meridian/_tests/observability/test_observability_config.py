@@ -157,7 +157,9 @@ def test_importing_observability_leaves_heavy_modules_alone():
     # Without site, as its start-up files may import anything; the path stands in for the installation.
     root = str(__import__("pathlib").Path(observability.__file__).parents[2])
     script = f"import sys; sys.path.insert(0, {root!r}); {script}"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "[]\n"
 
 
@@ -170,6 +172,8 @@ def test_observability_imports_nothing_above_it():
         for path in (Path(observability.__file__).parents[1] / package).glob("*.py"):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             found = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-            found |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+            found |= {
+                name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
+            }
             ours = {name for name in found if name.partition(".")[0] == "meridian"}
             assert all(name.startswith(allowed) for name in ours), path

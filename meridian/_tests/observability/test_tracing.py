@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -43,7 +43,13 @@ def in_memory(**config: Any) -> InMemoryTracer:
 def test_a_span_has_ids_attributes_and_a_start():
     before = time.time()
     span = Span("name", "t", "s", {"a": 1})
-    assert (span.name, span.trace_id, span.span_id, span.parent_id, span.attributes) == ("name", "t", "s", None, {"a": 1})
+    assert (span.name, span.trace_id, span.span_id, span.parent_id, span.attributes) == (
+        "name",
+        "t",
+        "s",
+        None,
+        {"a": 1},
+    )
     assert before <= span.start_time <= time.time()
     assert span.end_time is None
     assert span.is_finished() is False
@@ -60,7 +66,12 @@ def test_a_finished_span_changes_no_more():
     span.set_attribute("b", 2)
     span.set_error("ValueError")
     span.finish()
-    assert (span.attributes, span.error_type, span.end_time, span.is_finished()) == ({"a": 1}, "KeyError", end, True)
+    assert (span.attributes, span.error_type, span.end_time, span.is_finished()) == (
+        {"a": 1},
+        "KeyError",
+        end,
+        True,
+    )
     assert span.duration_s == end - span.start_time >= 0.0
 
 
@@ -83,7 +94,13 @@ def test_a_noop_span_notes_nothing_and_is_never_finished():
     span.deactivate()
     span.finish()
     assert isinstance(span, Span)
-    assert (span.name, span.trace_id, span.span_id, span.attributes, span.is_finished()) == ("name", "", "", {}, False)
+    assert (span.name, span.trace_id, span.span_id, span.attributes, span.is_finished()) == (
+        "name",
+        "",
+        "",
+        {},
+        False,
+    )
     assert (span.error_type, span.duration_s) == (None, 0.0)
 
 
@@ -126,7 +143,11 @@ def test_an_unknown_provider_traces_nothing_and_says_so(records: Any):
     assert isinstance(get_tracer(), NoopTracer)
     assert is_tracing_enabled() is False
     (record,) = records()
-    assert (record["event"], record["level"], record["provider"]) == ("tracing.provider_unknown", "WARN", "jaeger")
+    assert (record["event"], record["level"], record["provider"]) == (
+        "tracing.provider_unknown",
+        "WARN",
+        "jaeger",
+    )
 
 
 def test_the_noop_provider_says_nothing(records: Any):
@@ -135,7 +156,9 @@ def test_the_noop_provider_says_nothing(records: Any):
     assert records() == []
 
 
-@pytest.mark.parametrize("bad", [{"sample_rate": 1.1}, {"sample_rate": -0.1}, {"sample_rate": float("nan")}, {"max_spans": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"sample_rate": 1.1}, {"sample_rate": -0.1}, {"sample_rate": float("nan")}, {"max_spans": 0}]
+)
 def test_numbers_out_of_range_are_refused_and_change_nothing(bad: dict[str, Any]):
     tracer = in_memory()
     with pytest.raises(ValueError, match=next(iter(bad))):
@@ -153,7 +176,12 @@ def test_a_block_records_a_finished_span():
         assert span.is_finished() is False
         assert (get_trace_id(), get_span_id()) == (span.trace_id, span.span_id)
     assert (get_trace_id(), get_span_id()) == (None, None)
-    assert (span.name, span.attributes, span.parent_id, span.is_finished()) == ("node.on_message", {"node": "n"}, None, True)
+    assert (span.name, span.attributes, span.parent_id, span.is_finished()) == (
+        "node.on_message",
+        {"node": "n"},
+        None,
+        True,
+    )
     assert len(span.span_id) == 16
     assert is_tracing_enabled() is True
 
@@ -375,7 +403,7 @@ def otel(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
         "opentelemetry.context": SimpleNamespace(attach=attach, detach=detach),
     }
     for name, module in modules.items():
-        monkeypatch.setitem(sys.modules, name, module)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, name, module)
     yield made
     assert made.active == []
 
@@ -391,11 +419,17 @@ def test_opentelemetry_gets_spans_with_their_attributes(otel: SimpleNamespace):
     with start_span("node.on_message", {"node": "n", "payload": object()}) as span:
         span.set_attribute("count", 3)
         assert otel.active == otel.spans
-    (sent,) = otel.spans
+    sent: FakeOtelSpan = otel.spans[0]
+    assert len(otel.spans) == 1
     assert isinstance(span, OpenTelemetrySpan)
-    assert span.otel_span is sent
+    assert cast(object, span.otel_span) is sent
     assert (span.trace_id, span.span_id) == (f"{0xABC:032x}", f"{0xDEF:016x}")
-    assert sent.attributes == {"node": "n", "payload": "<object>", "count": 3, "meridian.trace_id": span.trace_id}
+    assert sent.attributes == {
+        "node": "n",
+        "payload": "<object>",
+        "count": 3,
+        "meridian.trace_id": span.trace_id,
+    }
     assert (sent.name, sent.ends, sent.status) == ("node.on_message", 1, None)
 
 
@@ -436,7 +470,9 @@ def test_opentelemetry_spans_are_sampled_before_they_are_made(otel: SimpleNamesp
     assert otel.spans == []
 
 
-def test_an_opentelemetry_tracer_that_is_not_enabled_imports_nothing(monkeypatch: pytest.MonkeyPatch, records: Any):
+def test_an_opentelemetry_tracer_that_is_not_enabled_imports_nothing(
+    monkeypatch: pytest.MonkeyPatch, records: Any
+):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     tracer = OpenTelemetryTracer(TracingConfig(enabled=False))
     assert type(tracer.start_span("name")) is NoopSpan
@@ -444,7 +480,9 @@ def test_an_opentelemetry_tracer_that_is_not_enabled_imports_nothing(monkeypatch
 
 
 @pytest.mark.req("X1")
-def test_without_the_package_tracing_is_off_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch, records: Any):
+def test_without_the_package_tracing_is_off_and_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, records: Any
+):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     on_opentelemetry(sample_rate=1.0)
     assert isinstance(get_tracer(), OpenTelemetryTracer)
@@ -472,4 +510,8 @@ def test_the_real_package_gets_nested_spans():
     assert (inner.name, outer.name) == ("inner", "outer")
     assert inner.parent.span_id == outer.context.span_id
     assert inner.attributes == {"n": 1, "meridian.trace_id": f"{outer.context.trace_id:032x}"}
-    assert (inner.status.status_code.name, inner.status.description, inner.events) == ("ERROR", "ValueError", ())
+    assert (inner.status.status_code.name, inner.status.description, inner.events) == (
+        "ERROR",
+        "ValueError",
+        (),
+    )
