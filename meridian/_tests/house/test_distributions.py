@@ -42,6 +42,11 @@ def test_the_runtime_requires_nothing(root: Path):
     assert toml(root / "pyproject.toml")["project"]["dependencies"] == []
 
 
+def test_the_readme_is_the_page_of_the_distribution(root: Path):
+    declared = toml(root / "pyproject.toml")["project"].get("readme")
+    assert declared == ("README.md" if (root / "README.md").is_file() else None)
+
+
 def test_the_extra_all_holds_every_other_extra(root: Path):
     extras = toml(root / "pyproject.toml")["project"]["optional-dependencies"]
     named = re.fullmatch(r"meridian-runtime\[(.+)\]", extras["all"][0])[1].split(",")

@@ -10,7 +10,7 @@ import pytest
 
 # Written so that no line here matches itself.
 FORBIDDEN = re.compile(
-    r"/(work|farm|root|home)/[a-z.]"
+    r"/(work|farm|root)/[a-z.]"
     r"|\.librar[y]/"
     r"|pyp[i]\.org|pythonhoste[d]"
     r"|registry\.npmj[s]"
