@@ -53,10 +53,23 @@ def test_the_extra_all_holds_every_other_extra(root: Path):
     assert sorted(named) == sorted(set(extras) - {"all"})
 
 
+def pinned_sources(root: Path, *names: str) -> set[str]:
+    return {
+        line
+        for name in names
+        for line in (root / f"ci/requirements/{name}.in").read_text("utf-8").splitlines()
+    }
+
+
 def test_the_demo_installs_the_extra_cli(root: Path):
-    extra = toml(root / "pyproject.toml")["project"]["optional-dependencies"]["cli"]
-    pinned = (root / "ci/requirements/demo.in").read_text(encoding="utf-8").splitlines()
-    assert set(extra) <= set(pinned)
+    extras = toml(root / "pyproject.toml")["project"]["optional-dependencies"]
+    assert set(extras["cli"]) <= pinned_sources(root, "demo")
+
+
+def test_the_tests_have_every_extra(root: Path):
+    extras = toml(root / "pyproject.toml")["project"]["optional-dependencies"]
+    wanted = {line for name, lines in extras.items() if name not in {"all", "fast"} for line in lines}
+    assert wanted <= pinned_sources(root, "demo", "test")
 
 
 def test_every_requirement_set_is_locked_with_hashes(root: Path):
