@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.errors import BackpressureError
-from meridian.core.message import CONTROL, DATA, Message
+from meridian.core.message import CONTROL, DATA, Message, wrap
 from meridian.core.policies import ErrorPolicy
 from meridian.engine.ready import NORMAL_BAND, ReadyQueue, Turn
 from meridian.engine.ring import BLOCK, CUSTOM, Ring
@@ -118,6 +118,11 @@ class NodeState:
 
     # ---- room ------------------------------------------------------------------------------------------------
 
+    @property
+    def untyped(self) -> bool:
+        """Whether no edge that leaves the node checks anything."""
+        return all(ring.check is None for ring in self.rings)
+
     def only_ring(self) -> Ring | None:
         """Return the one plain blocking ring that all results go to, or ``None``."""
         if len(self.rings) == 1 and len(self.ports) == 1:
@@ -165,6 +170,32 @@ class NodeState:
         if not self.held:
             self.resume()
 
+    def next_while_busy(self) -> tuple[Any, str] | None:
+        """Take one more message for a node that is busy anyway, if that is fair: only one input waits, and no CONTROL.
+
+        Returns:
+            The item and its input port, or ``None``.
+        """
+        deferred = self.deferred
+        if self.kind != "drive" or not deferred or len(deferred) != 1 or self.held != BUSY:
+            return None
+        turn = deferred[0]
+        ring = turn.ring
+        if ring is None or turn is not ring.turn or not ring.items:
+            return None
+        if any(out.kind == BLOCK and out.room() <= 0 for out in self.rings):
+            return None
+        taken = ring.take(1)
+        if not taken:
+            return None
+        item = taken[0]
+        if self.wants_message and item.__class__ is not Message:
+            item = wrap(item, self.engine.scope.now, DATA if turn.band else CONTROL)
+        if not ring.items:
+            deferred.clear()
+            turn.queued = False
+        return item, ring.port
+
     # ---- results ---------------------------------------------------------------------------------------------
 
     def is_plain(self, result: Any) -> bool:
@@ -182,7 +213,7 @@ class NodeState:
 
     def hand_on(self, results: list[Any]) -> None:
         """Hand on a batch of results: all at once where they need no second look, else one by one."""
-        if not self.trusted:
+        if not self.trusted and not (self.untyped and all_data(results)):
             for cls in set(map(type, results)) - self._plain:
                 example = next(result for result in results if type(result) is cls)
                 if not self.is_plain(example):
@@ -264,7 +295,7 @@ class NodeState:
             self.park(port, items[n:])
 
     def _offer(self, ring: Ring, items: list[Any]) -> int:
-        if not ring.mixed and any(isinstance(item, Message) for item in items):
+        if not ring.mixed and Message in map(type, items):
             ring.mixed = True
         try:
             return ring.offer(items)
@@ -574,6 +605,7 @@ class PythonEngine:
         ring.busy = False
         if band != NORMAL_BAND:
             ring.turn = self.turn(node, band)
+            ring.turn.ring = ring
             ring.turn.run = _Compile(self, ring)
         self.rings.append(ring)
 
@@ -626,6 +658,7 @@ class PythonEngine:
         turn = ring.turn
         if turn is None:
             turn = ring.turn = self.turn(ring.node, NORMAL_BAND)
+            turn.ring = ring
             turn.run = compile_step(self, self.nodes[ring.node], ring, turn)
         if not turn.queued:
             self.ready(turn, True)
@@ -745,6 +778,7 @@ class PythonEngine:
         turn = ring.turn
         if turn is None:
             turn = ring.turn = self.turn(ring.node, band)
+            turn.ring = ring
             turn.run = compile_step(self, self.nodes[ring.node], ring, turn)
             if ring.items:
                 self.wake(ring, True)
@@ -770,6 +804,11 @@ class _Compile:
         assert turn is not None
         turn.run = compile_step(self.engine, self.engine.nodes[self.ring.node], self.ring, turn)
         return turn.run()
+
+
+def all_data(items: list[Any]) -> bool:
+    """Say whether all are envelopes, and none of them CONTROL."""
+    return all(item.__class__ is Message and item.type is not CONTROL for item in items)
 
 
 def would_block(ring: Ring, item: Any) -> bool:

@@ -38,13 +38,14 @@ class Turn:
         batch: Most messages of the next slice; adapted to how long slices take.
         queued: It is in a line, or waits for room, or is put off until its node is free: don't queue it again.
         node: Id of the node whose time it takes.
+        ring: The ring whose data it serves, or ``None``.
         slices: Slices run so far.
         busy_ns: Nanoseconds they took.
         waits_for: The ring whose room it waits for, or ``None``.
         since: When that wait began, in nanoseconds.
     """
 
-    __slots__ = ("band", "batch", "busy_ns", "line", "node", "queued", "run", "since", "slices", "waits_for")
+    __slots__ = ("band", "batch", "busy_ns", "line", "node", "queued", "ring", "run", "since", "slices", "waits_for")
 
     def __init__(self, node: int, band: int, batch: int = 1) -> None:
         self.node = node
@@ -52,6 +53,7 @@ class Turn:
         self.batch = batch
         self.queued = False
         self.slices = self.busy_ns = self.since = 0
+        self.ring: Ring | None = None
         self.waits_for: Ring | None = None
         self.run: Callable[[], int]
         self.line: deque[Turn]

@@ -160,7 +160,7 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
     """Any return-style function: results are looked at, one class test each."""
     fn, items = node.fn, ring.items
     take = ring.take
-    wants_message = node.wants_message
+    wants_message, untyped = node.wants_message, node.untyped
     only = node.only_ring()
     scope = engine.scope
     is_plain = node.is_plain
@@ -176,32 +176,38 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
         append = out.append
         plain: type | None = None  # the class of the last result that needed no second look
         special = False
+        mixed = wants_message or ring.mixed
+        now = scope.now
         rest = iter(xs)
         while True:
             try:
-                if wants_message or ring.mixed:
+                if wants_message:
                     for x in rest:
                         if x.__class__ is not Message:
-                            if wants_message:
-                                x = wrap(x, scope.now)
-                            else:
-                                y = fn(x)
-                                if y.__class__ is not plain:
-                                    if is_plain(y):
-                                        plain = y.__class__
-                                    else:
-                                        special = True
-                                append(y)
-                                continue
-                        elif x.type is not DATA and not wants_message:
-                            append(x)
-                            special = True
-                            continue
+                            x = wrap(x, now)
                         scope.handling = x
-                        y = fn(x if wants_message else x.payload)
-                        if y is not None:
+                        y = fn(x)
+                        if y.__class__ is Message and untyped and y.type is not CONTROL:
+                            append(y)
+                        elif y is not None:
                             append(inherit(x, y))
                             special = True
+                elif mixed:
+                    for x in rest:
+                        if x.__class__ is not Message:
+                            y = fn(x)
+                            special = True
+                        elif x.type is DATA:
+                            scope.handling = x
+                            y = fn(x.payload)
+                            if y is not None:
+                                y = inherit(x, y)
+                                special = special or not untyped or y.__class__ is not Message or y.type is CONTROL
+                        else:
+                            y = x
+                            special = True
+                        if y is not None:
+                            append(y)
                 else:
                     for x in rest:
                         y = fn(x)
@@ -220,6 +226,8 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
         elif only is None:
             node.deliver(node.default, out)
         else:
+            if mixed:
+                only.mixed = True
             n = only.offer(out)
             if n < len(out):
                 node.park(node.default, out[n:])
