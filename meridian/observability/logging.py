@@ -181,7 +181,8 @@ class Logger:
 
     def is_enabled(self, level: LogLevel | str) -> bool:
         """Return whether records of that level are written; one comparison, so ask before building fields."""
-        return LogLevel.parse(level).rank >= self._threshold
+        rank = level.rank if isinstance(level, LogLevel) else LogLevel.parse(level).rank
+        return rank >= self._threshold
 
     def debug(self, event: str, message: str, **fields: object) -> None:
         """Write a record for whoever looks closely; off by default."""

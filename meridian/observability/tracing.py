@@ -12,6 +12,7 @@ also across hops, and a span within another shares its fate.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from binascii import crc32
@@ -341,7 +342,7 @@ class InMemoryTracer:
 
 
 def _new_span_id() -> str:
-    return generate_trace_id().replace("-", "")[16:]
+    return os.urandom(8).hex()
 
 
 # --- OpenTelemetry -------------------------------------------------------------------------------------------------
