@@ -15,6 +15,7 @@ What a function is decides how it runs:
 
 * plain: what it returns is sent on; ``None`` sends nothing;
 * generator: everything it yields is sent on; it is paused where there is no room;
+* one that takes a second parameter, ``emit``: it calls ``emit(value)``, or ``emit(value, "port")``, as often as it likes;
 * ``async def``: may await; other nodes go on. ``concurrency=8`` lets it work on eight messages at a time;
 * asynchronous generator: both.
 
@@ -29,7 +30,7 @@ import inspect
 import typing
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from types import NoneType
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from meridian.core.message import Message
 from meridian.core.node import Node
@@ -40,9 +41,21 @@ from meridian.engine.step import To
 
 P = ParamSpec("P")
 R = TypeVar("R")
-F = TypeVar("F", bound=Callable[..., Any])
+T_contra = TypeVar("T_contra", contravariant=True)
 
 INPUT, OUTPUT = "input", "output"
+
+
+class Emit(Protocol[T_contra]):
+    """What a function gets that takes ``emit``: sends a value on, in the node's name."""
+
+    def __call__(self, item: T_contra, port: str | None = None, /) -> None:
+        """Send ``item`` to the first output, or to ``port``; it is parked with the node where there is no room.
+
+        Raises:
+            BackpressureError: no room, and the node's ``max_parked`` items are parked already; not accepted.
+        """
+        ...
 
 
 class NodeFunction(Wirable, Generic[P, R]):
@@ -56,6 +69,7 @@ class NodeFunction(Wirable, Generic[P, R]):
         is_async: It is ``async def``.
         is_stream: It is a generator function, plain or asynchronous.
         wants_message: Its parameter is annotated as `Message`.
+        takes_emit: It takes ``emit`` as its second parameter.
         trusted: Its result is annotated with a type that says it is always one payload for the one output.
     """
 
@@ -84,11 +98,14 @@ class NodeFunction(Wirable, Generic[P, R]):
         self.concurrency = concurrency
         self.ordered = ordered
         self.on_error = ErrorPolicy(on_error)
-        hint, result = _hints(fn, self.name)
+        self.takes_emit = _takes_emit(fn) and not (self.is_async or self.is_stream)
+        hint, result = _hints(fn, self.name, 2 if self.takes_emit else 1)
         self.wants_message = _is_message(hint)
         self.inputs = (_port(INPUT, PortDirection.INPUT, _payload_of(hint)),)
         if self.is_stream:
             result = _item_of(result)
+        elif self.takes_emit:
+            result = _emitted(fn)
         self.trusted = False
         if outputs is not None:
             named = outputs if isinstance(outputs, Mapping) else dict.fromkeys(outputs)
@@ -98,6 +115,15 @@ class NodeFunction(Wirable, Generic[P, R]):
         else:
             self.outputs = (_port(OUTPUT, PortDirection.OUTPUT, _payload_of(_without_none(result))),)
             self.trusted = _is_one_payload(result)
+
+    @property
+    def kind(self) -> str:
+        """How its results leave it, in the engine's words."""
+        if self.is_async:
+            return "drive"
+        if self.is_stream:
+            return "stream"
+        return "emit" if self.takes_emit else "map"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function."""
@@ -152,10 +178,16 @@ class FnNode(Node):
             for out in self.outputs:
                 self.emit(out.name, msg)
             return None
-        result = function.fn(msg if function.wants_message else msg.payload)
+        item = msg if function.wants_message else msg.payload
+        if function.takes_emit:
+            emitted: list[Any] = []
+            function.fn(item, lambda value, port=None: emitted.append(value if port is None else To(port, value)))
+            result: Any = emitted
+        else:
+            result = function.fn(item)
         if function.is_async:
             raise TypeError(f"node {self.name!r} is asynchronous: run it in a graph, or await its function")
-        for each in result if function.is_stream else (result,):
+        for each in result if function.is_stream or function.takes_emit else (result,):
             port_name, value = each if each.__class__ is To else (self.outputs[0].name if self.outputs else "", each)
             if value is not None and port_name:
                 self.emit(port_name, value if isinstance(value, Message) else derive(msg, value))
@@ -316,6 +348,24 @@ def _hints(fn: Any, name: str, parameters: int = 1) -> tuple[Any, Any]:
         return _EMPTY, _EMPTY
     first = taken[0].name if taken else ""
     return hints.get(first, _EMPTY), hints.get("return", _EMPTY)
+
+
+def _takes_emit(fn: Any) -> bool:
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    return len(parameters) == 2 and parameters[1].name == "emit" and parameters[1].default is _EMPTY
+
+
+def _emitted(fn: Any) -> Any:
+    """Return what ``emit: Emit[T]`` says about the items: ``T``."""
+    try:
+        hint = typing.get_type_hints(fn, include_extras=True).get("emit", _EMPTY)
+    except Exception:  # a name that can't be resolved here: untyped
+        return _EMPTY
+    args = typing.get_args(hint)
+    return args[0] if typing.get_origin(hint) is Emit and args else _EMPTY
 
 
 def _is_message(hint: Any) -> bool:

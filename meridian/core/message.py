@@ -204,7 +204,11 @@ class Message(_Fields[T_co]):
         self.type = type
         self.payload = payload
         self.metadata = metadata
-        self._headers = _origin(headers or None)
+        scope = _get_scope()
+        if headers or (scope is not None and scope.handling is not None):
+            self._headers = _origin(headers or None)
+        else:
+            self._headers = (None if scope is None else scope.now) or _wall_clock()
         self.__class__ = Message  # freezes it; two layouts that are the same
         if cls is not Message:
             return cast("Message[T_co]", _subclassed(cls, self))
@@ -278,6 +282,8 @@ class Message(_Fields[T_co]):
 
 Message.headers = property(Message._get_headers)  # type: ignore[assignment]  # read-only view over the lazy slot
 _new_fields = object.__new__
+_get_scope = current_scope.get
+_wall_clock = time.time
 _set_headers = _Fields.__dict__["_headers"].__set__
 
 

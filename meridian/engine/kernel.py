@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from _thread import get_ident
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from meridian.core.errors import BackpressureError
 from meridian.core.message import CONTROL, DATA, Message, wrap
@@ -29,6 +29,9 @@ SLICE_CAP_NS = 200_000
 
 NO_LIMIT = 1 << 30
 
+_NEVER: Final = range(1 << 31)
+"""Stands for the box of a port whose messages need a closer look: always full."""
+
 
 class NodeState:
     """What the engine knows about one node.
@@ -46,6 +49,8 @@ class NodeState:
         free: How many more messages may be in work at once (asynchronous nodes).
         in_flight: Messages in work whose results are still to come.
         parked: Emissions that wait for room, in order.
+        rest: What is left of the batch in hand, while emits may end it.
+        left: What it was ended before.
         quota: How many messages the running handler may emit on each port without asking for room.
         errors: Failures of its code so far.
         unrouted: Emissions on ports that lead nowhere.
@@ -71,11 +76,15 @@ class NodeState:
         "inbox",
         "kind",
         "max_parked",
+        "left",
         "name",
+        "out",
         "parked",
         "ports",
         "produced",
+        "put",
         "quota",
+        "rest",
         "rings",
         "source_turn",
         "stream",
@@ -96,7 +105,7 @@ class NodeState:
         self.default = next(iter(ports), "")
         self.rings: list[Ring] = []
         self.wants_message = self.trusted = False
-        self.forwards_control = kind in ("map", "stream", "drive")
+        self.forwards_control = kind in ("map", "stream", "drive", "emit")
         self.error_policy = ErrorPolicy.LOG_AND_CONTINUE
         self.held = 0
         self.free = NO_LIMIT
@@ -108,7 +117,11 @@ class NodeState:
         self.flush_turn: Turn | None = None
         self.tick_turn: Turn | None = None
         self.source_turn: Turn | None = None
-        self.boxes: dict[str, list[Any]] | None = None
+        self.boxes: dict[str, Any] | None = None
+        self.out: list[Any] | None = None
+        self.put: Callable[..., None] | None = None
+        self.rest: Iterator[Any] | None = None
+        self.left: list[Any] | None = None
         self.quota = 0
         self.errors = self.unrouted = self.produced = 0
         self.closed = False
@@ -326,6 +339,8 @@ class NodeState:
         else:
             self.parked.extend((port, item) for item in items)
         self.quota = 0
+        if self.rest is not None and self.left is None:
+            self.left = list(self.rest)  # the batch in hand ends behind the call that had to park something
         if not self.held & PARKED:
             self.held |= PARKED
             self._wait_to_flush()
@@ -376,29 +391,66 @@ class NodeState:
 
     def make_emit(self) -> Callable[[str, Any], Any]:
         """Make this node's ``emit``: an append to a list in the common case, handed on when the slice ends."""
-        boxes: dict[str, list[Any]] = {}
-        for port, rings in self.ports.items():
-            if rings and all(ring.check is None for ring in rings):
-                boxes[port] = []
+        boxes: dict[str, Any] = {
+            port: [] if rings and all(ring.check is None for ring in rings) else _NEVER for port, rings in self.ports.items()
+        }
         self.boxes = boxes
-        box_of = boxes.get
 
         def emit(port: str, msg: Any) -> Any:
-            if msg.__class__ is Message and msg.type is not CONTROL:
-                box = box_of(port)
-                if box is not None and len(box) < self.quota:
+            try:
+                box = boxes[port]
+                if msg.type is DATA and len(box) < self.quota:
                     box.append(msg)
                     return msg
+            except (KeyError, AttributeError):  # no such port, or no message: said in full there
+                pass
             return self.emit_now(port, msg)
 
         return emit
 
+    def make_put(self) -> Callable[..., None]:
+        """Make the ``emit`` that a function asked for: like the node's own, for payloads."""
+        out: list[Any] = []
+        self.out = out
+        append = out.append
+
+        def emit(item: Any, port: str | None = None) -> None:
+            if port is None and len(out) < self.quota:
+                append(item)
+            else:
+                self.put_now(item if port is None else To(port, item))
+
+        return emit
+
+    def put_now(self, item: Any) -> None:
+        """Emit a payload outside a slice, or to a named port, or where the common case doesn't hold.
+
+        Raises:
+            BackpressureError: no room, and ``max_parked`` items are parked already; it was not accepted.
+        """
+        out = self.out
+        if out:
+            items, out[:] = out[:], []
+            self.hand_on(items)
+        full = self.try_result(item)
+        if full is None:
+            self.engine.arm_if_idle()
+            return
+        port, value = item if item.__class__ is To else (self.default, item)
+        if self.parked is not None and len(self.parked) >= self.max_parked:
+            raise BackpressureError(full.id, full.capacity, self.name, port, value)
+        self.park(port, [value])
+
     def flush(self) -> None:
         """End of a slice: hand on what was emitted in it."""
         self.quota = 0
+        out = self.out
+        if out:
+            items, out[:] = out[:], []
+            self.hand_on(items)
         for port, box in (self.boxes or {}).items():
             n = len(box)
-            if n:
+            if n and box is not _NEVER:
                 items = box[:n]
                 del box[:n]  # not clear(): another thread may have appended meanwhile
                 self.deliver(port, items)
@@ -434,10 +486,7 @@ class NodeState:
         rings = self.checked(port, message)
         if self.engine.owner != get_ident():
             return self._emit_from_thread(port, message, rings)
-        box = self.boxes.get(port) if self.boxes else None
-        if box:
-            items, box[:] = box[:], []
-            self.deliver(port, items)
+        self._flush_box(port)
         if not rings:
             self.unrouted += 1
         elif message.type is CONTROL and not self.parked:
@@ -452,6 +501,12 @@ class NodeState:
             self.park(port, [message], first=message.type is CONTROL)
         self.engine.arm_if_idle()
         return message
+
+    def _flush_box(self, port: str) -> None:
+        box = self.boxes.get(port) if self.boxes else None
+        if box and box is not _NEVER:
+            items, box[:] = box[:], []
+            self.deliver(port, items)
 
     def _emit_from_thread(self, port: str, message: Any, rings: list[Ring]) -> Any:
         if not rings:
@@ -468,10 +523,7 @@ class NodeState:
     def blocked_by(self, port: str, message: Any) -> Ring | None:
         """Put ``message`` on all rings of ``port`` and return ``None``, or return a ring that has no room for it."""
         rings = self.checked(port, message)
-        box = self.boxes.get(port) if self.boxes else None
-        if box:
-            items, box[:] = box[:], []
-            self.deliver(port, items)
+        self._flush_box(port)
         if self.parked:
             waited = self.ports[self.parked[0][0]]
             return next((ring for ring in waited if would_block(ring, self.parked[0][1])), waited[0])
@@ -505,6 +557,8 @@ class NodeState:
         try:
             if self.kind == "call":
                 self.fn(port, message)
+            elif self.kind == "emit" and self.wants_message:
+                self.fn(message, self.put)
             elif self.kind == "drive":
                 out: list[Any] = []
                 self.fn(iter((message,)), out, port)
@@ -808,7 +862,10 @@ class _Compile:
 
 def all_data(items: list[Any]) -> bool:
     """Say whether all are envelopes, and none of them CONTROL."""
-    return all(item.__class__ is Message and item.type is not CONTROL for item in items)
+    for item in items:
+        if item.__class__ is not Message or item.type is CONTROL:
+            return False
+    return True
 
 
 def would_block(ring: Ring, item: Any) -> bool:

@@ -26,7 +26,7 @@ from meridian.core.message import CONTROL, Message, rewrap
 from meridian.core.policies import Block, Coalesce, Drop, Latest, Policy, PutResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from meridian.core.schema import Check
     from meridian.engine.kernel import PythonEngine
@@ -263,7 +263,7 @@ class Ring:
         """
         self.busy = True
         if self.foreign:
-            self._let_foreign_finish()
+            self.let_foreign_finish()
         q = self.items
         have = len(q)
         n = len(items)
@@ -281,6 +281,27 @@ class Ring:
                 turn.queued = True
                 turn.line.append(turn)
         return n
+
+    def offer_one(self, item: Any) -> bool:
+        """Put one item on a blocking ring and wake the consumer; say whether there was room. For sparse traffic."""
+        self.busy = True
+        if self.foreign:
+            self.let_foreign_finish()
+        q = self.items
+        have = len(q)
+        if have >= self.space:
+            self.busy = False
+            return False
+        q.append(item)
+        self.busy = False
+        if not have:
+            turn = self.turn
+            if turn is None:
+                self.engine.wake(self, True)  # type: ignore[union-attr]  # offered to only while attached
+            elif not turn.queued:
+                turn.queued = True
+                turn.line.append(turn)
+        return True
 
     def _offer_full(self, items: list[Any], n: int, room: int) -> int:
         kind = self.kind
@@ -312,7 +333,7 @@ class Ring:
         """
         self.busy = True
         if self.foreign:
-            self._let_foreign_finish()
+            self.let_foreign_finish()
         q = self.items
         if k >= len(q):
             xs = list(q)
@@ -331,11 +352,11 @@ class Ring:
             self.release(True)
         return xs
 
-    def settle(self, k: int, rest: list[Any]) -> None:
+    def settle(self, k: int, rest: Sequence[Any]) -> None:
         """End a batch of ``k`` items that was taken with ``put_back``: ``rest`` wasn't handled and comes back."""
         self.busy = True
         if self.foreign:
-            self._let_foreign_finish()
+            self.let_foreign_finish()
         self.space += k - 1
         if rest:
             self.items.extendleft(reversed(rest))
@@ -412,7 +433,7 @@ class Ring:
         if self.owner == get_ident():
             self.busy = True
             if self.foreign:
-                self._let_foreign_finish()
+                self.let_foreign_finish()
             return True
         self._lock.acquire()
         self.foreign += 1
@@ -427,7 +448,8 @@ class Ring:
             self.foreign -= 1
             self._lock.release()
 
-    def _let_foreign_finish(self) -> None:
+    def let_foreign_finish(self) -> None:
+        """Step back until no other thread is in a section of this ring, then begin one."""
         self.busy = False
         with self._lock:
             self.busy = True
@@ -566,7 +588,7 @@ class LimitedRing(Ring):
             self.release(True)
         return xs
 
-    def settle(self, k: int, rest: list[Any]) -> None:
+    def settle(self, k: int, rest: Sequence[Any]) -> None:
         own = self._enter()
         self.space += max(k - 1, 0)
         now = self.clock()

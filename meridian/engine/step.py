@@ -9,7 +9,8 @@ Kinds of node, by how results leave the handler:
 
 * ``map``: the function returns one result (the fast path), several to one port, or `To` another port; a function of a node without outputs is a sink.
 * ``stream``: a generator function; it is paused where the output is full and goes on from there.
-* ``call``: v1 style, ``handler(port, message)``, results leave through ``emit``.
+* ``call``: v1 style, ``handler(port, message)``, results leave through the node's ``emit``; ``emit``: a function that
+  takes an ``emit`` of its own, for payloads.
 * ``drive``: asynchronous; the runtime runs the batch, and says whether it finished or will do so later.
 """
 
@@ -47,7 +48,7 @@ def compile_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) 
     """Make the step that serves ``ring`` to ``node``."""
     if node.kind == "map":
         return _map_step(engine, node, ring, turn)
-    if node.kind == "call":
+    if node.kind in ("call", "emit"):
         return _call_step(engine, node, ring, turn)
     if node.kind == "stream":
         return _stream_step(engine, node, ring, turn)
@@ -75,11 +76,12 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
     if not node.rings:
         return _sink_step(engine, node, ring, turn)
     target = node.only_ring()
-    if target is None or not node.trusted or node.wants_message:
+    if target is None or not node.trusted or node.wants_message or ring.limited:
         return _general_step(engine, node, ring, turn)
     fn = node.fn
-    take, offer = ring.take, target.offer
+    take, offer, offer_one = ring.take, target.offer, target.offer_one
     items, target_items = ring.items, target.items
+    popleft = items.popleft
     general = _general_step(engine, node, ring, turn)
 
     def step() -> int:
@@ -95,6 +97,26 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
                 target.wait(turn)
                 return 0
             k = room
+        if k == 1 or len(items) == 1:  # sparse traffic: no lists
+            ring.busy = True
+            if ring.foreign:
+                ring.let_foreign_finish()
+            x = popleft()
+            ring.taken += 1
+            ring.busy = False
+            if ring.waiters and len(items) <= ring.low:
+                ring.release(True)
+            try:
+                y = fn(x)
+            except Exception as error:
+                node.fail("on_message", error, x, ring.port)
+            else:
+                if not offer_one(y):
+                    node.park(node.default, [y])
+            if items and not turn.queued:
+                turn.queued = True
+                turn.line.append(turn)
+            return 1
         xs = take(k)
         out: list[Any] = []
         append = out.append
@@ -129,21 +151,23 @@ def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
         rest = iter(xs)
         while True:
             try:
-                if not ring.mixed and not wants_message:
+                if wants_message:
+                    for x in rest:
+                        if x.__class__ is not Message:
+                            x = wrap(x, scope.now)
+                        scope.handling = x
+                        fn(x)
+                elif not ring.mixed:
                     for x in rest:
                         fn(x)
                 else:
                     for x in rest:
-                        if x.__class__ is Message:
-                            if not wants_message and x.type is not DATA:
-                                continue
-                        elif wants_message:
-                            x = wrap(x, scope.now)
-                        else:
+                        if x.__class__ is not Message:
                             fn(x)
-                            continue
-                        scope.handling = x
-                        fn(x if wants_message else x.payload)
+                        elif x.type is DATA:
+                            scope.handling = x
+                            fn(x.payload)
+                            scope.handling = None
                 break
             except Exception as error:
                 node.fail("on_message", error, x, ring.port)
@@ -248,10 +272,11 @@ def inherit(parent: Message[Any], result: Any) -> Any:
 
 
 def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
-    """v1 style: every item in an envelope, one call each; stops behind the call that had to park something."""
+    """Results leave through ``emit``: the batch ends behind the call that had to park something."""
     handle, items, port = node.fn, ring.items, ring.port
     take, settle = ring.take, ring.settle
     scope, has_outputs = engine.scope, bool(node.rings)
+    takes_payload, put = node.kind == "emit" and not node.wants_message, node.put
 
     def step() -> int:
         if node.held:
@@ -268,24 +293,38 @@ def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
         now = scope.now
         kind = DATA if turn.band else CONTROL  # what a raw item becomes, as in v1
         scope.node, scope.port = node.name, port
-        rest = iter(xs)
+        node.rest = rest = iter(xs)
         while True:
             try:
-                for x in rest:
-                    if x.__class__ is not Message:
-                        x = wrap(x, now, kind)
-                    scope.handling = x
-                    handle(port, x)
-                    if node.held:
-                        break
+                if put is None:
+                    for x in rest:
+                        if x.__class__ is not Message:
+                            x = wrap(x, now, kind)
+                        scope.handling = x
+                        handle(port, x)
+                elif takes_payload and not ring.mixed:
+                    for x in rest:
+                        handle(x, put)
+                else:
+                    for x in rest:
+                        if x.__class__ is not Message:
+                            if takes_payload:
+                                handle(x, put)
+                                continue
+                            x = wrap(x, now, kind)
+                        elif takes_payload and x.type is not DATA:
+                            node.put_now(x)
+                            continue
+                        scope.handling = x
+                        handle(x.payload if takes_payload else x, put)
+                        scope.handling = None
                 break
             except Exception as error:
                 node.fail("on_message", error, x, port)
-                if node.held:
-                    break
         scope.handling = scope.node = scope.port = None
+        node.rest = None
         if has_outputs:
-            left = list(rest)
+            left, node.left = node.left or (), None
             settle(k, left)
             node.flush()
             k -= len(left)
@@ -415,6 +454,8 @@ def compile_source(engine: PythonEngine, node: NodeState, items: Iterator[Any], 
             engine.finished(node)
         elif node.held:
             node.put_off(turn)
+        elif only is not None and only.space <= len(only.items):
+            only.wait(turn)
         else:
             turn.queued = True
             turn.line.append(turn)

@@ -179,7 +179,7 @@ class Run:
     def _add_node(self, name: str, node: Node, ports: dict[str, list[Ring]]) -> NodeState:
         if isinstance(node, FnNode):
             function = node.function
-            kind = "drive" if function.is_async else "stream" if function.is_stream else "map"
+            kind = function.kind
             state = self.engine.add_node(name, kind, function.fn, ports)
             state.wants_message = function.wants_message
             state.trusted = function.trusted and self._guaranteed(node, state)
@@ -207,6 +207,8 @@ class Run:
         if isinstance(node, FnNode):
             function = node.function
             fn = self.observer.function(state, function.fn)
+            if function.takes_emit:
+                state.put = state.make_put()
             if function.is_async:
                 worker: BatchWorker | PoolWorker
                 if function.concurrency > 1:
