@@ -380,6 +380,8 @@ class Run:
                     await self._hook(index, "on_stop")
                 self.stopped.add(index)
         self._end_ns = self.clock.monotonic_ns()
+        if self.failure is not None and self.reason != "cancelled":
+            self.reason = "failed"  # whatever else came to its end in the same slice
         self._report_losses()
         self.observer.close(self._end_ns - begin)
         for _, node in self.plan.nodes:
@@ -453,7 +455,8 @@ class Run:
             return
         has_source = any(isinstance(node, SourceNode) for _, node in self.plan.nodes)
         if None not in pending and has_source:
-            self._finish("stuck" if self.open_sources or any(state.parked for state in self.states) else "finished")
+            stuck = self.open_sources or any(s.parked for s in self.states) or any(ring.depth() for ring in self.rings)
+            self._finish("stuck" if stuck else "finished")
             return
         left = self.config.shutdown_timeout_s - (self.clock.monotonic_ns() - self._begin_ns) / 1e9
         if left <= 0:
