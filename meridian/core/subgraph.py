@@ -153,11 +153,12 @@ class Subgraph(Wirable):
                 raise TypeError("a wiring expression ends in via(...): put a node behind it")
             for owner in flow.owners:
                 self._resolve(owner)
+            through = {id(link.source) for link in flow.links} & {id(link.target) for link in flow.links}
             for link in flow.links:
                 options = link.options
                 self.connect(
-                    self._end(link.source, PortDirection.OUTPUT),
-                    self._end(link.target, PortDirection.INPUT),
+                    self._end(link.source, PortDirection.OUTPUT, id(link.source) in through),
+                    self._end(link.target, PortDirection.INPUT, id(link.target) in through),
                     options.capacity,
                     options.policy,
                     max_bytes=options.max_bytes,
@@ -183,11 +184,12 @@ class Subgraph(Wirable):
         self.add_node(owner)  # type: ignore[arg-type]  # refused there if it is no node
         return name
 
-    def _end(self, end: Wirable, direction: PortDirection) -> tuple[str, str]:
+    def _end(self, end: Wirable, direction: PortDirection, through: bool = False) -> tuple[str, str]:
+        """Return (node, port) of one end; ``through``: it stands between two ``>>``, where the name may mean the output."""
         name = self._resolve(owner_of(end))
-        if isinstance(end, PortRef):
-            return name, end.port
         ports = _ports(self.nodes[name], direction)
+        if isinstance(end, PortRef) and not (through and end.port not in [port.name for port in ports]):
+            return name, end.port
         if len(ports) != 1:
             kind = direction.value.lower()
             known = ", ".join(repr(port.name) for port in ports)

@@ -23,7 +23,10 @@ class Wirable:
         return Flow.of(other) >> self
 
     def __getitem__(self, port: str) -> PortRef:
-        """Name one of its ports: an output on the left of ``>>``, an input on the right."""
+        """Name one of its ports: an output on the left of ``>>``, an input on the right.
+
+        Between two ``>>`` it names both, or whichever of the two the node has; the other end must then be its only one.
+        """
         if not isinstance(port, str):
             raise TypeError(f"{self!r}[...]: name a port, such as [{'output'!r}]; got {type(port).__name__}")
         return PortRef(self, port)
