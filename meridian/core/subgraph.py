@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Subgraph", "ValidationIssue", "graph"]
 
+_OTHER = {PortDirection.INPUT: PortDirection.OUTPUT, PortDirection.OUTPUT: PortDirection.INPUT}
+
 
 class Subgraph(Wirable):
     """Nodes, edges between them, and the ports it shows to the outside.
@@ -188,8 +190,11 @@ class Subgraph(Wirable):
         """Return (node, port) of one end; ``through``: it stands between two ``>>``, where the name may mean the output."""
         name = self._resolve(owner_of(end))
         ports = _ports(self.nodes[name], direction)
-        if isinstance(end, PortRef) and not (through and end.port not in [port.name for port in ports]):
-            return name, end.port
+        if isinstance(end, PortRef):
+            both = ports, _ports(self.nodes[name], _OTHER[direction])
+            here, there = (any(port.name == end.port for port in side) for side in both)
+            if here or not (through and there):
+                return name, end.port
         if len(ports) != 1:
             kind = direction.value.lower()
             known = ", ".join(repr(port.name) for port in ports)
