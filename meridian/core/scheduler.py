@@ -99,7 +99,9 @@ class Scheduler:
         self._shutdown = False
         self._run: Run | None = None
         self._report: RunReport | None = None
-        self._shuffle = False
+        # Set by meridian.testing, which runs a class of its own and draws the order of turns.
+        self._run_type: type[Run] | None = None
+        self._shuffle: Random | None = None
 
     # ---- before a run ----------------------------------------------------------------------------------------
 
@@ -217,7 +219,7 @@ class Scheduler:
             capacity = self._capacities.get(planned.id) if self._capacities else None
             if capacity is not None:
                 planned.edge.capacity = capacity
-        run = Run(
+        run = (self._run_type or Run)(
             plan, self._cfg, make, self._clock, bands=bands, random=self._random, shuffle=self._shuffle
         )
         with self._lock:

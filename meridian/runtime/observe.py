@@ -7,7 +7,7 @@ tracing, or the level DEBUG, is on. A reconfiguration is noticed at the next sli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator
 from inspect import iscoroutinefunction
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -126,8 +126,14 @@ class Observer:
 
         return observed
 
-    def items(self, items: Iterator[Any]) -> Iterator[Any]:
+    def async_items(self, state: NodeState, items: AsyncIterable[Any]) -> AsyncIterable[Any]:
+        """Return what an asynchronous source is to be pulled from."""
+        del state
+        return items
+
+    def items(self, state: NodeState, items: Iterator[Any]) -> Iterator[Any]:
         """Put what a source yields into envelopes where every message is to be followed."""
+        del state
         if not self._tracing:
             return items
         from meridian.core.message import DATA

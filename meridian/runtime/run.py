@@ -13,7 +13,7 @@ import gc
 from collections import deque
 from collections.abc import AsyncIterable, Coroutine
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from meridian.core.errors import NodeError
 from meridian.core.function import FnNode, SourceNode
@@ -76,9 +76,13 @@ class Run:
         engine: Makes the engine: ``engine(scope, clock, weights=, max_batch=, random=)``.
         clock: Where time comes from.
         bands: Band of each edge that isn't NORMAL, by id.
-        random: Draws trace ids, and with ``shuffle`` the order of turns.
-        shuffle: Draw the order of turns within a band.
+        random: Draws trace ids.
+        shuffle: Draws the order of turns within a band; first in, first out without it.
+
+    `meridian.testing` derives from it: what a simulation needs costs a run nothing.
     """
+
+    observer_type: ClassVar[type[Observer]] = Observer
 
     def __init__(
         self,
@@ -89,7 +93,7 @@ class Run:
         *,
         bands: dict[str, int],
         random: Random | None = None,
-        shuffle: bool = False,
+        shuffle: Random | None = None,
     ) -> None:
         self.plan = plan
         self.config = config
@@ -105,7 +109,7 @@ class Run:
             clock.monotonic_ns,
             weights=config.fairness_ratio,
             max_batch=config.max_batch_per_node,
-            random=random if shuffle else None,
+            random=shuffle,
         )
         self.engine.arm = self._arm
         self.engine.arm_from_thread = self._arm_from_thread
@@ -140,7 +144,7 @@ class Run:
         self._generation = observability.generation()
         self._schemas: dict[str, Any] = {}
         self._build(bands)
-        self.observer = Observer(self)
+        self.observer = self.observer_type(self)
 
     # ---- building --------------------------------------------------------------------------------------------
 
@@ -355,9 +359,10 @@ class Run:
             return
         self.open_sources += 1
         if iterator is None:
-            self._workers.append(SourceWorker(self, state, items))  # type: ignore[arg-type]  # asynchronous, as tested
+            items = self.observer.async_items(state, items)  # type: ignore[arg-type]  # asynchronous, as tested
+            self._workers.append(SourceWorker(self, state, items))
         else:
-            self.engine.start_source(state, self.observer.items(iterator))
+            self.engine.start_source(state, self.observer.items(state, iterator))
 
     async def _stop(self) -> None:
         self.stopping = True
