@@ -15,7 +15,7 @@ What a function is decides how it runs:
 
 * plain: what it returns is sent on; ``None`` sends nothing;
 * generator: everything it yields is sent on; it is paused where there is no room;
-* one that takes a second parameter, ``emit``: it calls ``emit(value)``, or ``emit(value, "port")``, as often as it likes;
+* one that takes a second parameter, ``emit``: it calls ``emit(value)`` as often as it likes;
 * ``async def``: may await; other nodes go on. ``concurrency=8`` lets it work on eight messages at a time;
 * asynchronous generator: both.
 
@@ -47,14 +47,15 @@ INPUT, OUTPUT = "input", "output"
 
 
 class Emit(Protocol[T_contra]):
-    """What a function gets that takes ``emit``: sends a value on, in the node's name."""
+    """What a function gets that takes ``emit``: sends a value on, in the node's name.
 
-    def __call__(self, item: T_contra, port: str | None = None, /) -> None:
-        """Send ``item`` to the first output, or to ``port``; it is parked with the node where there is no room.
+    It is to be called while the function runs. All that one call of the function emits is kept until there is room for
+    it, and the node isn't run meanwhile; a function that may emit without bound is better a generator, which is paused
+    instead.
+    """
 
-        Raises:
-            BackpressureError: no room, and the node's ``max_parked`` items are parked already; not accepted.
-        """
+    def __call__(self, item: T_contra | To, /) -> None:
+        """Send ``item`` to the first output, or ``To("port", value)`` to another one. Cost: one list append."""
         ...
 
 
@@ -181,7 +182,7 @@ class FnNode(Node):
         item = msg if function.wants_message else msg.payload
         if function.takes_emit:
             emitted: list[Any] = []
-            function.fn(item, lambda value, port=None: emitted.append(value if port is None else To(port, value)))
+            function.fn(item, emitted.append)
             result: Any = emitted
         else:
             result = function.fn(item)

@@ -195,20 +195,20 @@ class Message(_Fields[T_co]):
         metadata: Mapping[str, Any] | None = None,
         headers: Mapping[str, Any] | None = None,
     ) -> Message[T_co]:
-        if type.__class__ is not MessageType:
-            try:
-                type = MessageType(type)
-            except ValueError:
-                raise ValueError(f"message type {type!r} is not DATA, CONTROL or ERROR") from None
         self = _new_fields(_Fields)
         self.type = type
         self.payload = payload
         self.metadata = metadata
         scope = _get_scope()
-        if headers or (scope is not None and scope.handling is not None):
+        if type.__class__ is not MessageType:
+            try:
+                self.type = MessageType(type)
+            except ValueError:
+                raise ValueError(f"message type {type!r} is not DATA, CONTROL or ERROR") from None
+        if headers or scope is None or scope.handling is not None:
             self._headers = _origin(headers or None)
         else:
-            self._headers = (None if scope is None else scope.now) or _wall_clock()
+            self._headers = scope.now or _wall_clock()
         self.__class__ = Message  # freezes it; two layouts that are the same
         if cls is not Message:
             return cast("Message[T_co]", _subclassed(cls, self))
@@ -295,7 +295,9 @@ def _subclassed(cls: type[Any], made: Any) -> Any:
 
 
 def _restore(cls: type[Any], type: MessageType, payload: Any, metadata: Any, headers: dict[str, Any]) -> Any:
-    return cls(type, payload, metadata, headers)
+    made = cls(type, payload, metadata, headers)
+    _set_headers(made, _headers(headers, None))  # exactly those: a copy made in a handler is no child of its message
+    return made
 
 
 def _origin(fields: Mapping[str, Any] | None) -> float | _Origin | Headers:

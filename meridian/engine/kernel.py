@@ -119,7 +119,7 @@ class NodeState:
         self.source_turn: Turn | None = None
         self.boxes: dict[str, Any] | None = None
         self.out: list[Any] | None = None
-        self.put: Callable[..., None] | None = None
+        self.put: Callable[[Any], None] | None = None
         self.rest: Iterator[Any] | None = None
         self.left: list[Any] | None = None
         self.quota = 0
@@ -190,14 +190,15 @@ class NodeState:
             The item and its input port, or ``None``.
         """
         deferred = self.deferred
-        if self.kind != "drive" or not deferred or len(deferred) != 1 or self.held != BUSY:
+        if not deferred or len(deferred) != 1 or self.held != BUSY:
             return None
         turn = deferred[0]
         ring = turn.ring
-        if ring is None or turn is not ring.turn or not ring.items:
+        if ring is None or not ring.items:
             return None
-        if any(out.kind == BLOCK and out.room() <= 0 for out in self.rings):
-            return None
+        for out in self.rings:
+            if out.kind == BLOCK and out.room() <= 0:
+                return None
         taken = ring.take(1)
         if not taken:
             return None
@@ -233,6 +234,12 @@ class NodeState:
                     self.route(results)
                     return
         self.deliver(self.default, results)
+
+    def hand_on_one(self, result: Any) -> None:
+        """Hand on a single result of a node whose results need no second look and have room."""
+        only = self.rings[0]
+        if self.parked or not only.offer_one(result):
+            self.park(self.default, [result])
 
     def try_result(self, item: Any) -> Ring | None:
         """Hand on one result and return ``None``, or return a ring that has no room for it."""
@@ -408,38 +415,10 @@ class NodeState:
 
         return emit
 
-    def make_put(self) -> Callable[..., None]:
-        """Make the ``emit`` that a function asked for: like the node's own, for payloads."""
-        out: list[Any] = []
-        self.out = out
-        append = out.append
-
-        def emit(item: Any, port: str | None = None) -> None:
-            if port is None and len(out) < self.quota:
-                append(item)
-            else:
-                self.put_now(item if port is None else To(port, item))
-
-        return emit
-
-    def put_now(self, item: Any) -> None:
-        """Emit a payload outside a slice, or to a named port, or where the common case doesn't hold.
-
-        Raises:
-            BackpressureError: no room, and ``max_parked`` items are parked already; it was not accepted.
-        """
-        out = self.out
-        if out:
-            items, out[:] = out[:], []
-            self.hand_on(items)
-        full = self.try_result(item)
-        if full is None:
-            self.engine.arm_if_idle()
-            return
-        port, value = item if item.__class__ is To else (self.default, item)
-        if self.parked is not None and len(self.parked) >= self.max_parked:
-            raise BackpressureError(full.id, full.capacity, self.name, port, value)
-        self.park(port, [value])
+    def make_put(self) -> Callable[[Any], None]:
+        """Make the ``emit`` that a function asked for: an append to a list, which is handed on when the slice ends."""
+        self.out = []
+        return self.out.append
 
     def flush(self) -> None:
         """End of a slice: hand on what was emitted in it."""

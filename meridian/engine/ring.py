@@ -101,7 +101,7 @@ class Ring:
         self.mixed = False
         self.taken = self.merged = self.blocked_ns = 0
         self.lost: dict[str, int] | None = None
-        self.waiters: deque[Turn] | None = None
+        self.waiters: list[Turn] | None = None
         self.turn: Turn | None = None
         self.control_turn: Turn | None = None
         self.engine: PythonEngine | None = None
@@ -385,8 +385,9 @@ class Ring:
         turn.waits_for = self
         turn.since = self.engine.now  # type: ignore[union-attr]  # nobody waits on a ring that isn't attached
         if self.waiters is None:
-            self.waiters = deque()
-        self.waiters.append(turn)
+            self.waiters = [turn]
+        else:
+            self.waiters.append(turn)
 
     def release(self, own: bool) -> None:
         """Let every turn that waits for room try again, in the order in which they came."""
@@ -397,10 +398,13 @@ class Ring:
             engine.knock(self)
             return
         waiters, self.waiters = self.waiters, None
+        now = engine.now
         for turn in waiters or ():
             turn.waits_for = None
-            self.blocked_ns += engine.now - turn.since
-            engine.ready(turn, True)
+            self.blocked_ns += now - turn.since
+            turn.line.append(turn)
+        if not engine.running:
+            engine.arm()
 
     def blocked_s(self, now: int) -> float:
         """Return the seconds that producers waited for room here; waits that are still open count up to ``now``."""

@@ -211,7 +211,7 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
                             x = wrap(x, now)
                         scope.handling = x
                         y = fn(x)
-                        if y.__class__ is Message and untyped and y.type is not CONTROL:
+                        if untyped and (y is x or (y.__class__ is Message and y.type is not CONTROL)):
                             append(y)
                         elif y is not None:
                             append(inherit(x, y))
@@ -277,10 +277,12 @@ def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
     take, settle = ring.take, ring.settle
     scope, has_outputs = engine.scope, bool(node.rings)
     takes_payload, put = node.kind == "emit" and not node.wants_message, node.put
+    out: list[Any] = [] if node.out is None else node.out
 
     def step() -> int:
         if node.held:
             return node.put_off(turn)
+        credit = 1
         if has_outputs:
             credit = node.credit(turn)
             if not credit:
@@ -305,6 +307,8 @@ def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
                 elif takes_payload and not ring.mixed:
                     for x in rest:
                         handle(x, put)
+                        if len(out) >= credit:
+                            break
                 else:
                     for x in rest:
                         if x.__class__ is not Message:
@@ -313,18 +317,22 @@ def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
                                 continue
                             x = wrap(x, now, kind)
                         elif takes_payload and x.type is not DATA:
-                            node.put_now(x)
+                            put(x)
                             continue
                         scope.handling = x
+                        had = len(out)
                         handle(x.payload if takes_payload else x, put)
+                        out[had:] = [inherit(x, y) for y in out[had:] if y is not None]
                         scope.handling = None
+                        if len(out) >= credit:
+                            break
                 break
             except Exception as error:
                 node.fail("on_message", error, x, port)
         scope.handling = scope.node = scope.port = None
         node.rest = None
         if has_outputs:
-            left, node.left = node.left or (), None
+            left, node.left = node.left or list(rest), None
             settle(k, left)
             node.flush()
             k -= len(left)

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Generator, 
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.message import DATA, Message, Scope, current_scope
+from meridian.engine.kernel import SLICE_CAP_NS
 from meridian.engine.step import inherit
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Worker:
         self.scope = Scope(None, run.random)
         self.scope.node = state.name
         self.context.run(current_scope.set, self.scope)
+        self.detached = False
         self._task: asyncio.Task[None] | None = None
         self._handed: asyncio.Future[tuple[Coroutine[Any, Any, None], Any]] | None = None
 
@@ -89,38 +91,20 @@ class Worker:
         return False
 
     async def _go_on(self) -> None:
-        """The node's task: finishes what `start` had to hand over.
-
-        While its handlers keep suspending it takes the next message itself, which saves two passes of the loop for
-        each; one that doesn't suspend sends the node back to the engine.
-        """
-        state = self.state
+        """The node's task: finishes what `start` had to hand over."""
         while True:
             assert self._handed is not None
             work, waits_for = await self._handed
+            self.detached = True
             try:
-                while True:
-                    await _adopt(work, waits_for)
-                    self.finish()
-                    self.run.settle()
-                    following = state.next_while_busy()
-                    if following is None:
-                        break
-                    work = self.begin(*following)
-                    try:
-                        waits_for = work.send(None)
-                    except StopIteration:
-                        self.finish()
-                        break
+                await _adopt(work, waits_for)
             finally:
+                self.detached = False
                 self._handed = self.run.loop.create_future()
                 self.run.in_flight -= 1
-            state.release()
+            self.finish()
+            self.state.release()
             self.run.settle()
-
-    def begin(self, item: Any, port: str) -> Coroutine[Any, Any, None]:
-        """Make the coroutine that handles one more item."""
-        raise TypeError("this worker handles no messages")  # only ticks: they have nothing that follows
 
     def finish(self) -> None:
         """Called when handed-over work ended, before the node goes on."""
@@ -148,19 +132,20 @@ class BatchWorker(Worker):
         self.fn = fn
         self._work = self._ports if with_port else self._streams if stream else self._results
         self._out: list[Any] = []
+        self._since = 0
+        self._plain = state.trusted and state.only_ring() is not None
 
     def drive(self, rest: Iterator[Any], out: list[Any], port: str) -> None:
         """Work on the items of ``rest`` and append results to ``out``; what isn't begun stays in ``rest``."""
         self._out = out
         self.start(self._work(rest, out, port))
 
-    def begin(self, item: Any, port: str) -> Coroutine[Any, Any, None]:
-        self._out = []
-        return self._work(iter((item,)), self._out, port)
-
     def finish(self) -> None:
         out = self._out
-        if out:
+        if len(out) == 1 and self._plain:
+            self.state.hand_on_one(out[0])
+            out.clear()
+        elif out:
             self.state.hand_on(out)
             out.clear()
 
@@ -180,9 +165,29 @@ class BatchWorker(Worker):
                             append(x)
                     else:
                         append(await fn(x))
-                return
             except Exception as error:
                 state.fail("on_message", error, x, port)
+                continue
+            following = await self._following() if self.detached else None
+            if following is None:
+                return
+            rest, port = following
+
+    async def _following(self) -> tuple[Iterator[Any], str] | None:
+        """Go on with the next message, in the node's own task, while its handlers keep suspending.
+
+        It saves handing over each message. The task lets others run after the time of a slice, in case the handlers no
+        longer suspend.
+        """
+        self.finish()
+        run = self.run
+        run.settle()
+        now = run.clock.monotonic_ns()
+        if now - self._since > SLICE_CAP_NS:
+            await asyncio.sleep(0)
+            self._since = run.clock.monotonic_ns()
+        taken = self.state.next_while_busy()
+        return None if taken is None else (iter(taken[:1]), taken[1])
 
     async def _streams(self, rest: Iterator[Any], out: list[Any], port: str) -> None:
         state, fn = self.state, self.fn
