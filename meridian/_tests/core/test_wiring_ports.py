@@ -44,5 +44,5 @@ def test_an_end_that_is_still_ambiguous_is_refused():
 
 
 def test_a_name_that_neither_side_has_is_refused():
-    with pytest.raises(KeyError, match="no output 'no'"):
+    with pytest.raises(KeyError, match="no input 'no'"):
         graph("g", source(range(3)) >> sort["no"] >> sink(show))
