@@ -183,11 +183,11 @@ class NodeState:
         if not self.held:
             self.resume()
 
-    def next_while_busy(self) -> tuple[Any, str] | None:
+    def next_while_busy(self) -> tuple[list[Any], str] | None:
         """Take one more message for a node that is busy anyway, if that is fair: only one input waits, and no CONTROL.
 
         Returns:
-            The item and its input port, or ``None``.
+            A list of the one item, and its input port; or ``None``.
         """
         deferred = self.deferred
         if not deferred or len(deferred) != 1 or self.held != BUSY:
@@ -200,15 +200,12 @@ class NodeState:
             if out.kind == BLOCK and out.room() <= 0:
                 return None
         taken = ring.take(1)
-        if not taken:
-            return None
-        item = taken[0]
-        if self.wants_message and item.__class__ is not Message:
-            item = wrap(item, self.engine.scope.now, DATA if turn.band else CONTROL)
+        if self.wants_message and taken and taken[0].__class__ is not Message:
+            taken[0] = wrap(taken[0], self.engine.scope.now, DATA if turn.band else CONTROL)
         if not ring.items:
             deferred.clear()
             turn.queued = False
-        return item, ring.port
+        return taken, ring.port
 
     # ---- results ---------------------------------------------------------------------------------------------
 

@@ -335,12 +335,12 @@ class Ring:
         if self.foreign:
             self.let_foreign_finish()
         q = self.items
-        if k >= len(q):
+        if k == 1 and q:
+            xs = [q.popleft()]
+        elif k >= len(q):
             xs = list(q)
             q.clear()
             k = len(xs)
-        elif k == 1:
-            xs = [q.popleft()]
         else:
             pop = q.popleft
             xs = [pop() for _ in repeat(None, k)]

@@ -137,7 +137,7 @@ class Run:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._armed = False
         self._live = False
-        self._slices = 0
+        self.slices = 0
         self._begin_ns = clock.monotonic_ns()
         self._end_ns: int | None = None
         self._losses: deque[tuple[str, str, int, BaseException | None]] = deque(maxlen=256)
@@ -414,7 +414,7 @@ class Run:
         if not self._live:
             return
         self.scope.now = self.clock.time()
-        self._slices += 1
+        self.slices += 1
         if self._generation != observability.generation():
             self._reconfigured()
         more = self.observer.slice(SLICE_MESSAGES, SLICE_NS)
@@ -437,8 +437,9 @@ class Run:
 
     def settle(self) -> None:
         """Something asynchronous came to its end: go on, or see whether that was the end."""
-        if self._live:
-            self._arm()
+        if not self._armed and self._live:
+            self._armed = True
+            self.loop.call_soon(self._slice, context=self.context)
 
     # ---- the end ---------------------------------------------------------------------------------------------
 
@@ -482,11 +483,11 @@ class Run:
             return
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        seen = self._slices
+        seen = self.slices
         self._idle_timer = self.loop.call_later(limit, self._idle, seen, context=self.context)
 
     def _idle(self, seen: int) -> None:
-        if seen == self._slices and not self.in_flight and self.engine.idle():
+        if seen == self.slices and not self.in_flight and self.engine.idle():
             self._finish("idle")
 
     def _finish(self, reason: str) -> None:
