@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from meridian.core.message import DATA, Message
-from meridian.core.policies import Block, Latest, Policy, PutResult
+from meridian.core.policies import Block, Latest, Policy, PutResult, as_policy
+from meridian.core.ports import PortSpec
 from meridian.core.schema import Check, compile_schema
 from meridian.engine.ring import Budget, LimitedRing, Ring
 from meridian.observability.logging import get_logger
@@ -18,7 +19,7 @@ from meridian.redaction import type_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from meridian.core.ports import Port, PortSpec
+    from meridian.core.ports import Port
 
 T = TypeVar("T")
 
@@ -82,7 +83,7 @@ class Edge(Generic[T]):
         self.target_port = target_port
         self._capacity = capacity
         self._spec = spec
-        self._default_policy = default_policy
+        self._default_policy = as_policy(default_policy)
         self.max_bytes = max_bytes
         self.max_age_s = max_age_s
         self.size = size
@@ -125,9 +126,9 @@ class Edge(Generic[T]):
 
     @default_policy.setter
     def default_policy(self, policy: Policy | None) -> None:
-        self._default_policy = policy
+        self._default_policy = as_policy(policy)
         if self._ring is not None:
-            self._ring.set_policy(policy or _BLOCK)
+            self._ring.set_policy(self._default_policy or _BLOCK)
 
     def try_put(self, item: T | Message[T], policy: Policy | None = None) -> PutResult:
         """Put an item without ever waiting, from any thread, whether or not a scheduler runs.
@@ -140,7 +141,7 @@ class Edge(Generic[T]):
             Exactly what became of the item. CONTROL is refused by a full edge (``BLOCKED``), whatever the policy.
 
         Raises:
-            TypeError: the payload doesn't fit the schema; nothing changed.
+            TypeError: the payload doesn't fit the schema, or ``policy`` is none; nothing changed.
             ValueError: the item alone is larger than ``max_bytes``, or a custom policy answered nonsense.
         """
         ring = self._ring or self.ring()
@@ -154,7 +155,7 @@ class Edge(Generic[T]):
                 self._refused(value)
         if isinstance(ring, LimitedRing) and ring.never_fits(item):
             raise ValueError(f"edge {self.id}: one item is larger than the edge may ever hold")
-        return ring.put(item, policy or self._default_policy or _LATEST)
+        return ring.put(item, as_policy(policy) or self._default_policy or _LATEST)
 
     def _refused(self, value: Any) -> None:
         get_logger().warn(
@@ -232,7 +233,6 @@ def _monotonic_ns() -> int:
 def _check_of(spec: Any) -> Check | None:
     if spec is None:
         return None
-    schema = getattr(spec, "schema", None)
-    if hasattr(type(spec), "schema") or schema is not None:
-        return compile_schema(schema)
-    return Check(spec.validate, False)
+    if isinstance(spec, PortSpec) and type(spec).validate is PortSpec.validate:
+        return compile_schema(spec.schema)
+    return Check(spec.validate, False)  # whoever brings a validate of his own is asked for each item

@@ -72,8 +72,8 @@ class Port:
 
     def is_input(self) -> bool:
         """Return whether this is an input."""
-        return self.direction is PortDirection.INPUT
+        return self.direction == PortDirection.INPUT
 
     def is_output(self) -> bool:
         """Return whether this is an output."""
-        return self.direction is PortDirection.OUTPUT
+        return self.direction == PortDirection.OUTPUT

@@ -96,9 +96,15 @@ def _any_of(options: Iterable[Any]) -> Check | None:
 
 
 def _typed_dict(schema: Any) -> Check:
-    hints = typing.get_type_hints(schema)
+    hints = typing.get_type_hints(schema, include_extras=True)
     checks = {key: check for key, hint in hints.items() if (check := compile_schema(hint)) is not None}
-    required: frozenset[str] = schema.__required_keys__
+    # Under postponed evaluation __required_keys__ has missed what the annotations say themselves.
+    said = {key: get_origin(hint) for key, hint in hints.items()}
+    required: set[str] = {
+        key
+        for key, origin in said.items()
+        if origin is typing.Required or (key in schema.__required_keys__ and origin is not typing.NotRequired)
+    }
 
     def passes(value: Any) -> bool:
         return (

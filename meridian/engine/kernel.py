@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from meridian.core.errors import BackpressureError
 from meridian.core.message import CONTROL, DATA, Message, wrap
-from meridian.core.policies import ErrorPolicy
+from meridian.core.policies import ErrorPolicy, PutResult
 from meridian.engine.ready import NORMAL_BAND, ReadyQueue, Turn
 from meridian.engine.ring import BLOCK, CUSTOM, Ring
 from meridian.engine.step import BUSY, PARKED, To, compile_control_step, compile_source, compile_step, inherit
@@ -238,19 +238,31 @@ class NodeState:
         if self.parked or not only.offer_one(result):
             self.park(self.default, [result])
 
-    def try_result(self, item: Any) -> Ring | None:
-        """Hand on one result and return ``None``, or return a ring that has no room for it."""
+    def full_for(self, item: Any) -> Ring | None:
+        """Return a ring that has no room for ``item`` now, or ``None``."""
         port, value = item if item.__class__ is To else (self.default, item)
-        rings = self.ports.get(port)
         if self.parked:
             waited = self.ports[self.parked[0][0]]
             return next((ring for ring in waited if would_block(ring, self.parked[0][1])), waited[0])
-        if rings is not None:
-            for ring in rings:
-                if would_block(ring, value):
-                    return ring
-        self.route([item])
-        return None
+        return next((ring for ring in self.ports.get(port, ()) if would_block(ring, value)), None)
+
+    def try_result(self, item: Any) -> Ring | None:
+        """Hand on one result and return ``None``, or return a ring that has no room for it."""
+        full = self.full_for(item)
+        if full is None:
+            self.route([item])
+        return full
+
+    def put_from_thread(self, item: Any) -> bool:
+        """Leave one result in the inbox, for the engine's thread to hand on; ``False`` if that is full."""
+        port, value = item if item.__class__ is To else (self.default, item)
+        if self.inbox is None:
+            self.inbox = deque()
+        if len(self.inbox) >= self.max_parked:
+            return False
+        self.inbox.append((port, value))
+        self.engine.knock(self)
+        return True
 
     def route(self, results: list[Any]) -> None:
         """Hand on results one by one: ``None`` is nothing, `To` names a port, a `Message` keeps its envelope."""
@@ -314,12 +326,16 @@ class NodeState:
     def _offer(self, ring: Ring, items: list[Any]) -> int:
         if not ring.mixed and Message in map(type, items):
             ring.mixed = True
-        try:
+        if ring.kind != CUSTOM:
             return ring.offer(items)
-        except ValueError as error:  # a custom policy that answered nonsense
-            self.fail("on_message", error)
-            ring.lose("invalid", len(items))
-            return len(items)
+        for i, item in enumerate(items):
+            try:
+                if not ring.offer([item]):
+                    return i
+            except Exception as error:  # a policy that raised, or answered what can't be done
+                self.fail("on_message", error)
+                ring.lose("invalid", 1)
+        return len(items)
 
     def emit_control(self, port: str, message: Message[Any]) -> None:
         """Put a CONTROL message on every ring of ``port``, or park it in front."""
@@ -381,7 +397,7 @@ class NodeState:
                 return n
             parked.popleft()
             for ring in rings:
-                if isinstance(item, Message):
+                if isinstance(item, Message) and item.type is CONTROL:
                     ring.put(item)
                 else:
                     self._offer(ring, [item])
@@ -851,7 +867,10 @@ def would_block(ring: Ring, item: Any) -> bool:
     if ring.kind == BLOCK:
         return ring._is_full(item, ring.depth()) if ring.limited else ring.room() <= 0
     if ring.kind == CUSTOM:
-        return ring.policy.on_enqueue(ring.capacity, ring.depth(), item).name == "BLOCKED"
+        try:
+            return ring.policy.on_enqueue(ring.capacity, ring.depth(), item) is PutResult.BLOCKED
+        except Exception:  # recorded when the item is put
+            return False
     return False
 
 
