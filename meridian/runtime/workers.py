@@ -41,6 +41,17 @@ def _adopt(work: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, An
     yield from work  # type: ignore[misc]  # a coroutine, driven as one
 
 
+def is_failure(error: BaseException) -> bool:
+    """Say whether ``error`` is a failure of the code that was awaited, a cancelled wait of its own included.
+
+    The cancellation of the task itself is not: it comes from outside, and has to pass.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or not task.cancelling()
+    return isinstance(error, Exception)
+
+
 class Worker:
     """Runs the coroutines of one node, one at a time.
 
@@ -165,7 +176,9 @@ class BatchWorker(Worker):
                             append(x)
                     else:
                         append(await fn(x))
-            except Exception as error:
+            except BaseException as error:
+                if not is_failure(error):
+                    raise
                 state.fail("on_message", error, x, port)
                 continue
             if not self.detached:
@@ -207,7 +220,9 @@ class BatchWorker(Worker):
             try:
                 async for y in fn(x if parent is None or state.wants_message else parent.payload):
                     await self.run.send_result(state, y if parent is None else inherit(parent, y))
-            except Exception as error:
+            except BaseException as error:
+                if not is_failure(error):
+                    raise
                 state.fail("on_message", error, x, port)
 
     async def _ports(self, rest: Iterator[Any], out: list[Any], port: str) -> None:
@@ -216,7 +231,9 @@ class BatchWorker(Worker):
             self.scope.port = port
             try:
                 await self.fn(port, x)
-            except Exception as error:
+            except BaseException as error:
+                if not is_failure(error):
+                    raise
                 self.state.fail("on_message", error, x, port)
 
     def _handle(self, message: Message[Any]) -> None:
@@ -275,7 +292,9 @@ class PoolWorker:
             y = await self.fn(x.payload if is_message and not state.wants_message else x)
             if y is not None and is_message:
                 y = inherit(x, y)
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             state.fail("on_message", error, x, port)
             y = None
         finally:
@@ -330,7 +349,9 @@ class SourceWorker:
                 state.produced += 1
                 if state.produced % 64 == 0:
                     await asyncio.sleep(0)  # one that never suspends, into edges that never fill, must not starve others
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             state.fail("on_message", error)
         finally:
             close = getattr(iterator, "aclose", None)
