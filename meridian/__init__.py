@@ -12,7 +12,7 @@ The house, from the bottom up; imports point down only::
 """
 
 from meridian.core.edge import Edge
-from meridian.core.function import node, sink, source
+from meridian.core.function import Emit, Inlet, node, sink, source
 from meridian.core.message import Message, MessageType
 from meridian.core.node import Node
 from meridian.core.policies import block, coalesce, drop, latest
@@ -27,6 +27,8 @@ __version__ = "2.0.0"
 
 __all__ = [
     "Edge",
+    "Emit",
+    "Inlet",
     "Message",
     "MessageType",
     "Node",

@@ -32,6 +32,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mappin
 from types import NoneType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
+from meridian.core.errors import ClosedError
 from meridian.core.message import Message
 from meridian.core.node import Node
 from meridian.core.policies import ErrorPolicy
@@ -230,6 +231,131 @@ class SourceNode(Node):
 
     def on_stop(self) -> None:
         """Nothing to do, nothing to log."""
+
+
+class Inlet(SourceNode):
+    """A source that is fed from outside the graph, by coroutines or other threads; the run goes on until it is closed.
+
+    Args:
+        name: Unique within its graph.
+        type: Type of the items, or ``None``. Items are checked where the edges behind it are typed.
+
+    ::
+
+        inlet = Inlet("requests")
+        graph("service", inlet >> handle)
+        ...
+        await inlet.put(request)
+        inlet.close()
+    """
+
+    def __init__(self, name: str = "inlet", type: Any = None) -> None:
+        super().__init__(name, (), type)
+        self._feed: Feed | None = None
+        self._waiting: list[Any] = []
+        self._closed = self._ended = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def try_put(self, item: Any) -> bool:
+        """Send ``item`` into the graph and return ``True``, or return ``False`` if there is no room, or no run yet.
+
+        May be called from any thread.
+
+        Raises:
+            ClosedError: you closed it, or the run has ended.
+        """
+        feed = self._open_feed()
+        return feed is not None and feed.put(item)
+
+    async def put(self, item: Any) -> None:
+        """Send ``item`` into the graph, waiting for room, and for the run to begin.
+
+        Raises:
+            ClosedError: you closed it, or the run ended, before or during the wait.
+
+        Yields to the loop: only when it waits.
+        Cancellation: the item was not sent.
+        """
+        while True:
+            feed = self._open_feed()
+            if feed is None:
+                await self._begun()
+            elif feed.put(item):
+                return
+            else:
+                await feed.room(item)
+
+    def push(self, item: Any) -> bool:
+        """Send ``item`` into the graph and run what is due at once, in the caller's own time; as `try_put` otherwise.
+
+        For the shortest way through the graph: it saves the passes of the event loop, at the price that the caller pays
+        for what the item sets off (a slice of it at most). Only on the thread of the run's loop, outside handlers.
+        """
+        feed = self._open_feed()
+        return feed is not None and feed.push(item)
+
+    def close(self) -> None:
+        """Say that nothing more will come; what was put is still delivered. Closing twice is once."""
+        self._closed = True
+        if self._feed is not None:
+            self._feed.close()
+
+    def _open_feed(self) -> Feed | None:
+        if self._closed or self._ended:
+            why = "is closed" if self._closed else "belongs to a run that has ended"
+            raise ClosedError(self.name, f"inlet {self.name!r} {why}: nothing more can be put on it")
+        return self._feed
+
+    async def _begun(self) -> None:
+        import asyncio
+
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        try:
+            await waiting
+        finally:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+
+    def attach(self, feed: Feed) -> None:
+        """Called by a run when it begins."""
+        self._feed, self._ended = feed, False
+        self._wake()
+
+    def detach(self) -> None:
+        """Called by the run when it ends."""
+        self._feed, self._ended = None, True
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
+
+
+class Feed(Protocol):
+    """What a run gives an `Inlet`."""
+
+    def put(self, item: Any) -> bool:
+        """Send an item if there is room."""
+        ...
+
+    def push(self, item: Any) -> bool:
+        """Send an item if there is room, and run what is due."""
+        ...
+
+    async def room(self, item: Any) -> None:
+        """Wait until there may be room."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        ...
 
 
 @overload

@@ -13,22 +13,24 @@ import gc
 from collections import deque
 from collections.abc import AsyncIterable, Coroutine
 from inspect import iscoroutinefunction
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from meridian.core.errors import NodeError
-from meridian.core.function import FnNode, SourceNode
+from meridian.core.function import FnNode, Inlet, SourceNode
 from meridian.core.message import ERROR, Message, Scope, current_scope
 from meridian.core.node import Node, ports_of
 from meridian.core.policies import ErrorPolicy, policy_name
 from meridian.core.ports import PortDirection
 from meridian.core.schema import guaranteed
 from meridian.engine.ring import Budget, Ring
+from meridian.engine.step import To
 from meridian.observability import context as observability
 from meridian.observability.logging import get_logger
 from meridian.redaction import describe_error
 from meridian.runtime.observe import Observer
 from meridian.runtime.report import EdgeReport, ErrorReport, NodeReport, RunReport
-from meridian.runtime.workers import BatchWorker, PoolWorker, SourceWorker, Worker
+from meridian.runtime.workers import BatchWorker, PoolWorker, SourceWorker, Worker, is_failure
 
 if TYPE_CHECKING:
     from random import Random
@@ -65,6 +67,63 @@ class Attached:
         while (full := self._state.blocked_by(port, msg)) is not None:
             await self._run.room_on(full)
         return msg
+
+
+class Feeding:
+    """What an `Inlet` holds while it takes part in a run."""
+
+    __slots__ = ("_only", "_run", "_state")
+
+    def __init__(self, run: Run, state: NodeState) -> None:
+        self._run = run
+        self._state = state
+        self._only = state.only_ring()
+
+    def put(self, item: Any) -> bool:
+        """Send an item if there is room."""
+        run = self._run
+        if run.engine.owner != get_ident():
+            return self._state.put_from_thread(item)
+        done = self._send(item)
+        if done:
+            run.settle()
+        return done
+
+    def push(self, item: Any) -> bool:
+        """Send an item if there is room, and run what is due."""
+        run = self._run
+        if run.engine.running or run.engine.owner != get_ident():
+            return self.put(item)
+        done = self._send(item)
+        if done:
+            run.run_now()
+        return done
+
+    def _send(self, item: Any) -> bool:
+        state, only = self._state, self._only
+        cls = item.__class__
+        if only is None or cls is Message or cls is To or state.parked or not (only.check is None or only.check.passes(item)):
+            if state.try_result(item) is not None:
+                return False
+        elif not only.offer_one(item):
+            return False
+        state.produced += 1
+        return True
+
+    async def room(self, item: Any) -> None:
+        """Wait until there may be room."""
+        full = self._state.full_for(item)
+        if full is not None:
+            await self._run.room_on(full)
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        run, state = self._run, self._state
+        if run.engine.owner != get_ident():
+            run.loop.call_soon_threadsafe(self.close)
+        elif not state.closed:
+            state.closed = True
+            run.source_ended()
 
 
 class Run:
@@ -118,6 +177,7 @@ class Run:
         self.engine.on_finished = self._on_source_finished
         self.in_flight = 0
         self.open_sources = 0
+        self.waiting_sources = 0
         self.stopping = False
         self.failure: NodeError | None = None
         self.states: list[NodeState] = []
@@ -130,6 +190,7 @@ class Run:
         self.errors_total = 0
         self.reason: str | None = None
         self._workers: list[Worker | PoolWorker | SourceWorker] = []
+        self._inlets: list[Inlet] = []
         self._tickers: list[tuple[Node, Turn]] = []
         self._tick_timer: asyncio.TimerHandle | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -266,7 +327,9 @@ class Run:
             async def guarded() -> None:
                 try:
                     await hook()
-                except Exception as error:
+                except BaseException as error:
+                    if not is_failure(error):
+                        raise
                     state.fail("on_tick", error)
 
             def tick() -> None:
@@ -342,7 +405,9 @@ class Run:
             result = getattr(node, phase)()
             if isinstance(result, Coroutine):
                 await result
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             state.fail(phase, error)
             return False
         finally:
@@ -350,6 +415,15 @@ class Run:
         return True
 
     def _open(self, node: SourceNode, state: NodeState) -> None:
+        if isinstance(node, Inlet):
+            self.open_sources += 1
+            self.waiting_sources += 1
+            self._inlets.append(node)
+            feed = Feeding(self, state)
+            node.attach(feed)
+            if node.closed:
+                feed.close()
+            return
         try:
             items = node.open()
             iterator = None if isinstance(items, AsyncIterable) else iter(items)
@@ -389,6 +463,8 @@ class Run:
             self.reason = "failed"  # whatever else came to its end in the same slice
         self._report_losses()
         self.observer.close(self._end_ns - begin)
+        for inlet in self._inlets:
+            inlet.detach()
         for _, node in self.plan.nodes:
             if node._attached is not None:
                 node._attached = None
@@ -450,9 +526,7 @@ class Run:
         if self.stopping:
             self._finish("shutdown" if self.failure is None else "failed")
             return
-        if self.open_sources and any(
-            isinstance(worker, SourceWorker) and not worker.state.closed for worker in self._workers
-        ):
+        if self.waiting_sources:
             self._watch_idle()
             return
         pending = [node.has_pending() for node, _ in self._tickers]
@@ -511,7 +585,11 @@ class Run:
         if self._tick_timer is not None:
             self._tick_timer.cancel()
         for (_, node), state in zip(self.plan.nodes, self.states, strict=True):
-            if isinstance(node, SourceNode):
+            if isinstance(node, Inlet):
+                if not state.closed:
+                    state.closed = True
+                    self.source_ended()
+            elif isinstance(node, SourceNode):
                 state.closed = True
         for worker in self._workers:
             if isinstance(worker, SourceWorker):
@@ -521,8 +599,9 @@ class Run:
         self._arm()
 
     def source_ended(self) -> None:
-        """An asynchronous source is exhausted, failed or cancelled."""
+        """A source that may produce something at any time is exhausted, closed, failed or cancelled."""
         self.open_sources -= 1
+        self.waiting_sources -= 1
         self.settle()
 
     def _on_source_finished(self, node: int) -> None:
