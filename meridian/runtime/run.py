@@ -427,7 +427,9 @@ class Run:
         try:
             items = node.open()
             iterator = None if isinstance(items, AsyncIterable) else iter(items)
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             state.closed = True
             state.fail("on_start", error)
             return
