@@ -768,34 +768,34 @@ class PythonEngine:
             self._answer_knocks()
         queue = self.queue
         control, high, normal = queue.lines
-        pick, clock, most = queue.pick, self.clock, self.max_batch
+        clock, most = self.clock, self.max_batch
         plain_order = queue.random is None
         self.running = True
         now = clock()
         end = now + nanoseconds
         try:
             while True:
-                if plain_order and not control and not high:
-                    if not normal:
+                if control or high or not plain_order:
+                    if not (control or high or normal):
                         break
+                    turn = queue.pick()
+                elif normal:
                     turn = normal.popleft()
-                elif control or high or normal:
-                    turn = pick()
                 else:
                     break
                 turn.queued = False
                 handled = turn.run()
-                last, now = now, clock()
-                self.now = now
-                spent = now - last
+                self.now = last = clock()
+                spent = last - now
+                now = last
                 turn.busy_ns += spent
                 turn.slices += 1
-                batch = turn.batch
                 if spent > SLICE_CAP_NS:
+                    batch = turn.batch
                     if batch > 1:
                         turn.batch = max(1, min(handled or 1, batch) * SLICE_CAP_NS // spent)
-                elif handled >= batch and batch < most:
-                    turn.batch = min(batch * 2, most)
+                elif handled >= turn.batch:
+                    turn.batch = min(handled * 2, most)
                 messages -= handled or 1
                 if messages <= 0 or now >= end:
                     break

@@ -79,7 +79,7 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
     if target is None or not node.trusted or node.wants_message or ring.limited:
         return _general_step(engine, node, ring, turn)
     fn = node.fn
-    take, offer, offer_one = ring.take, target.offer, target.offer_one
+    take, offer = ring.take, target.offer
     items, target_items = ring.items, target.items
     popleft = items.popleft
     general = _general_step(engine, node, ring, turn)
@@ -111,8 +111,23 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
             except Exception as error:
                 node.fail("on_message", error, x, ring.port)
             else:
-                if not offer_one(y):
+                target.busy = True
+                if target.foreign:
+                    target.let_foreign_finish()
+                have = len(target_items)
+                if have >= target.space:
+                    target.busy = False
                     node.park(node.default, [y])
+                else:
+                    target_items.append(y)
+                    target.busy = False
+                    if not have:
+                        following = target.turn
+                        if following is None:
+                            engine.wake(target, True)
+                        elif not following.queued:
+                            following.queued = True
+                            following.line.append(following)
             if items and not turn.queued:
                 turn.queued = True
                 turn.line.append(turn)
@@ -143,10 +158,28 @@ def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
     fn, items, take = node.fn, ring.items, ring.take
     wants_message = node.wants_message
     scope = engine.scope
+    limited, popleft = ring.limited, ring.items.popleft
 
     def step() -> int:
         if node.held:
             return node.put_off(turn)
+        if len(items) == 1 and not (ring.mixed or wants_message or limited):  # sparse traffic: no lists
+            ring.busy = True
+            if ring.foreign:
+                ring.let_foreign_finish()
+            x = popleft()
+            ring.taken += 1
+            ring.busy = False
+            if ring.waiters:
+                ring.release(True)
+            try:
+                fn(x)
+            except Exception as error:
+                node.fail("on_message", error, x, ring.port)
+            if items and not turn.queued:
+                turn.queued = True
+                turn.line.append(turn)
+            return 1
         xs = take(turn.batch)
         rest = iter(xs)
         while True:

@@ -48,6 +48,12 @@ class Observer:
         if isinstance(self._metrics, PrometheusMetrics):
             self._metrics.register_collector(self.publish)
         self._latency = self._metrics and self._metrics.histogram("scheduler_loop_latency_seconds")
+        self._choose_slice()
+
+    def _choose_slice(self) -> None:
+        """``slice(messages, nanoseconds)`` runs a slice; it is the engine's own where nobody looks."""
+        plain = self._latency is None and not self._tracing
+        self.slice = self.run.engine.run if plain else self._observed_slice
 
     # ---- handlers --------------------------------------------------------------------------------------------
 
@@ -148,10 +154,8 @@ class Observer:
 
     # ---- slices ----------------------------------------------------------------------------------------------
 
-    def slice(self, messages: int, nanoseconds: int) -> bool:
+    def _observed_slice(self, messages: int, nanoseconds: int) -> bool:
         """Run one slice of the engine; return whether more is due."""
-        if self._latency is None and not self._tracing:
-            return self.run.engine.run(messages, nanoseconds)
         began = perf_counter()
         self._iteration += 1
         if self._tracing:
@@ -170,6 +174,7 @@ class Observer:
             self._use_metrics()
         if (tracing, debug) != (self._tracing, self._debug):
             self._tracing, self._debug = tracing, debug
+            self._choose_slice()
             for state, handle in self._bare.values():
                 if state.kind == "call":
                     state.fn = self.handler(state, handle, False)

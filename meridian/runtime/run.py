@@ -16,7 +16,7 @@ from inspect import iscoroutinefunction
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meridian.core.errors import NodeError
+from meridian.core.errors import ClosedError, NodeError
 from meridian.core.function import FnNode, Inlet, SourceNode
 from meridian.core.message import ERROR, Message, Scope, current_scope
 from meridian.core.node import Node, ports_of
@@ -191,6 +191,7 @@ class Run:
         self.reason: str | None = None
         self._workers: list[Worker | PoolWorker | SourceWorker] = []
         self._inlets: list[Inlet] = []
+        self._waiting_for_room: set[asyncio.Future[None]] = set()
         self._tickers: list[tuple[Node, Turn]] = []
         self._tick_timer: asyncio.TimerHandle | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -427,9 +428,7 @@ class Run:
         try:
             items = node.open()
             iterator = None if isinstance(items, AsyncIterable) else iter(items)
-        except BaseException as error:
-            if not is_failure(error):
-                raise
+        except Exception as error:
             state.closed = True
             state.fail("on_start", error)
             return
@@ -467,6 +466,9 @@ class Run:
         self.observer.close(self._end_ns - begin)
         for inlet in self._inlets:
             inlet.detach()
+        for woken in list(self._waiting_for_room):
+            if not woken.done():
+                woken.set_result(None)
         for _, node in self.plan.nodes:
             if node._attached is not None:
                 node._attached = None
@@ -588,6 +590,7 @@ class Run:
             self._tick_timer.cancel()
         for (_, node), state in zip(self.plan.nodes, self.states, strict=True):
             if isinstance(node, Inlet):
+                node.detach()
                 if not state.closed:
                     state.closed = True
                     self.source_ended()
@@ -626,7 +629,7 @@ class Run:
 
     async def room_on(self, ring: Ring) -> None:
         """Wait until ``ring`` has made room. Cancellation: leaves the line."""
-        woken = self.loop.create_future()
+        woken: asyncio.Future[None] = self.loop.create_future()
         turn = self.engine.turn(ring.node, 2)
 
         def wake() -> int:
@@ -636,9 +639,13 @@ class Run:
 
         turn.run = wake
         ring.wait(turn)
+        self._waiting_for_room.add(woken)
         try:
             await woken
+            if not self._live:
+                raise ClosedError(ring.id, f"the run ended while something waited for room on edge {ring.id}")
         finally:
+            self._waiting_for_room.discard(woken)
             if ring.waiters is not None and turn in ring.waiters:
                 ring.waiters.remove(turn)
 
