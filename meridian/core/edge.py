@@ -6,6 +6,7 @@ from any thread, and keeps what a run left on it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from meridian.core.message import DATA, Message
@@ -13,7 +14,7 @@ from meridian.core.policies import Block, Latest, Policy, PutResult, as_policy
 from meridian.core.ports import PortSpec
 from meridian.core.schema import Check, compile_schema
 from meridian.engine.ring import Budget, LimitedRing, Ring
-from meridian.observability.logging import get_logger
+from meridian.observability.logging import LogLevel, get_logger
 from meridian.redaction import type_name
 
 if TYPE_CHECKING:
@@ -25,6 +26,15 @@ T = TypeVar("T")
 
 _BLOCK = Block()
 _LATEST = Latest()
+
+_logger, _DEBUG = get_logger(), LogLevel.DEBUG.rank
+_EVENTS = {
+    PutResult.OK: ("edge.enqueue", "item queued"),
+    PutResult.BLOCKED: ("edge.blocked", "edge is full"),
+    PutResult.DROPPED: ("edge.drop", "item dropped"),
+    PutResult.REPLACED: ("edge.replace", "oldest item replaced"),
+    PutResult.COALESCED: ("edge.coalesce", "item merged into the newest one"),
+}
 
 
 class Edge(Generic[T]):
@@ -155,10 +165,14 @@ class Edge(Generic[T]):
                 self._refused(value)
         if isinstance(ring, LimitedRing) and ring.never_fits(item):
             raise ValueError(f"edge {self.id}: one item is larger than the edge may ever hold")
-        return ring.put(item, as_policy(policy) or self._default_policy or _LATEST)
+        result = ring.put(item, as_policy(policy) or self._default_policy or _LATEST)
+        if _logger._threshold <= _DEBUG:
+            event, text = _EVENTS[result]
+            _logger.debug(event, text, edge_id=self.id, edge_capacity=self._capacity, edge_size=ring.depth())
+        return result
 
     def _refused(self, value: Any) -> None:
-        get_logger().warn(
+        _logger.warn(
             "edge.validation_failed", "payload does not fit the schema", edge_id=self.id, payload_type=type_name(value)
         )
         raise TypeError(f"edge {self.id} refused {type_name(value)}: it doesn't fit the schema of the input port")
@@ -171,9 +185,12 @@ class Edge(Generic[T]):
         if self._ring is None:
             return None
         try:
-            return cast("T", self._ring.get())
+            item = self._ring.get()
         except IndexError:
             return None
+        if _logger._threshold <= _DEBUG:
+            _logger.debug("edge.dequeue", "item taken", edge_id=self.id, edge_size=self._ring.depth())
+        return cast("T", item)
 
     def depth(self) -> int:
         """Return how many items wait."""
@@ -222,6 +239,22 @@ class Edge(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Edge {self.id} {self.depth()}/{self._capacity}>"
+
+
+@dataclass
+class _Fields:
+    source_node: str
+    source_port: Port
+    target_node: str
+    target_port: Port
+    capacity: int = 1024
+    spec: PortSpec | None = None
+    default_policy: Policy | None = None
+
+
+# An edge has slots and identity, which a dataclass can't have; replace() and fields() work all the same, as in v1.
+Edge.__dataclass_fields__ = _Fields.__dataclass_fields__  # type: ignore[attr-defined]
+Edge.__dataclass_params__ = _Fields.__dataclass_params__  # type: ignore[attr-defined]
 
 
 def _monotonic_ns() -> int:

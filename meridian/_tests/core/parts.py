@@ -6,7 +6,19 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from meridian import Edge, Message, MessageType, Node, Port, PortDirection, PortSpec, Scheduler, SchedulerConfig, Subgraph
+from meridian import (
+    Edge,
+    Message,
+    MessageType,
+    Node,
+    Port,
+    PortDirection,
+    PortSpec,
+    Scheduler,
+    SchedulerConfig,
+    Subgraph,
+)
+import itertools
 
 DATA, CONTROL, ERROR = MessageType.DATA, MessageType.CONTROL, MessageType.ERROR
 IN, OUT = PortDirection.INPUT, PortDirection.OUTPUT
@@ -114,7 +126,9 @@ class Ticker(Node):
 
 def scheduler(*units: Node | Subgraph, **config: Any) -> Scheduler:
     """Make a scheduler that ticks every millisecond and ends, v1 style, after 0.05 s."""
-    made = Scheduler(SchedulerConfig(**{"tick_interval_ms": 1, "shutdown_timeout_s": 0.05, "idle_sleep_ms": 0, **config}))
+    made = Scheduler(
+        SchedulerConfig(**{"tick_interval_ms": 1, "shutdown_timeout_s": 0.05, "idle_sleep_ms": 0, **config})
+    )
     for unit in units:
         made.register(unit)
     return made
@@ -123,7 +137,7 @@ def scheduler(*units: Node | Subgraph, **config: Any) -> Scheduler:
 def chain(*nodes: Node, capacity: int = 1024, policy: Any = None, name: str = "chain") -> Subgraph:
     """Connect ``out`` of each node to ``in`` of the next."""
     made = Subgraph.from_nodes(name, nodes)
-    for one, other in zip(nodes, nodes[1:], strict=False):
+    for one, other in itertools.pairwise(nodes):
         made.connect((one.name, "out"), (other.name, "in"), capacity, policy)
     return made
 

@@ -1,5 +1,8 @@
 """Section 2 of the v1 contract: the envelope."""
 
+# mypy: no-check-untyped-defs
+# What v1 programs may write, and what they get for it, is more than the types allow.
+
 from __future__ import annotations
 
 import copy
@@ -10,8 +13,20 @@ import time
 
 import pytest
 
+from meridian import Node
+from meridian._tests.core.parts import (
+    CONTROL,
+    DATA,
+    ERROR,
+    Collect,
+    TickBurst,
+    chain,
+    data,
+    inputs,
+    outputs,
+    run,
+)
 from meridian.core.message import Message, MessageType, Scope, current_scope
-from meridian._tests.core.parts import CONTROL, DATA, ERROR, Collect, Node, chain, data, inputs, outputs, run, TickBurst
 
 pytestmark = pytest.mark.req("V1")
 
@@ -20,10 +35,12 @@ UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9
 
 @pytest.mark.v1("L5")
 def test_a_type_equals_its_name_but_prints_as_a_member():
-    assert DATA == "DATA" and CONTROL == "CONTROL" and ERROR == "ERROR"
+    assert DATA == "DATA"
+    assert CONTROL == "CONTROL"
+    assert ERROR == "ERROR"
     assert isinstance(DATA, str)
     assert str(DATA) == f"{DATA}" == "MessageType.DATA"
-    assert "{:s}".format(DATA) == "MessageType.DATA"
+    assert f"{DATA:s}" == "MessageType.DATA"
     assert repr(DATA) == "<MessageType.DATA: 'DATA'>"
     assert list(MessageType) == [DATA, CONTROL, ERROR]
 
@@ -86,7 +103,9 @@ def test_headers_read_like_a_dict_and_refuse_changes():
     headers = Message(DATA, 1, headers={"a": 1, "trace_id": "t", "timestamp": 1.0}).headers
     assert isinstance(headers, dict)
     assert headers == {"a": 1, "trace_id": "t", "timestamp": 1.0}
-    assert headers.get("a") == 1 and "a" in headers and list(headers) == ["a", "trace_id", "timestamp"]
+    assert headers.get("a") == 1
+    assert "a" in headers
+    assert list(headers) == ["a", "trace_id", "timestamp"]
     for change in (
         lambda: headers.__setitem__("a", 2),
         lambda: headers.__delitem__("a"),
@@ -174,7 +193,11 @@ def test_copies_made_while_another_message_is_handled_change_nothing():
 
 
 def test_kind_questions_go_by_type():
-    for kind, answers in ((DATA, (True, False, False)), (CONTROL, (False, True, False)), (ERROR, (False, False, True))):
+    for kind, answers in (
+        (DATA, (True, False, False)),
+        (CONTROL, (False, True, False)),
+        (ERROR, (False, False, True)),
+    ):
         made = Message(kind, None)
         assert (made.is_data(), made.is_control(), made.is_error()) == answers
 
@@ -186,7 +209,8 @@ def test_get_trace_id_is_text_and_empty_when_none():
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(1.5, 1.5), (2, 2.0), ("3.5", 3.5), (None, 0.0), ("soon", 0.0), ([], 0.0), (0, 0.0)]
+    ("value", "expected"),
+    [(1.5, 1.5), (2, 2.0), ("3.5", 3.5), (None, 0.0), ("soon", 0.0), ([], 0.0), (0, 0.0)],
 )
 def test_get_timestamp_is_a_float_and_zero_when_it_cant_be_one(value, expected):
     made = Message(DATA, 1, headers={"timestamp": value}).get_timestamp()
@@ -202,7 +226,8 @@ def test_with_headers_merges_keeps_the_trace_and_shares_payload_and_metadata():
     assert other.get_trace_id() == made.get_trace_id()
     assert other.payload is payload
     assert other.metadata is metadata
-    assert made.headers["b"] == 1 and "c" not in made.headers
+    assert made.headers["b"] == 1
+    assert "c" not in made.headers
     assert made.with_headers(trace_id="t").get_trace_id() == "t"
 
 

@@ -1,13 +1,30 @@
 """Section 4 of the v1 contract: overflow policies, and what an edge then does."""
 
+# mypy: no-check-untyped-defs
+# What v1 programs may write, and what they get for it, is more than the types allow.
+
 from __future__ import annotations
 
 import dataclasses
 
 import pytest
 
-from meridian import Subgraph, block, coalesce, drop, latest
-from meridian._tests.core.parts import Burst, Collect, Node, TickBurst, chain, control, data, edge, inputs, outputs, payloads, run, scheduler, taken
+from meridian import Node, Subgraph, block, coalesce, drop, latest
+from meridian._tests.core.parts import (
+    Burst,
+    Collect,
+    TickBurst,
+    chain,
+    control,
+    data,
+    edge,
+    inputs,
+    outputs,
+    payloads,
+    run,
+    scheduler,
+    taken,
+)
 from meridian.core.policies import (
     BackpressureStrategy,
     Block,
@@ -31,7 +48,12 @@ def test_the_results_are_five():
 
 @pytest.mark.parametrize(
     ("policy", "full"),
-    [(Block(), BLOCKED), (Drop(), DROPPED), (Latest(), REPLACED), (Coalesce(lambda old, new: new), COALESCED)],
+    [
+        (Block(), BLOCKED),
+        (Drop(), DROPPED),
+        (Latest(), REPLACED),
+        (Coalesce(lambda old, new: new), COALESCED),
+    ],
 )
 def test_on_enqueue_answers_ok_while_there_is_room_and_else_its_own(policy, full):
     assert [policy.on_enqueue(2, size, object()) for size in (0, 1, 2, 3)] == [OK, OK, full, full]
@@ -49,7 +71,8 @@ def test_factories_make_their_classes():
     assert [type(each) for each in (block(), drop(), latest())] == [Block, Drop, Latest]
     fn = max
     made = coalesce(fn)
-    assert isinstance(made, Coalesce) and made.fn is fn
+    assert isinstance(made, Coalesce)
+    assert made.fn is fn
     assert made == Coalesce(max)
     with pytest.raises(dataclasses.FrozenInstanceError):
         made.fn = min
@@ -380,7 +403,9 @@ def test_no_policy_ever_loses_a_control_message(policy):
 @pytest.mark.parametrize("policy", ["drop", "latest"])
 def test_control_emitted_into_a_full_lossy_edge_waits_instead(policy):
     out = Collect("c")
-    run(chain(Burst("b", [0, 1, control("a"), control("b"), 2, control("c")]), out, capacity=1, policy=policy))
+    run(
+        chain(Burst("b", [0, 1, control("a"), control("b"), 2, control("c")]), out, capacity=1, policy=policy)
+    )
     assert [m.payload for m in out.messages if m.is_control()] == ["a", "b", "c"]
 
 
