@@ -1,0 +1,545 @@
+# req: V13
+"""Measure the gates P1 to P12 and print them as a table: ``python -m asv_bench.gates`` (or ``make bench``).
+
+Every gate gets a fresh process, in which the two sides alternate: ours, base, base, ours, and next round the other way
+about, so that a machine that gets slower or faster favours neither. One round gives one ratio of CPU times (of medians
+of wall time for latency). Every sample verifies the checksum of what it delivered.
+
+Exit code: 0 when everything was measured, whatever came out; 1 with ``--check`` when a gate is missed; 2 when a
+measurement broke; 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import repeat
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from asv_bench import baseline, workloads
+from asv_bench.verdict import FAIL, INCONCLUSIVE, LEAST_ROUNDS, PASS, Bound, interval, judge
+
+ROOT = Path(__file__).parents[1]
+ROUNDS = 11
+MOST_ROUNDS = 2
+"""An inconclusive gate gets up to so many times the rounds."""
+SECONDS = 110.0
+"""For everything; what is left of it is shared among the gates that are left."""
+
+Measure = Callable[[], Awaitable[float]]
+Sides = tuple[Measure, Measure]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One row.
+
+    Attributes:
+        id: ``P1`` to ``P12``, with a letter where a gate has several parts.
+        what: What is compared with what.
+        bound: The gate. Where higher is better the ratio is base to ours (how many times as fast), else ours to base.
+        prototype: What a throwaway prototype reached, on another machine; for orientation.
+        unit: Of one side's figure.
+        open: Gives the two sides, ours first; ``None`` for a single figure, see ``figure``.
+        figure: Measures a figure that has no base, held directly against the bound.
+        rounds: Share of the usual rounds.
+        note: What the reader has to know about the comparison.
+    """
+
+    id: str
+    what: str
+    bound: Bound
+    prototype: str
+    unit: str = "ns/hop"
+    open: Callable[[], Any] | None = None
+    figure: Callable[[], Awaitable[tuple[float, str]]] | None = None
+    rounds: float = 1.0
+    note: str = ""
+
+
+def at_least(limit: float) -> Bound:
+    return Bound(limit, higher=True)
+
+
+def at_most(limit: float) -> Bound:
+    return Bound(limit, higher=False)
+
+
+# ---- the two sides of each gate ------------------------------------------------------------------------------------
+
+
+def flows(ours: Measure, base: Measure) -> Callable[[], Any]:
+    """Two flows that are built anew for each sample."""
+
+    @asynccontextmanager
+    async def open() -> AsyncIterator[Sides]:
+        yield ours, base
+
+    return open
+
+
+def blocks(ours: Callable[[], Any], base: Callable[[], Any], count: int) -> Callable[[], Any]:
+    """Two graphs that stay up; a sample is a block of messages."""
+
+    @asynccontextmanager
+    async def open() -> AsyncIterator[Sides]:
+        async with AsyncExitStack() as stack:
+            ours_block = await stack.enter_async_context(ours())
+            base_block = await stack.enter_async_context(base())
+            yield (lambda: ours_block(count)), (lambda: base_block(count))
+
+    return open
+
+
+@asynccontextmanager
+async def run_to_completion() -> AsyncIterator[Sides]:
+    if not workloads.can_push():
+        raise NotMeasurableError("this version has no public put that runs what is due in the caller")
+    async with workloads.ping(push=True) as ours, baseline.ping() as base:
+        yield (lambda: ours(600)), (lambda: base(600))
+
+
+@asynccontextmanager
+async def scraped() -> AsyncIterator[Sides]:
+    """A flow with metrics exported, and one without.
+
+    The exported one is charged for one scrape per second on top: samples are too short to hold just their share of one.
+    """
+    from meridian.observability import NoopMetrics, PrometheusMetrics, configure_metrics
+
+    n = 60_000
+    metrics, off = PrometheusMetrics(), NoopMetrics()
+    scrape_s = 0.0
+
+    def scrape() -> None:
+        nonlocal scrape_s
+        began = time.thread_time()
+        metrics.render()
+        scrape_s = time.thread_time() - began
+
+    async def with_metrics() -> float:
+        configure_metrics(metrics)
+        try:
+            return await workloads.chain(n) * (1 + scrape_s)
+        finally:
+            configure_metrics(off)
+
+    async def without() -> float:
+        return await workloads.chain(n)
+
+    timer = threading.Timer(0.02, scrape)  # from another thread, while the flow goes on
+    timer.start()
+    configure_metrics(metrics)
+    await workloads.chain(5 * n)
+    timer.join()
+    configure_metrics(off)
+    yield with_metrics, without
+
+
+class StandingClock:
+    """A clock that always says the same, at the least cost that Python can have."""
+
+    def __init__(self) -> None:
+        self.monotonic_ns = repeat(0).__next__
+        self.time = time.time
+
+
+def timing() -> Callable[[], Any]:
+    return flows(lambda: workloads.chain(60_000), lambda: workloads.chain(60_000, clock=StandingClock()))
+
+
+async def graph_bytes() -> tuple[float, str]:
+    at_rest, used = await workloads.memory_graph(5_000)
+    return at_rest, f"{used:,.0f} B once a message went through"
+
+
+async def message_bytes() -> tuple[float, str]:
+    return workloads.memory_message(100_000), ""
+
+
+async def envelope_bytes() -> tuple[float, str]:
+    return await workloads.memory_envelope(20_000), ""
+
+
+def process_cost(statement: str) -> Measure:
+    """CPU time of a whole process that runs one statement, in ms."""
+
+    async def measure() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", statement, cwd=ROOT)
+        if await process.wait():
+            raise RuntimeError(f"a process that ran {statement!r} failed")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3
+
+    return measure
+
+
+# Sizes: at the speeds of the prototype a sample takes 50 to 150 ms; shorter ones are noise.
+base_chain: Measure = lambda: baseline.chain(15_000)  # noqa: E731  # a name for what several gates share
+
+CONTROL = Gate(
+    "control",
+    "asyncio.Queue against itself",
+    at_most(1.03),
+    "",
+    open=flows(base_chain, base_chain),
+    note="how far it is from 1 widens the intervals of all gates",
+)
+
+GATES = (
+    Gate("P1", "chain, plain functions", at_least(8), "11.4",
+         open=flows(lambda: workloads.chain(80_000), base_chain)),
+    Gate("P2", "chain, v1 classes that emit", at_least(6), "9.9",
+         open=flows(lambda: workloads.chain(40_000, "emit"), base_chain)),
+    Gate("P3a", "chain, async functions", at_least(4), "5.8",
+         open=flows(lambda: workloads.chain(40_000, "async"), lambda: baseline.chain(12_000, baseline.same_async)),
+         note="the base awaits the same function"),
+    Gate("P3b", "chain, async functions that suspend", at_least(1.1), "1.5",
+         open=flows(lambda: workloads.chain(3_000, "suspending"), lambda: baseline.chain(3_000, baseline.same_suspending)),
+         note="the base awaits the same function"),
+    Gate("P4", "chain, envelopes made once", at_least(5), "7.0",
+         open=flows(lambda: workloads.chain(40_000, "envelope"), base_chain),
+         note="the base carries bare numbers"),
+    Gate("P5", "chain, to lists of 64 by hand", at_least(0.6), "0.77 to 0.85",
+         open=flows(lambda: workloads.chain(100_000), lambda: baseline.batched(150_000))),
+    Gate("P6", "chain, capacity 1", at_least(4), "6.0",
+         open=flows(lambda: workloads.chain(10_000, capacity=1), lambda: baseline.chain(3_000, capacity=1))),
+    Gate("P7", "fan-out to 8 and back into 1", at_least(7), "10.4",
+         open=flows(lambda: workloads.fan(20_000), lambda: baseline.fan(4_000))),
+    Gate("P8a", "ping, plain functions, p50", at_most(0.6), "0.44", "ns/ping",
+         open=blocks(workloads.ping, baseline.ping, 600)),
+    Gate("P8b", "ping, async functions, p50", at_most(0.8), "0.6", "ns/ping",
+         open=blocks(lambda: workloads.ping("async"), baseline.ping, 600)),
+    Gate("P8c", "ping, run to completion, p50", at_most(0.25), "0.15", "ns/ping", open=run_to_completion),
+    Gate("P9a", "sparse, 1,000 nodes", at_most(0.35), "0.22",
+         open=blocks(lambda: workloads.sparse(1_000), lambda: baseline.sparse(1_000), 500)),
+    Gate("P9b", "sparse, growth from 10 to 10,000 nodes", at_most(1.6), "1.4",
+         open=blocks(lambda: workloads.sparse(10_000), lambda: workloads.sparse(10), 1_000),
+         note="both sides are ours"),
+    Gate("P10a", "build 10,000 nodes, plain", at_most(0.4), "0.2", "ns/node", rounds=0.4,
+         open=flows(lambda: workloads.build(10_000), lambda: baseline.build(10_000))),
+    Gate("P10b", "build 10,000 nodes, async", at_most(1.5), "1.4", "ns/node", rounds=0.4,
+         open=flows(lambda: workloads.build(10_000, "async"), lambda: baseline.build(10_000))),
+    Gate("P11a", "memory of a node and an edge", at_most(2_000), "1,317 B", "B", figure=graph_bytes),
+    Gate("P11b", "memory of a queued raw message", at_most(9), "8.2 B", "B", figure=message_bytes),
+    Gate("P11c", "memory of an envelope", at_most(64), "56 B", "B", figure=envelope_bytes),
+    Gate("P12a", "metrics exported, to not exported", at_most(1.03), "1.00 to 1.03", rounds=3, open=scraped,
+         note="counters can't be switched off; this is PrometheusMetrics, one scrape a second included, to NoopMetrics"),
+    Gate("P12b", "batches timed, to a standing clock", at_most(1.08), "1.05 to 1.07", rounds=3, open=timing(),
+         note="timing can't be switched off; the base reads a clock that costs next to nothing"),
+    Gate("import", "import meridian, to import asyncio", at_most(1.5), "", "ms",
+         open=flows(process_cost("import meridian"), process_cost("import asyncio")), note="CPU time of the whole process"),
+)  # fmt: skip
+
+
+class NotMeasurableError(Exception):
+    """This version lacks what the gate is about."""
+
+
+# ---- one gate, in a process of its own -----------------------------------------------------------------------------
+
+
+async def measure(gate: Gate, rounds: int, seconds: float) -> AsyncIterator[dict[str, Any]]:
+    """Give one result per round: ``ratio``, and the figures of both sides."""
+    if gate.figure is not None:
+        figure, note = await gate.figure()
+        yield {"ratio": figure, "ours": figure, "note": note}
+        return
+    assert gate.open is not None
+    rounds = max(LEAST_ROUNDS, round(rounds * gate.rounds))
+    began = time.monotonic()
+    ratios: list[float] = []
+    async with gate.open() as (ours, base):
+        while True:
+            spent = time.monotonic() - began
+            enough = len(ratios) >= rounds and (
+                len(ratios) >= rounds * MOST_ROUNDS or judge(ratios, gate.bound) != INCONCLUSIVE
+            )
+            late = len(ratios) >= LEAST_ROUNDS and spent * (1 + 1 / len(ratios)) > seconds
+            if enough or late:
+                return
+            sides, costs = (ours, base), [0.0, 0.0]
+            first = len(ratios) % 2
+            for side in (first, 1 - first, 1 - first, first):
+                costs[side] += await sides[side]() / 2
+            a, b = costs
+            ratios.append(b / a if gate.bound.higher else a / b)
+            yield {"ratio": ratios[-1], "ours": a, "base": b}
+
+
+async def work(gate: Gate, rounds: int, seconds: float) -> None:
+    """Print one line of JSON per round."""
+    from meridian.observability import configure
+
+    configure("ERROR")
+    try:
+        async for result in measure(gate, rounds, seconds):
+            print(json.dumps(result), flush=True)
+    except NotMeasurableError as reason:
+        print(json.dumps({"note": str(reason)}), flush=True)
+
+
+# ---- all of them ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Row:
+    """What came of one gate."""
+
+    gate: Gate
+    ratios: list[float] = field(default_factory=list)
+    ours: list[float] = field(default_factory=list)
+    base: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    broken: bool = False
+    widen: float = 0.0
+
+    def add(self, result: dict[str, Any]) -> None:
+        """Take the result of one round."""
+        for name, values in (("ratio", self.ratios), ("ours", self.ours), ("base", self.base)):
+            if name in result:
+                values.append(result[name])
+        if result.get("note"):
+            self.notes.append(result["note"])
+
+    @property
+    def verdict(self) -> str:
+        """The gate's verdict; broken is missed."""
+        if self.broken:
+            return FAIL
+        return judge(self.ratios, self.gate.bound, exact=self.gate.figure is not None, widen=self.widen)
+
+    @property
+    def spread(self) -> tuple[float, float] | None:
+        """Where the median lies with 95 % confidence, or ``None``."""
+        if not self.ratios or self.gate.figure is not None:
+            return None
+        return interval(self.ratios, self.widen)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row as plain data."""
+        gate, spread = self.gate, self.spread
+        return {
+            "id": gate.id,
+            "what": gate.what,
+            "ratio": round(median(self.ratios), 4) if self.ratios else None,
+            "gate": gate.bound.limit,
+            "better": "higher" if gate.bound.higher else "lower",
+            "verdict": self.verdict,
+            "spread": None if spread is None else [round(end, 4) for end in spread],
+            "rounds": len(self.ratios),
+            "ours": round(median(self.ours), 1) if self.ours else None,
+            "base": round(median(self.base), 1) if self.base else None,
+            "unit": gate.unit,
+            "prototype": gate.prototype,
+            "note": "; ".join(filter(None, (gate.note, *self.notes))),
+        }
+
+
+def run_gate(gate: Gate, rounds: int, seconds: float) -> Iterator[dict[str, Any]]:
+    """Measure one gate in a fresh process; give its results as they come.
+
+    Raises:
+        subprocess.CalledProcessError: it broke; what it said is on stderr.
+    """
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    environment.setdefault("MERIDIAN_ENGINE", "python")
+    command = [sys.executable, "-m", "asv_bench.gates", "--worker", gate.id]
+    command += ["--rounds", str(rounds), "--seconds", f"{seconds:.1f}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                yield json.loads(line)
+        except BaseException:
+            process.terminate()
+            raise
+        if process.wait():
+            raise subprocess.CalledProcessError(process.returncode, command)
+
+
+def measure_all(gates: list[Gate], rounds: int, seconds: float, rows: list[Row]) -> None:
+    """Measure the control and then ``gates``; fills ``rows`` as it goes, so that an interruption leaves what there is."""
+    ends = time.monotonic() + seconds
+    todo = [CONTROL, *gates]
+    widen = 0.0
+    for i, gate in enumerate(todo):
+        share = max((ends - time.monotonic()) / (len(todo) - i), 0.0) * 2  # most need less than their share
+        row = Row(gate, widen=widen)
+        rows.append(row)
+        _progress(f"{gate.id:<8}{gate.what} ")
+        try:
+            for result in run_gate(gate, rounds, share):
+                row.add(result)
+                _progress(".")
+        except subprocess.CalledProcessError as error:
+            row.broken = True
+            row.notes.append(f"broke with exit code {error.returncode}")
+        if gate is CONTROL and row.ratios:
+            widen = abs(median(row.ratios) - 1)
+        _progress(f" {median(row.ratios):.4g} {row.verdict}\n" if row.ratios else " not measured\n")
+
+
+def _progress(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def conditions(control: Row | None) -> dict[str, Any]:
+    """Say under what conditions the figures came about."""
+    import meridian
+
+    found = {
+        "meridian": meridian.__version__,
+        "engine": os.environ.get("MERIDIAN_ENGINE", "python"),
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "load": [round(load, 2) for load in os.getloadavg()],
+    }
+    if control is not None and control.ratios:
+        found["control"] = {"ratio": round(median(control.ratios), 4), "rounds": len(control.ratios)}
+    return found
+
+
+def _figures(row: Row) -> str:
+    found = [f"{median(values):,.1f}" if values else "" for values in (row.ours, row.base)]
+    text = " / ".join(filter(None, found))
+    return f"{text} {row.gate.unit}" if text else ""
+
+
+def table(rows: list[Row], partial: bool) -> str:
+    """Lay the rows out as text."""
+    lines = [("id", "what", "ratio", "gate", "prototype", "verdict", "95 % of medians", "ours / base", "")]
+    for row in rows:
+        gate, spread = row.gate, row.spread
+        digits = 0 if gate.unit == "B" and gate.bound.limit > 1000 else 2
+        lines.append((
+            gate.id,
+            gate.what,
+            f"{median(row.ratios):,.{digits}f}" + (" B" if gate.unit == "B" else "") if row.ratios else "-",
+            str(gate.bound),
+            gate.prototype,
+            row.verdict,
+            "" if spread is None else f"{spread[0]:.2f} .. {spread[1]:.2f}",
+            "" if gate.unit == "B" else _figures(row),
+            "; ".join(filter(None, (gate.note, *row.notes))),
+        ))  # fmt: skip
+    widths = [max(len(line[i]) for line in lines) for i in range(8)]
+    right = {2, 7}
+    laid = [
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line[:8], widths, strict=True))
+        )
+        + (f"  {line[8]}" if line[8] else "")
+        for line in lines
+    ]
+    verdicts = [row.verdict for row in rows]
+    summary = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in (PASS, FAIL, INCONCLUSIVE))
+    return "\n".join([
+        *(line.rstrip() for line in laid),
+        "",
+        f"{summary}{' (partial: interrupted)' if partial else ''}.",
+        "Gates with >= : how many times as fast as the base. Gates with <= : cost as a share of the base's, or bytes.",
+        "Handlers that do real work shrink every ratio: with 10 µs of work per node, 11 times becomes about 1.15 times.",
+    ])  # fmt: skip
+
+
+def report(rows: list[Row], partial: bool, as_json: bool) -> None:
+    """Print what there is: a table, or one JSON object."""
+    control = next((row for row in rows if row.gate is CONTROL), None)
+    rows = [row for row in rows if row.gate is not CONTROL]
+    found = conditions(control)
+    if as_json:
+        print(json.dumps({"gates": [row.as_json() for row in rows], "conditions": found, "partial": partial}))
+        return
+    print(table(rows, partial))
+    of_control = (
+        f"; asyncio.Queue against itself {found['control']['ratio']:.3f}" if "control" in found else ""
+    )
+    print(
+        f"Meridian {found['meridian']} ({found['engine']} engine), {found['implementation']} {found['python']}, "
+        f"{found['system']}, {found['cpus']} CPUs, load {found['load'][0]}{of_control}"
+    )
+
+
+def chosen(only: str | None) -> list[Gate]:
+    """Return the gates that ``only`` names (``P3`` means P3a and P3b), in order; all without it.
+
+    Raises:
+        ValueError: a name that no gate has.
+    """
+    if not only:
+        return list(GATES)
+    asked = [each.strip().lower() for each in only.split(",") if each.strip()]
+    found = []
+    for gate in GATES:
+        names = {gate.id.lower(), gate.id.lower().rstrip("abc")}
+        if names & set(asked):
+            found.append(gate)
+    known = {name for gate in GATES for name in (gate.id.lower(), gate.id.lower().rstrip("abc"))}
+    unknown = [each for each in asked if each not in known]
+    if unknown:
+        raise ValueError(f"no gate {', '.join(unknown)}: there are {', '.join(gate.id for gate in GATES)}")
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m asv_bench.gates", description="Measure the gates P1 to P12."
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the table")
+    parser.add_argument("--only", metavar="P1,P3", help="measure these gates only")
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, help=f"rounds of each gate (default {ROUNDS}, at least 3)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help=f"time for everything (default {SECONDS:g})"
+    )
+    parser.add_argument("--check", action="store_true", help="exit with 1 when a gate is missed")
+    parser.add_argument("--worker", metavar="ID", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.worker:
+        gate = next(gate for gate in (CONTROL, *GATES) if gate.id == options.worker)
+        try:
+            asyncio.run(work(gate, options.rounds, options.seconds))
+        except KeyboardInterrupt:
+            return 130
+        return 0
+    try:
+        gates = chosen(options.only)
+    except ValueError as error:
+        parser.error(str(error))
+    rows: list[Row] = []
+    partial = False
+    try:
+        measure_all(gates, options.rounds, options.seconds, rows)
+    except KeyboardInterrupt:
+        partial = True
+        _progress(" interrupted\n")
+    report(rows, partial, options.json)
+    if partial:
+        return 130
+    if any(row.broken for row in rows):
+        return 2
+    return int(options.check and any(row.verdict == FAIL for row in rows if row.gate is not CONTROL))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

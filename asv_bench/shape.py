@@ -1,0 +1,53 @@
+"""What the workloads have in common on both sides: their sizes, the stopwatch, the checksum."""
+
+from __future__ import annotations
+
+import gc
+import time
+
+CAPACITY = 1024
+"""Of every edge or queue that isn't about capacity."""
+MIDDLE = 3
+"""Pass-through nodes of the chain (W1) and of the ping (W3)."""
+CHAIN_HOPS = MIDDLE + 1
+FAN = 8
+"""Branches of the fan (W2)."""
+FAN_HOPS = 2 * FAN
+DEPTH = 10
+"""Nodes of each chain of the sparse graph (W4, W5)."""
+SPARSE_HOPS = DEPTH + 1
+BATCH = 64
+"""Items of one hand-made batch."""
+
+
+class WrongResultError(Exception):
+    """A workload did not deliver what it was given: its time means nothing."""
+
+
+def verify(what: str, got: object, want: object) -> None:
+    """Raise `WrongResultError` unless a checksum is right."""
+    if got != want:
+        raise WrongResultError(f"{what}: the checksum is {got!r} and ought to be {want!r}")
+
+
+def triangle(n: int) -> int:
+    """Return the sum of the numbers 0 to n - 1."""
+    return n * (n - 1) // 2
+
+
+class Stopwatch:
+    """CPU time of this process, all threads together.
+
+    CPU and not wall time, because other work on the machine must not count. Garbage of what ran before is collected
+    first; then the collector works as it does for a user.
+    """
+
+    __slots__ = ("began", "ns")
+
+    def start(self) -> None:
+        gc.collect()
+        self.ns = 0
+        self.began = time.process_time_ns()
+
+    def stop(self) -> None:
+        self.ns = time.process_time_ns() - self.began

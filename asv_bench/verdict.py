@@ -1,0 +1,67 @@
+"""From ratios to a verdict.
+
+Each round of a gate gives one ratio. The result is their median, with an interval within which the median of another
+such series would lie 19 times out of 20 (bootstrap). A gate is passed when the whole interval is on its good side, missed
+when none of it is, and inconclusive between: noise must neither fail a gate nor pass it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from statistics import median
+
+PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
+
+RESAMPLES = 1000
+LEAST_ROUNDS = 3
+"""Fewer say nothing about noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a ratio is held against; the bound itself passes.
+
+    Attributes:
+        limit: The figure.
+        higher: Higher is better.
+    """
+
+    limit: float
+    higher: bool
+
+    def holds(self, value: float) -> bool:
+        """Say whether ``value`` is on the good side."""
+        return value >= self.limit if self.higher else value <= self.limit
+
+    def __str__(self) -> str:
+        return f"{'>=' if self.higher else '<='} {self.limit:g}"
+
+
+def interval(ratios: Sequence[float], widen: float = 0.0) -> tuple[float, float]:
+    """Return where the median lies with 95 % confidence.
+
+    Args:
+        ratios: One of each round, at least one.
+        widen: How far a comparison of a thing with itself was from 1 on this machine, now; added on both sides.
+    """
+    random = Random(0)
+    medians = sorted(median(random.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
+    low, high = medians[round(RESAMPLES * 0.025)], medians[round(RESAMPLES * 0.975) - 1]
+    return low / (1 + widen), high * (1 + widen)
+
+
+def judge(ratios: Sequence[float], bound: Bound, *, exact: bool = False, widen: float = 0.0) -> str:
+    """Return ``pass``, ``fail`` or ``inconclusive``.
+
+    Args:
+        ratios: One of each round.
+        bound: What they are held against.
+        exact: The figure doesn't vary (bytes): one round is enough.
+        widen: As for `interval`.
+    """
+    if not ratios or (len(ratios) < LEAST_ROUNDS and not exact):
+        return INCONCLUSIVE
+    ends = [bound.holds(end) for end in interval(ratios, 0.0 if exact else widen)]
+    return PASS if all(ends) else INCONCLUSIVE if any(ends) else FAIL

@@ -1,0 +1,406 @@
+"""The workloads in Meridian, written as a user would: `from meridian import ...`, defaults everywhere.
+
+A run is timed from the first item that its source is asked for until `Scheduler.run_async` returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from random import Random
+from statistics import median
+from typing import Any
+
+from asv_bench.shape import (
+    CAPACITY,
+    CHAIN_HOPS,
+    DEPTH,
+    FAN,
+    FAN_HOPS,
+    MIDDLE,
+    SPARSE_HOPS,
+    Stopwatch,
+    triangle,
+    verify,
+)
+from meridian import (
+    Edge,
+    Message,
+    MessageType,
+    Node,
+    Port,
+    PortDirection,
+    Scheduler,
+    SchedulerConfig,
+    Subgraph,
+    graph,
+    node,
+    sink,
+    source,
+    via,
+)
+from meridian.core import function as functions
+
+DATA = MessageType.DATA
+ENDLESS = SchedulerConfig(shutdown_timeout_s=3600.0)
+"""For graphs without sources: they wait for messages instead of ending at the first quiet moment."""
+
+
+def same(x: int) -> int:
+    return x
+
+
+async def same_async(x: int) -> int:
+    return x
+
+
+async def same_suspending(x: int) -> int:
+    await asyncio.sleep(0)
+    return x
+
+
+def same_message(message: Message) -> Message:
+    return message
+
+
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "plain": same,
+    "async": same_async,
+    "suspending": same_suspending,
+    "envelope": same_message,
+}
+
+
+class Forward(Node):
+    """A node in the style of version 1: it gets envelopes and emits."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, [Port("in", PortDirection.INPUT)], [Port("out", PortDirection.OUTPUT)])
+
+    def _handle_message(self, port: str, msg: Message[Any]) -> None:
+        self.emit("out", msg)
+
+
+class Sum(Node):
+    """A sink in the style of version 1."""
+
+    def __init__(self) -> None:
+        super().__init__("sum", [Port("in", PortDirection.INPUT)], [])
+        self.sum = 0
+
+    def _handle_message(self, port: str, msg: Message[Any]) -> None:
+        self.sum += msg.payload
+
+
+class Total:
+    """A sink that adds up."""
+
+    def __init__(self) -> None:
+        self.sum = 0
+
+    def add(self, x: int) -> None:
+        self.sum += x
+
+    def add_message(self, message: Message) -> None:
+        self.sum += message.payload
+
+
+# ---- W1: chain -----------------------------------------------------------------------------------------------------
+
+
+async def chain(n: int, style: str = "plain", *, capacity: int = CAPACITY, clock: Any = None) -> float:
+    """W1: ``n`` numbers through three nodes into a sum; return nanoseconds per hop.
+
+    Args:
+        n: How many.
+        style: What the nodes are: ``plain``, ``async`` or ``suspending`` functions, functions on an ``envelope`` that is
+            made once at the source, or v1-style classes that ``emit``.
+        capacity: Of each edge.
+        clock: The run's clock; the system's by default.
+    """
+    watch, total = Stopwatch(), Sum() if style == "emit" else Total()
+
+    def numbers() -> Iterable[int]:
+        watch.start()
+        return range(n)
+
+    def envelopes() -> Iterable[Message]:
+        watch.start()
+        return (Message(DATA, i) for i in range(n))
+
+    nodes: list[Any]
+    if isinstance(total, Sum):
+        nodes = [*(Forward(f"node-{i}") for i in range(MIDDLE)), total]
+    else:
+        passing = node(FUNCTIONS[style])
+        nodes = [passing.named(f"node-{i}") for i in range(MIDDLE)]
+        nodes.append(sink(total.add_message if style == "envelope" else total.add))
+    flow: Any = source(envelopes if style == "envelope" else numbers)
+    for each in nodes:
+        flow = flow >> via(capacity=capacity) >> each
+    scheduler = Scheduler(clock=clock)
+    scheduler.register(graph("chain", flow))
+    await scheduler.run_async()
+    watch.stop()
+    verify(f"chain, {style}", total.sum, triangle(n))
+    return watch.ns / (n * CHAIN_HOPS)
+
+
+# ---- W2: fan -------------------------------------------------------------------------------------------------------
+
+
+async def fan(n: int) -> float:
+    """W2: each number to eight branches and all of them into one sink; return nanoseconds per hop."""
+    watch, total = Stopwatch(), Total()
+
+    def numbers() -> Iterable[int]:
+        watch.start()
+        return range(n)
+
+    passing = node(same)
+    branches = [passing.named(f"branch-{i}") for i in range(FAN)]
+    scheduler = Scheduler()
+    scheduler.register(graph("fan", source(numbers) >> branches >> sink(total.add)))
+    await scheduler.run_async()
+    watch.stop()
+    verify("fan", total.sum, FAN * triangle(n))
+    return watch.ns / (n * FAN_HOPS)
+
+
+# ---- W3 to W5: graphs that wait for messages -----------------------------------------------------------------------
+
+
+class Waiting:
+    """A graph without sources: messages are put on its head edges, and the last node answers the caller.
+
+    Args:
+        nodes: How many pass-through nodes there are.
+        depth: How many of them stand in one chain.
+        style: ``plain`` or ``async``.
+    """
+
+    def __init__(self, nodes: int, depth: int, style: str = "plain") -> None:
+        self.answer: asyncio.Future[int] | None = None
+        self.heads: list[Edge[Any]] = []
+        self.graph = made = Subgraph("waiting")
+        passing = node(FUNCTIONS[style])
+        made.add_node(Node.with_ports("entry", [], ["output"]))
+        made.add_node(sink(self._reply), "reply")
+        for c in range(max(1, nodes // depth)):
+            before = ("entry", "output")
+            for i in range(depth):
+                name = f"{c}-{i}"
+                made.add_node(passing, name)
+                made.connect(before, (name, "input"), CAPACITY)
+                if i == 0:
+                    self.heads.append(made.edges[-1])
+                before = (name, "output")
+            made.connect(before, ("reply", "input"), CAPACITY)
+        self.scheduler = Scheduler(ENDLESS)
+        self.scheduler.register(made)
+
+    def _reply(self, x: int) -> None:
+        if self.answer is not None:
+            self.answer.set_result(x)
+
+    def start(self) -> None:
+        self._run = asyncio.create_task(self.scheduler.run_async())
+
+    async def started(self) -> None:
+        while "nodes_count" not in self.scheduler.get_stats():  # noqa: ASYNC110  # it only tells when asked
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        self.scheduler.shutdown()
+        await self._run
+
+    async def send(self, head: Edge[Any], x: int) -> int:
+        """Send one message and wait for it at the other end."""
+        self.answer = asyncio.get_running_loop().create_future()
+        head.try_put(x)
+        return await self.answer
+
+
+def can_push() -> bool:
+    """Say whether there is a public put that runs what is due right in the caller."""
+    return hasattr(functions, "Inlet")
+
+
+@asynccontextmanager
+async def _pushing() -> AsyncIterator[tuple[Waiting, Callable[[int], Any]]]:
+    """Run a chain of three nodes behind an inlet; give its ``push``."""
+    waiting = Waiting(0, MIDDLE)
+    inlet = functions.Inlet("inlet")
+    passing = node(same)
+    middle = [passing.named(f"node-{i}") for i in range(MIDDLE)]
+    flow: Any = inlet
+    for each in (*middle, sink(waiting._reply)):
+        flow = flow >> each
+    waiting.scheduler = Scheduler(ENDLESS)
+    waiting.scheduler.register(graph("push", flow))
+    waiting.start()
+    await waiting.started()
+    try:
+        yield waiting, inlet.push
+    finally:
+        await waiting.stop()
+
+
+@asynccontextmanager
+async def _putting(style: str) -> AsyncIterator[tuple[Waiting, Callable[[int], Any]]]:
+    waiting = Waiting(MIDDLE, MIDDLE, style)
+    waiting.start()
+    try:
+        yield waiting, waiting.heads[0].try_put
+    finally:
+        await waiting.stop()
+
+
+@asynccontextmanager
+async def ping(
+    style: str = "plain", *, push: bool = False
+) -> AsyncIterator[Callable[[int], Awaitable[float]]]:
+    """W3: give a function that sends so many pings through three nodes, one at a time, and returns the median in ns.
+
+    Args:
+        style: ``plain`` or ``async``.
+        push: Run to completion in the caller instead of in the next pass of the loop.
+    """
+    create_future, clock = asyncio.get_running_loop().create_future, time.perf_counter_ns
+    async with _pushing() if push else _putting(style) as (waiting, put):
+
+        async def block(count: int) -> float:
+            samples = []
+            total = 0
+            for i in range(count):
+                began = clock()
+                answer = waiting.answer = create_future()
+                put(i)
+                total += await answer
+                samples.append(clock() - began)
+            verify(f"ping, {style}", total, triangle(count))
+            return median(samples)
+
+        await block(1)
+        yield block
+
+
+@asynccontextmanager
+async def sparse(nodes: int, style: str = "plain") -> AsyncIterator[Callable[[int], Awaitable[float]]]:
+    """W4: give a function that sends so many messages, each into a random head, and returns nanoseconds per hop."""
+    waiting = Waiting(nodes, DEPTH, style)
+    waiting.start()
+    random = Random(1)
+    for head in waiting.heads:  # a step is compiled on first use
+        await waiting.send(head, 0)
+    create_future = asyncio.get_running_loop().create_future
+
+    async def block(count: int) -> float:
+        picks = [random.choice(waiting.heads).try_put for _ in range(count)]
+        total = 0
+        watch = Stopwatch()
+        watch.start()
+        for i, put in enumerate(picks):
+            answer = waiting.answer = create_future()
+            put(i)
+            total += await answer
+        watch.stop()
+        verify("sparse", total, triangle(count))
+        return watch.ns / (count * SPARSE_HOPS)
+
+    try:
+        yield block
+    finally:
+        await waiting.stop()
+
+
+async def build(nodes: int, style: str = "plain") -> float:
+    """W5: from nothing until the first message is through its chain; return nanoseconds per node.
+
+    The whole of it: nodes, edges, validation, plan, engine, start.
+    """
+    watch = Stopwatch()
+    watch.start()
+    waiting = Waiting(nodes, DEPTH, style)
+    waiting.start()
+    got = await waiting.send(waiting.heads[0], 7)
+    watch.stop()
+    await waiting.stop()
+    verify(f"build, {style}", got, 7)
+    return watch.ns / nodes
+
+
+# ---- W6: memory ----------------------------------------------------------------------------------------------------
+
+
+def _traced() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
+async def memory_graph(nodes: int) -> tuple[float, float]:
+    """W6: return the bytes of one node and one edge of a running graph: at rest, and after its first message."""
+    loop = asyncio.get_running_loop()
+    tracemalloc.start()
+    try:
+        before = _traced()
+        waiting = Waiting(nodes, nodes)
+        waiting.start()
+        await waiting.started()
+        at_rest = _traced() - before
+        waiting.answer = loop.create_future()
+        waiting.heads[0].try_put(7)
+        verify("memory", await waiting.answer, 7)
+        used = _traced() - before
+        await waiting.stop()
+    finally:
+        tracemalloc.stop()
+    return at_rest / nodes, used / nodes
+
+
+def memory_message(n: int) -> float:
+    """W6: return the bytes of one queued raw message; the payload is shared."""
+    made = graph(
+        "queued",
+        Node.with_ports("a", [], ["output"]) >> via(capacity=n) >> Node.with_ports("b", ["input"], []),
+    )
+    edge = made.edges[0]
+    edge.try_put(None)
+    edge.try_get()
+    tracemalloc.start()
+    try:
+        before = _traced()
+        for _ in range(n):
+            edge.try_put(None)
+        held = _traced() - before
+    finally:
+        tracemalloc.stop()
+    verify("queued messages", edge.depth(), n)
+    return held / n
+
+
+async def memory_envelope(n: int) -> float:
+    """W6: return the bytes of one envelope made while a graph runs; the payload is shared."""
+    held: list[int] = []
+
+    def measure(count: int) -> None:
+        kept: list[Any] = [None] * count
+        before = _traced()
+        for i in range(count):
+            kept[i] = Message(DATA, None)
+        held.append(_traced() - before)
+
+    scheduler = Scheduler()
+    scheduler.register(graph("envelopes", source([n, 2 * n]) >> sink(measure)))
+    tracemalloc.start()
+    try:
+        await scheduler.run_async()
+    finally:
+        tracemalloc.stop()
+    verify("envelopes", len(held), 2)
+    return (held[1] - held[0]) / n  # what measuring itself holds cancels out
