@@ -434,6 +434,7 @@ class Run:
             return
         self.open_sources += 1
         if iterator is None:
+            self.waiting_sources += 1
             items = self.observer.async_items(state, items)  # type: ignore[arg-type]  # asynchronous, as tested
             self._workers.append(SourceWorker(self, state, items))
         else:

@@ -1,5 +1,7 @@
 """What a report says about the end of a run is what happened."""
 
+import asyncio
+
 import pytest
 
 from meridian import Node, Port, PortDirection, Scheduler, Subgraph, graph, node, sink, source
@@ -37,3 +39,19 @@ def test_a_run_that_leaves_messages_before_a_node_that_could_not_start_says_stuc
     scheduler.run()
     assert scheduler.report().reason == "stuck"
     assert scheduler.report().left == {edge: 3}
+
+
+@pytest.mark.req("V8", "V11")
+def test_a_run_waits_for_an_asynchronous_source_that_is_silent_for_a_while():
+    async def slow():
+        yield 1
+        for _ in range(50):
+            await asyncio.sleep(0)
+        yield 2
+
+    seen = []
+    scheduler = Scheduler()
+    scheduler.register(graph("g", source(slow) >> sink(seen.append, name="seen")))
+    scheduler.run()
+    assert seen == [1, 2]
+    assert scheduler.report().reason == "finished"
