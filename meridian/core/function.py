@@ -172,8 +172,12 @@ class FnNode(Node):
         """Nothing to do, nothing to log."""
 
     def _handle_message(self, port: str, msg: Message[Any]) -> Any:
-        """Run the function on one message by hand, as a test without a run does; results go through `emit`."""
-        from meridian.core.message import DATA, derive
+        """Run the function on one message by hand, as a test without a run does; results go through `emit`.
+
+        Returns:
+            What to await, if the function is asynchronous.
+        """
+        from meridian.core.message import DATA
 
         function = self.function
         if not function.wants_message and msg.type is not DATA:
@@ -181,19 +185,31 @@ class FnNode(Node):
                 self.emit(out.name, msg)
             return None
         item = msg if function.wants_message else msg.payload
+        if function.is_async:
+            return self._handle_async(item, msg)
         if function.takes_emit:
             emitted: list[Any] = []
             function.fn(item, emitted.append)
             result: Any = emitted
         else:
             result = function.fn(item)
-        if function.is_async:
-            raise TypeError(f"node {self.name!r} is asynchronous: run it in a graph, or await its function")
         for each in result if function.is_stream or function.takes_emit else (result,):
-            port_name, value = each if each.__class__ is To else (self.outputs[0].name if self.outputs else "", each)
-            if value is not None and port_name:
-                self.emit(port_name, value if isinstance(value, Message) else derive(msg, value))
+            self._emit_result(each, msg)
         return None
+
+    async def _handle_async(self, item: Any, msg: Message[Any]) -> None:
+        if self.function.is_stream:
+            async for each in self.function.fn(item):
+                self._emit_result(each, msg)
+        else:
+            self._emit_result(await self.function.fn(item), msg)
+
+    def _emit_result(self, each: Any, msg: Message[Any]) -> None:
+        from meridian.core.message import derive
+
+        port_name, value = each if each.__class__ is To else (self.outputs[0].name if self.outputs else "", each)
+        if value is not None and port_name:
+            self.emit(port_name, value if isinstance(value, Message) else derive(msg, value))
 
 
 class SourceNode(Node):
