@@ -198,10 +198,12 @@ class Scheduler:
 
     async def _run_plan(self) -> RunReport:
         from meridian.runtime import cpu
+        from meridian.runtime.plan import collector_paused
         from meridian.runtime.run import Run
 
         self._cfg.check()
-        plan = self._plan()
+        with collector_paused():
+            plan = self._plan()
         logger = get_logger()
         make, engine = engine_factory()
         logger.info(
@@ -219,9 +221,10 @@ class Scheduler:
             capacity = self._capacities.get(planned.id) if self._capacities else None
             if capacity is not None:
                 planned.edge.capacity = capacity
-        run = (self._run_type or Run)(
-            plan, self._cfg, make, self._clock, bands=bands, random=self._random, shuffle=self._shuffle
-        )
+        with collector_paused():
+            run = (self._run_type or Run)(
+                plan, self._cfg, make, self._clock, bands=bands, random=self._random, shuffle=self._shuffle
+            )
         with self._lock:
             self._run = run
             if self._shutdown:

@@ -47,10 +47,15 @@ class Subgraph(Wirable):
         max_bytes: int | None = None,
     ) -> None:
         self.name = name
-        self.nodes: dict[str, Any] = dict(nodes or {})
-        self.edges: list[Edge[Any]] = list(edges or ())
-        self.exposed_inputs: dict[str, tuple[str, str]] = dict(exposed_inputs or {})
-        self.exposed_outputs: dict[str, tuple[str, str]] = dict(exposed_outputs or {})
+        # A dict or list of the caller's is kept, not copied: as in v1, it may go on changing until a run begins.
+        self.nodes: dict[str, Any] = nodes if isinstance(nodes, dict) else dict(nodes or {})
+        self.edges: list[Edge[Any]] = edges if isinstance(edges, list) else list(edges or ())
+        self.exposed_inputs: dict[str, tuple[str, str]] = (
+            exposed_inputs if isinstance(exposed_inputs, dict) else dict(exposed_inputs or {})
+        )
+        self.exposed_outputs: dict[str, tuple[str, str]] = (
+            exposed_outputs if isinstance(exposed_outputs, dict) else dict(exposed_outputs or {})
+        )
         self.max_bytes = max_bytes
         self._duplicates: list[str] = []
         self._functions: dict[int, Node] = {}
@@ -120,7 +125,7 @@ class Subgraph(Wirable):
             dst[0],
             target,
             capacity,
-            target.spec,
+            getattr(target, "spec", None),
             as_policy(policy),
             max_bytes=max_bytes,
             max_age_s=max_age_s,
@@ -263,7 +268,8 @@ def _ports(owner: Any, direction: PortDirection) -> list[Port]:
     if isinstance(owner, Subgraph):
         exposed = owner.exposed_inputs if direction is PortDirection.INPUT else owner.exposed_outputs
         return [_inner_port(owner, name, end, direction) for name, end in exposed.items()]
-    return ports_of(owner.inputs if direction is PortDirection.INPUT else owner.outputs, direction)
+    ports: list[Port] = owner.inputs if direction is PortDirection.INPUT else owner.outputs
+    return ports if ports.__class__ is list else ports_of(ports, direction)
 
 
 def _inner_port(owner: Subgraph, name: str, end: tuple[str, str], direction: PortDirection) -> Port:
@@ -272,4 +278,4 @@ def _inner_port(owner: Subgraph, name: str, end: tuple[str, str], direction: Por
         inner = owner._port(end, direction)
     except KeyError:  # reported by validate()
         return Port(name, direction)
-    return Port(name, direction, spec=inner.spec)
+    return Port(name, direction, spec=getattr(inner, "spec", None))

@@ -6,7 +6,9 @@ an edge to an exposed port leads to the inner node behind it. Graphs registered 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gc
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from meridian.core.edge import Edge
@@ -84,6 +86,18 @@ class Plan(NamedTuple):
                 if not waiting[target] and not done[target]:
                     free.append(target)
         return order[::-1]
+
+
+@contextmanager
+def collector_paused() -> Generator[None, None, None]:
+    """Keep the cyclic collector off while a graph is built: for a large one it would take most of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def build_plan(graphs: Iterable[Subgraph]) -> Plan:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import gc
 from collections import deque
-from collections.abc import AsyncIterable, Coroutine
+from collections.abc import AsyncIterable, Awaitable, Coroutine
 from inspect import iscoroutinefunction
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -175,6 +174,7 @@ class Run:
         self.engine.on_error = self._on_error
         self.engine.on_invalid = self._on_invalid
         self.engine.on_finished = self._on_source_finished
+        self.engine.declares = self._declares
         self.in_flight = 0
         self.open_sources = 0
         self.waiting_sources = 0
@@ -211,36 +211,30 @@ class Run:
     # ---- building --------------------------------------------------------------------------------------------
 
     def _build(self, bands: dict[str, int]) -> None:
-        collecting = gc.isenabled()
-        gc.disable()  # three quarters of the time a large graph takes to build is the cyclic collector's
-        try:
-            budgets = [None if limit is None else Budget(limit) for limit in self.plan.budgets]
-            ports: list[dict[str, list[Ring]]] = []
-            for _, node in self.plan.nodes:
-                outputs: Any = node.outputs
-                names = outputs if outputs.__class__ is list else ports_of(outputs, _OUT)
-                ports.append({port.name: [] for port in names})
-            now = self.clock.monotonic_ns
-            by_id, rings = self.by_id, self.rings
-            for id, edge, source, port, _, _, graph in self.plan.edges:
-                ring = edge.ring(budgets[graph], now)
-                ring.id = id
-                if ring.limited and ring.budget is not None:  # type: ignore[attr-defined]  # limited rings have one
-                    ring.budget.rings.append(ring)  # type: ignore[attr-defined]
-                ring.on_loss = self._on_loss
-                if edge.spec is not None:
-                    self._schemas[id] = getattr(edge.spec, "schema", None)
-                ports[source][port].append(ring)
-                by_id[id] = ring
-                rings.append(ring)
-            for (name, node), outputs in zip(self.plan.nodes, ports, strict=True):
-                self.states.append(self._add_node(name, node, outputs))
-            attach = self.engine.attach
-            for planned, ring in zip(self.plan.edges, rings, strict=True):
-                attach(ring, planned.target, planned.target_port, bands.get(planned.id, 2) if bands else 2)
-        finally:
-            if collecting:
-                gc.enable()
+        budgets = [None if limit is None else Budget(limit) for limit in self.plan.budgets]
+        ports: list[dict[str, list[Ring]]] = []
+        for _, node in self.plan.nodes:
+            outputs: Any = node.outputs
+            names = outputs if outputs.__class__ is list else ports_of(outputs, _OUT)
+            ports.append({port.name: [] for port in names})
+        now = self.clock.monotonic_ns
+        by_id, rings = self.by_id, self.rings
+        for id, edge, source, port, _, _, graph in self.plan.edges:
+            ring = edge.ring(budgets[graph], now)
+            ring.id = id
+            if ring.limited and ring.budget is not None:  # type: ignore[attr-defined]  # limited rings have one
+                ring.budget.rings.append(ring)  # type: ignore[attr-defined]
+            ring.on_loss = self._on_loss
+            if edge.spec is not None:
+                self._schemas[id] = getattr(edge.spec, "schema", None)
+            ports[source][port].append(ring)
+            by_id[id] = ring
+            rings.append(ring)
+        for (name, node), outputs in zip(self.plan.nodes, ports, strict=True):
+            self.states.append(self._add_node(name, node, outputs))
+        attach = self.engine.attach
+        for planned, ring in zip(self.plan.edges, rings, strict=True):
+            attach(ring, planned.target, planned.target_port, bands.get(planned.id, 2) if bands else 2)
 
     def _add_node(self, name: str, node: Node, ports: dict[str, list[Ring]]) -> NodeState:
         if isinstance(node, FnNode):
@@ -291,7 +285,7 @@ class Run:
         node._attached = attached
         if type(node).emit is Node.emit and "emit" not in vars(node):
             vars(node)["emit"] = attached.emit  # saves one call for each emit
-        handler, is_async = self._handler(node)
+        handler, is_async = _chosen(node, "on_message", "_handle_message")
         handler = self.observer.handler(state, handler, is_async)
         if is_async:
             state.kind = "drive"
@@ -302,14 +296,6 @@ class Run:
         else:
             state.fn = handler
 
-    @staticmethod
-    def _handler(node: Node) -> tuple[Any, bool]:
-        if type(node).on_message is Node.on_message and "on_message" not in vars(node):
-            handler: Any = node._handle_message  # the base only adds what the run does for itself
-        else:
-            handler = node.on_message
-        return handler, iscoroutinefunction(handler) or iscoroutinefunction(type(node)._handle_message)
-
     def _add_ticker(self, node: Node, state: NodeState) -> None:
         overridden = (
             type(node).on_tick is not Node.on_tick
@@ -319,9 +305,9 @@ class Run:
         )
         if not overridden or isinstance(node, (FnNode, SourceNode)):
             return
-        hook: Any = node._handle_tick if type(node).on_tick is Node.on_tick else node.on_tick
+        hook, is_async = _chosen(node, "on_tick", "_handle_tick")
         hook = self.observer.tick(state, hook)
-        if iscoroutinefunction(node.on_tick) or iscoroutinefunction(node._handle_tick):
+        if is_async:
             worker = Worker(self, state)
             self._workers.append(worker)
 
@@ -409,8 +395,9 @@ class Run:
         except BaseException as error:
             if not is_failure(error):
                 raise
+            before = state.errors
             state.fail(phase, error)
-            return False
+            return state.errors == before  # a refused emit that escaped is no failure: its message is kept
         finally:
             current_scope.reset(token)
         return True
@@ -472,8 +459,9 @@ class Run:
                 woken.set_result(None)
         for _, node in self.plan.nodes:
             if node._attached is not None:
+                if vars(node).get("emit") == node._attached.emit:
+                    del vars(node)["emit"]
                 node._attached = None
-                vars(node).pop("emit", None)
         self._final = self.report()
         self.engine.detach()
 
@@ -692,6 +680,10 @@ class Run:
             }
             state.deliver(out, [Message(ERROR, payload, {"error_source": "meridian"})])
 
+    def _declares(self, index: int, port: str) -> bool:
+        """Say whether the node has that output by now; it may have got it after the run began."""
+        return any(each.name == port for each in ports_of(self.plan.nodes[index].node.outputs, _OUT))
+
     def _on_invalid(self, edge: str) -> None:
         get_logger().warn("edge.validation_failed", "payload does not fit the schema", edge_id=edge)
 
@@ -793,6 +785,33 @@ class Run:
             self.errors_total,
             {edge.id: edge.depth for edge in edges if edge.depth},
         )
+
+
+def _chosen(node: Node, public: str, protected: str) -> tuple[Any, bool]:
+    """Return the hook to call, and whether its result is to be awaited.
+
+    That is the public one where the class or the node itself overrides it, else the protected one: what the base of the
+    public one adds, the run does for itself.
+    """
+    if getattr(type(node), public) is getattr(Node, public) and public not in vars(node):
+        hook = getattr(node, protected)
+        return hook, _is_async(hook)
+    hook = getattr(node, public)
+    if _is_async(hook):
+        return hook, True
+    if not _is_async(getattr(node, protected)):
+        return hook, False
+
+    async def awaited(*args: Any) -> None:  # it is plain, but may return what the protected one returned to it
+        result = hook(*args)
+        if isinstance(result, Awaitable):
+            await result
+
+    return awaited, True
+
+
+def _is_async(hook: Any) -> bool:
+    return iscoroutinefunction(hook) or iscoroutinefunction(getattr(type(hook), "__call__", None))
 
 
 _NO_HOOK = (FnNode.on_start, FnNode.on_stop, SourceNode.on_start, SourceNode.on_stop)

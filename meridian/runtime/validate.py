@@ -30,18 +30,20 @@ def validate(graph: Subgraph, prefix: str = "") -> list[ValidationIssue]:
 
 def validate_together(graphs: Iterable[Subgraph]) -> list[ValidationIssue]:
     """Return all issues of graphs that share one name space."""
-    issues: list[ValidationIssue] = []
-    seen: dict[str, int] = {}
+    graphs = list(graphs)
+    issues = [issue for graph in graphs for issue in validate(graph)]
+    names: set[str] = set()
     owners: dict[int, str] = {}
-    for i, graph in enumerate(graphs):
-        issues += validate(graph)
+    for graph in graphs:
         for name, node in _all_nodes(graph, ""):
-            if seen.setdefault(name, i) != i:
+            if name in names:
                 issues.append(_error("DUP_NODE", f"two registered graphs have a node {name!r}: rename one of them"))
-            elif owners.setdefault(id(node), name) != name:
+            elif id(node) in owners:
                 issues.append(
                     _error("DUP_NODE", f"one node object stands in the graph as {owners[id(node)]!r} and as {name!r}")
                 )
+            names.add(name)
+            owners[id(node)] = name
     return issues
 
 
@@ -62,55 +64,62 @@ def _duplicate_nodes(graph: Subgraph, prefix: str) -> Iterator[ValidationIssue]:
         yield _error("DUP_NODE", f"two nodes are named {prefix + name!r}: rename one, or add it with name=")
 
 
-def _ports_by_name(graph: Subgraph) -> dict[str, tuple[dict[str, Port], dict[str, Port]]]:
-    made: dict[str, tuple[dict[str, Port], dict[str, Port]]] = {}
-    for key, node in graph.nodes.items():
-        if isinstance(node, Subgraph):
-            made[key] = (
-                {name: graph._port((key, name), _IN) for name in node.exposed_inputs},
-                {name: graph._port((key, name), _OUT) for name in node.exposed_outputs},
-            )
-        else:
-            inputs, outputs = node.inputs, node.outputs
-            made[key] = (
-                {port.name: port for port in (inputs if inputs.__class__ is list else ports_of(inputs, _IN))},
-                {port.name: port for port in (outputs if outputs.__class__ is list else ports_of(outputs, _OUT))},
-            )
-    return made
+def _ports_of(graph: Subgraph, name: str, direction: PortDirection) -> dict[str, Port]:
+    node = graph.nodes[name]
+    if isinstance(node, Subgraph):
+        exposed = node.exposed_inputs if direction is _IN else node.exposed_outputs
+        return {port: graph._port((name, port), direction) for port in exposed}
+    return {port.name: port for port in ports_of(node.inputs if direction is _IN else node.outputs, direction)}
 
 
 def _edges(graph: Subgraph, prefix: str) -> Iterator[ValidationIssue]:
-    ports = _ports_by_name(graph)
+    nodes = graph.nodes
     seen: set[tuple[str, str, str, str]] = set()
+    sound: set[tuple[Any, Any]] = {(None, None)}  # pairs of schemas that were looked at already
     for edge in graph.edges:
-        source, target = edge.source_node, edge.target_node
-        out, into = edge.source_port.name, edge.target_port.name
-        if edge.capacity <= 0:
-            yield _error("BAD_CAP", f"edge {prefix}{edge.id} has capacity {edge.capacity}: it must be positive")
-        key = (source, out, target, into)
+        out, into = edge.source_port, edge.target_port
+        key = (edge.source_node, out.name, edge.target_node, into.name)
         if key in seen:
             yield _error("DUP_EDGE", f"edge {prefix}{edge.id} exists twice: every message would be delivered twice")
         seen.add(key)
-        missing = [name for name in (source, target) if name not in ports]
-        if missing:
-            for name in missing:
-                yield _error(
-                    "UNKNOWN_NODE", f"edge {prefix}{edge.id} names node {prefix + name!r}, which is not in the graph"
-                )
-            continue
-        source_port = ports[source][1].get(out)
-        target_port = ports[target][0].get(into)
-        if source_port is None:
-            yield _error("NO_SRC_PORT", _no_port(edge.id, prefix + source, "output", out, ports[source][1]))
-        if target_port is None:
-            yield _error("NO_DST_PORT", _no_port(edge.id, prefix + target, "input", into, ports[target][0]))
+        if edge.capacity <= 0:
+            yield _error("BAD_CAP", f"edge {prefix}{edge.id} has capacity {edge.capacity}: it must be positive")
         if (edge.max_bytes is not None and edge.max_bytes <= 0) or (edge.max_age_s is not None and edge.max_age_s <= 0):
             yield _error("BAD_LIMIT", f"edge {prefix}{edge.id}: max_bytes and max_age_s must be positive")
-        given = source_port.spec.schema if source_port is not None and source_port.spec is not None else None
-        taken = edge.spec.schema if edge.spec is not None and hasattr(edge.spec, "schema") else None
-        if given is None and taken is None:
+        source, target = nodes.get(edge.source_node), nodes.get(edge.target_node)
+        if source is None or target is None:
+            for name in (edge.source_node, edge.target_node):
+                if name not in nodes:
+                    yield _error(
+                        "UNKNOWN_NODE", f"edge {prefix}{edge.id} names node {prefix + name!r}, which is not in the graph"
+                    )
             continue
-        yield from _schemas(prefix + edge.id, given, taken)
+        given: Any = out
+        if not _has(source.__dict__.get("outputs"), out):  # the port may have been exchanged since: look by name
+            there = _ports_of(graph, edge.source_node, _OUT)
+            given = there.get(out.name)
+            if given is None:
+                yield _error("NO_SRC_PORT", _no_port(edge.id, prefix + edge.source_node, "output", out.name, there))
+        if not _has(target.__dict__.get("inputs"), into):
+            there = _ports_of(graph, edge.target_node, _IN)
+            if into.name not in there:
+                yield _error("NO_DST_PORT", _no_port(edge.id, prefix + edge.target_node, "input", into.name, there))
+        gives = None if given is None or given.spec is None else given.spec.schema
+        takes = None if edge.spec is None else getattr(edge.spec, "schema", None)
+        try:
+            if (gives, takes) in sound:
+                continue
+            sound.add((gives, takes))
+        except TypeError:  # a schema that isn't hashable
+            pass
+        for issue in _schemas(prefix + edge.id, gives, takes):
+            sound.discard((gives, takes))
+            yield issue
+
+
+def _has(ports: Any, port: Port) -> bool:
+    """Say whether ``port`` stands in a list of ports."""
+    return ports.__class__ is list and port in ports
 
 
 def _no_port(edge: str, node: str, kind: str, port: str, there: dict[str, Port]) -> str:
@@ -149,7 +158,9 @@ def _exposed(graph: Subgraph, prefix: str) -> Iterator[ValidationIssue]:
 
 
 def _cycles(graph: Subgraph, prefix: str) -> Iterator[ValidationIssue]:
-    """One warning for each group of nodes that feed each other, with one way round. Iterative: graphs may be deep."""
+    """One warning for each way round. Iterative: graphs may be deep."""
+    if not _may_have_cycles(graph):
+        return
     feeds: dict[str, list[str]] = {}
     for edge in graph.edges:
         feeds.setdefault(edge.source_node, []).append(edge.target_node)
@@ -178,3 +189,26 @@ def _cycles(graph: Subgraph, prefix: str) -> Iterator[ValidationIssue]:
             else:
                 todo.pop()
                 state[path.pop()] = 2
+
+
+def _may_have_cycles(graph: Subgraph) -> bool:
+    """Say whether nodes are left when those that nothing feeds are taken away again and again."""
+    feeds: dict[str, list[str]] = {}
+    waiting = dict.fromkeys(graph.nodes, 0)
+    for edge in graph.edges:
+        source, target = edge.source_node, edge.target_node
+        if source in waiting and target in waiting:
+            waiting[target] += 1
+            if source in feeds:
+                feeds[source].append(target)
+            else:
+                feeds[source] = [target]
+    free = [name for name, n in waiting.items() if not n]
+    left = len(waiting)
+    while free:
+        left -= 1
+        for target in feeds.get(free.pop(), ()):
+            waiting[target] -= 1
+            if not waiting[target]:
+                free.append(target)
+    return left > 0
