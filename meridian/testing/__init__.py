@@ -6,9 +6,12 @@ have Hypothesis.
 
 from meridian.testing.clock import DeadlockError, VirtualClock, VirtualLoop
 from meridian.testing.faults import CancelWait, Fail, Fault, Full, Pause, Slow
+from meridian.testing.harness import NodeTestHarness
 from meridian.testing.simulate import Simulation, Step, simulate, simulate_async
 
 __all__ = [
+    # one node
+    "NodeTestHarness",
     # time
     "VirtualClock",
     "VirtualLoop",

@@ -32,12 +32,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 
 from meridian.core.errors import MeridianError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 EPOCH_S = 1_735_689_600.0
 """Wall-clock time at which virtual time begins unless told otherwise: 2025-01-01 00:00 UTC."""
@@ -54,7 +57,10 @@ class DeadlockError(MeridianError, RuntimeError):
     def __init__(self, waiting: list[str], at_s: float) -> None:
         self.waiting = tuple(waiting)
         self.at_s = at_s
-        lines = "".join(f"\n  {line}" for line in waiting) or "\n  nobody: the loop was asked to run without a task"
+        lines = (
+            "".join(f"\n  {line}" for line in waiting)
+            or "\n  nobody: the loop was asked to run without a task"
+        )
         super().__init__(
             f"nothing can happen any more, at {at_s:g} s of virtual time: no callback is ready, no timer is set, "
             f"and nothing outside is at work. Who waits:{lines}"
@@ -133,7 +139,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Seconds of virtual time."""
         return self.clock.now_s
 
-    def run_in_executor(self, executor: Executor | None, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         """Run ``func`` in a thread or process; virtual time stands still until it is done."""
         future = super().run_in_executor(executor, func, *args)
         self._jobs += 1
@@ -159,7 +167,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             if wake():
                 return
         tasks = sorted(asyncio.all_tasks(self), key=lambda task: task.get_name())
-        raise DeadlockError([f"task {task.get_name()!r} in {where(task.get_coro())}" for task in tasks], self.time())
+        raise DeadlockError(
+            [f"task {task.get_name()!r} in {where(task.get_coro())}" for task in tasks], self.time()
+        )
 
 
 class _JumpingSelector(selectors.BaseSelector):
@@ -243,7 +253,9 @@ def where(awaiting: Any) -> str:
     if frame is None:
         return "unknown"
     code = frame.f_code
-    return f"{code.co_filename.replace(chr(92), '/').rpartition('/')[2]}:{frame.f_lineno} in {code.co_qualname}"
+    return (
+        f"{code.co_filename.replace(chr(92), '/').rpartition('/')[2]}:{frame.f_lineno} in {code.co_qualname}"
+    )
 
 
 def _is_asyncio(frame: Any) -> bool:

@@ -1,7 +1,7 @@
 """Faults: what may go wrong while a graph runs, said in advance and the same in every run.
 
 Each names one node or edge. Counts are *calls* of a node: the messages it handles; for a source, the items it produces;
-for a node without inputs, its ticks. The first call is number 1. Times are virtual seconds since the run began.
+for a node without inputs, its ticks. (An `Inlet` makes no calls: who feeds it does.) The first call is number 1. Times are virtual seconds since the run began.
 
 No fault loses a message by itself: what a failing handler was given counts as delivered, and its failure is recorded.
 """
@@ -57,13 +57,14 @@ class Fail:
     def __post_init__(self) -> None:
         if not self.at and self.every is None:
             object.__setattr__(self, "at", (1,))
-        _numbers(self, self.at)
+        _numbers(self)
         if self.every is not None:
             _count(self, "every", self.every)
-        if not isinstance(self.error, Exception) and not (
-            isinstance(self.error, type) and issubclass(self.error, Exception)
+        error: Any = self.error
+        if not isinstance(error, Exception) and not (
+            isinstance(error, type) and issubclass(error, Exception)
         ):
-            raise TypeError(f"Fail(error={self.error!r}): an exception, or a class of them")
+            raise TypeError(f"Fail(error={error!r}): an exception, or a class of them")
 
     def hits(self, call: int) -> bool:
         """Say whether call number ``call`` fails."""
@@ -92,7 +93,7 @@ class CancelWait:
     at: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
-        _numbers(self, self.at)
+        _numbers(self)
 
     def hits(self, call: int) -> bool:
         """Say whether a wait of call number ``call`` is cancelled."""
@@ -146,7 +147,9 @@ Fault: TypeAlias = Slow | Fail | CancelWait | Full | Pause
 
 def _duration(fault: Any, name: str, value: float) -> None:
     if not 0 <= value < math.inf:
-        raise ValueError(f"{type(fault).__name__}({name}={value!r}): a finite number of seconds that isn't negative")
+        raise ValueError(
+            f"{type(fault).__name__}({name}={value!r}): a finite number of seconds that isn't negative"
+        )
 
 
 def _count(fault: Any, name: str, value: int) -> None:
@@ -154,8 +157,9 @@ def _count(fault: Any, name: str, value: int) -> None:
         raise ValueError(f"{type(fault).__name__}({name}={value!r}): a whole number of at least 1")
 
 
-def _numbers(fault: Any, at: Any) -> None:
-    if not isinstance(at, tuple) or not at or any(not isinstance(n, int) or n < 1 for n in at):
-        if isinstance(fault, Fail) and at == ():
-            return
-        raise ValueError(f"{type(fault).__name__}(at={at!r}): a tuple of call numbers, such as (3,); the first is 1")
+def _numbers(fault: Fail | CancelWait) -> None:
+    at: Any = fault.at
+    if at.__class__ is not tuple or any(n.__class__ is not int or n < 1 for n in at):
+        raise ValueError(
+            f"{type(fault).__name__}(at={at!r}): a tuple of call numbers, such as (3,); the first is 1"
+        )

@@ -16,15 +16,17 @@ import types
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from inspect import isasyncgenfunction, iscoroutinefunction
+from functools import partial
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from meridian.core.errors import ConfigError
 from meridian.core.function import FnNode, SourceNode
 from meridian.core.node import Node
+from meridian.core.policies import Block
 from meridian.core.scheduler import Scheduler, SchedulerConfig
 from meridian.core.subgraph import Subgraph
-from meridian.engine.ring import BLOCK, Ring
+from meridian.engine.ring import Ring
 from meridian.runtime.observe import Observer
 from meridian.runtime.run import Run
 from meridian.testing.clock import DeadlockError, VirtualClock, VirtualLoop, where
@@ -124,9 +126,7 @@ def simulate(
                 simulate_async(graph, seed=seed, config=config, faults=plan, until_s=until_s, shuffle=shuffle)
             )
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if asyncio._get_running_loop() is None:
         return run()
     result: list[Simulation] = []
     failed: list[BaseException] = []
@@ -137,7 +137,9 @@ def simulate(
         except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
             failed.append(error)
 
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(target,), name="meridian-simulation")
+    thread = threading.Thread(
+        target=contextvars.copy_context().run, args=(target,), name="meridian-simulation"
+    )
     thread.start()
     thread.join()
     if failed:
@@ -194,14 +196,16 @@ def _scheduler(graph: Any, config: SchedulerConfig | None) -> Scheduler:
             raise TypeError("simulate(scheduler, config=...): a scheduler has its own configuration")
         return graph
     if not isinstance(graph, (Subgraph, Node)):
-        raise TypeError(f"simulate() takes a graph, a scheduler, or a function that makes one, got {type(graph).__name__}")
+        raise TypeError(
+            f"simulate() takes a graph, a scheduler, or a function that makes one, got {type(graph).__name__}"
+        )
     scheduler = Scheduler(config)
     scheduler.register(graph)
     return scheduler
 
 
 @contextmanager
-def _borrowed(scheduler: Scheduler, world: _World, seed: int, shuffle: bool) -> Iterator[None]:
+def _borrowed(scheduler: Scheduler, world: _World, seed: int, shuffle: bool) -> Generator[None]:
     """Let ``scheduler`` run in ``world``, and give it back as it was."""
 
     class Simulated(SimulatedRun):
@@ -212,9 +216,9 @@ def _borrowed(scheduler: Scheduler, world: _World, seed: int, shuffle: bool) -> 
     before = scheduler._run_type, scheduler._shuffle, scheduler._clock, scheduler._random
     scheduler._run_type = Simulated
     # Two sources: who reads a trace id must not change the schedule by that.
-    scheduler._shuffle = random.Random(f"order {seed}") if shuffle else _InOrder()  # noqa: S311  # replayable is the point
+    scheduler._shuffle = random.Random(f"order {seed}") if shuffle else _InOrder()
     scheduler._clock = world.loop.clock
-    scheduler._random = random.Random(f"ids {seed}")  # noqa: S311
+    scheduler._random = random.Random(f"ids {seed}")
     try:
         yield
     finally:
@@ -268,7 +272,11 @@ class _World:
 
     def of_node(self, node: str) -> list[Slow | Fail | CancelWait]:
         """Return the faults of the calls of ``node``."""
-        return [fault for fault in self.faults if isinstance(fault, (Slow, Fail, CancelWait)) and fault.node == node]
+        return [
+            fault
+            for fault in self.faults
+            if isinstance(fault, (Slow, Fail, CancelWait)) and fault.node == node
+        ]
 
     def begin(self, node: str) -> tuple[int, float]:
         """Count a call of ``node``; return its number, and how much longer it takes.
@@ -295,7 +303,8 @@ class _World:
     def cancels(self, node: str, call: int) -> CancelWait | None:
         """Return the fault that cancels a wait of this call, if one does."""
         return next(
-            (fault for fault in self.of_node(node) if isinstance(fault, CancelWait) and fault.hits(call)), None
+            (fault for fault in self.of_node(node) if isinstance(fault, CancelWait) and fault.hits(call)),
+            None,
         )
 
 
@@ -328,15 +337,18 @@ class SimulatedObserver(Observer):
         clock = self.world.clock
         end = clock.monotonic_ns() + nanoseconds
         while True:
-            self._turn = None
-            more = super().slice(1, 0)  # one turn
-            turn = self._turn
+            more, turn = self._one_turn()
             if turn is not None:
                 handled = max(self._total(turn) - self._before, 0)
                 self.world.saw(self.run.states[turn.node].name, self._name(turn)[1], handled)
                 messages -= handled or 1
             if not more or messages <= 0 or clock.monotonic_ns() >= end:
                 return more
+
+    def _one_turn(self) -> tuple[bool, Turn | None]:
+        self._turn = None
+        more = super().slice(1, 0)
+        return more, self._turn
 
     def _total(self, turn: Turn) -> int:
         """Return how much ``turn`` has handled so far."""
@@ -351,23 +363,29 @@ class SimulatedObserver(Observer):
         if known is not None:
             return known
         state = self.run.states[turn.node]
+        what = "room"
+        counted: Any = None
         if turn.ring is not None:
-            made = (turn, turn.ring.id, turn.ring)
+            what, counted = turn.ring.id, turn.ring
         elif turn is state.source_turn:
-            made = (turn, "source", state)
+            what, counted = "source", state
         elif turn is state.tick_turn:
-            made = (turn, "tick", None)
+            what = "tick"
         elif turn is state.flush_turn:
-            made = (turn, "flush", None)
+            what = "flush"
         else:
             ring = next((ring for ring in self.run.rings if ring.control_turn is turn), None)
-            made = (turn, "room", None) if ring is None else (turn, f"{ring.id} control", ring)
-        self._names[id(turn)] = made
-        return made
+            if ring is None:
+                return turn, what, None  # made for one wait
+            what, counted = f"{ring.id} control", ring
+        self._names[id(turn)] = turn, what, counted
+        return turn, what, counted
 
     # ---- calls -----------------------------------------------------------------------------------------------
 
-    def handler(self, state: NodeState, handle: Callable[[str, Any], Any], is_async: bool) -> Callable[[str, Any], Any]:
+    def handler(
+        self, state: NodeState, handle: Callable[[str, Any], Any], is_async: bool
+    ) -> Callable[[str, Any], Any]:
         handle = super().handler(state, handle, is_async)
         if not is_async:
             return self._plain(state.name, handle)
@@ -390,9 +408,10 @@ class SimulatedObserver(Observer):
                 yield from fn(item)
 
             return streamed
-        if state.kind != "drive":
+        node = self.run.plan.nodes[state.id].node
+        if state.kind != "drive" or not isinstance(node, FnNode):
             return self._plain(name, fn)
-        if _is_async_stream(fn):
+        if node.function.is_stream:
 
             async def pulled(item: Any) -> AsyncIterator[Any]:
                 async for result in self._pull(name, fn(item), one_call=True):
@@ -467,7 +486,9 @@ class SimulatedObserver(Observer):
             while True:
                 if not (one_call and begun):
                     await self.run.unpaused(name)
-                    call, delay = self.world.begin(name) if one_call else (self.world.calls.get(name, 0) + 1, 0.0)
+                    call, delay = (
+                        self.world.begin(name) if one_call else (self.world.calls.get(name, 0) + 1, 0.0)
+                    )
                     if delay:
                         await self._working(name, asyncio.sleep(delay))
                     fault = self.world.cancels(name, call)
@@ -509,40 +530,28 @@ class SimulatedObserver(Observer):
         except StopIteration as end:
             return end.value
         self.world.strike(fault, fault.node)
-        if waits_for is not None and waits_for.cancel():
-            try:
-                yield waits_for
-            except BaseException as error:
-                waits_for = steps.throw(error)
-            else:  # whoever it was has turned the cancellation down
-                waits_for = next(steps)
-        else:  # a bare pass of the loop
-            waits_for = steps.throw(asyncio.CancelledError())
+        if waits_for is not None:
+            waits_for.cancel()  # its waiter, the task that runs this, is told in the usual way
+            return (yield from _go_on(steps, waits_for))
+        try:
+            waits_for = steps.throw(asyncio.CancelledError())  # it was a bare pass of the loop
+        except StopIteration as end:
+            return end.value
         return (yield from _go_on(steps, waits_for))
 
 
 def _go_on(steps: Any, waits_for: Any) -> Generator[Any, Any, Any]:
     """Drive a coroutine that now waits for ``waits_for`` to its end."""
     while True:
+        raised: BaseException | None = None
         try:
             yield waits_for
         except BaseException as error:  # noqa: BLE001  # handed to the coroutine
-            step: Callable[[], Any] = _Throw(steps, error)
-        else:
-            step = steps.__next__
+            raised = error
         try:
-            waits_for = step()
+            waits_for = next(steps) if raised is None else steps.throw(raised)
         except StopIteration as end:
             return end.value
-
-
-class _Throw:
-    def __init__(self, steps: Any, error: BaseException) -> None:
-        self._steps = steps
-        self._error = error
-
-    def __call__(self) -> Any:
-        return self._steps.throw(self._error)
 
 
 class SimulatedRun(Run):
@@ -555,18 +564,21 @@ class SimulatedRun(Run):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._refusing: list[Ring] = []
+        self._pauses: dict[str, list[Pause]] = {}
         self._resumed: dict[str, asyncio.Event] = {}
         self._check_faults()
 
     def _check_faults(self) -> None:
-        nodes = {name: node for name, node in self.plan.nodes}
+        nodes = dict(self.plan.nodes)
         for fault in self.in_world.faults:
             if isinstance(fault, Full):
                 _known(fault, "edge", fault.edge_id, self.by_id)
                 continue
             _known(fault, "node", fault.node, nodes)
             if isinstance(fault, CancelWait) and not _may_wait(nodes[fault.node]):
-                raise ConfigError(f"{fault}: node {fault.node!r} isn't asynchronous, so there is no wait to cancel")
+                raise ConfigError(
+                    f"{fault}: node {fault.node!r} isn't asynchronous, so there is no wait to cancel"
+                )
 
     async def main(self) -> RunReport:
         deadlocks = self.in_world.loop.on_deadlock
@@ -581,12 +593,17 @@ class SimulatedRun(Run):
     async def _start(self) -> None:
         await super()._start()
         for fault in self.in_world.faults:
-            if isinstance(fault, (Full, Pause)):
-                begin = self._refuse if isinstance(fault, Full) else self._pause
-                if fault.from_s == 0:
-                    begin(fault)  # type: ignore[arg-type]  # chosen by its class
-                else:
-                    self._timers.append(self.loop.call_later(fault.from_s, begin, fault, context=self.context))
+            if isinstance(fault, Full):
+                self._at(fault.from_s, partial(self._refuse, fault))
+            elif isinstance(fault, Pause):
+                self._at(fault.from_s, partial(self._pause, fault))
+
+    def _at(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do something in so many seconds; at once if that is now."""
+        if seconds:
+            self._timers.append(self.loop.call_later(seconds, do, context=self.context))
+        else:
+            do()
 
     # ---- full edges ------------------------------------------------------------------------------------------
 
@@ -595,10 +612,10 @@ class SimulatedRun(Run):
 
     def _refuse(self, fault: Full) -> None:
         ring = self.by_id[fault.edge_id]
-        ring.set_capacity(0 if ring.kind == BLOCK else min(1, ring.capacity))
+        ring.set_capacity(0 if _blocks(ring) else min(1, ring.capacity))
         self._refusing.append(ring)
         self.in_world.strike(fault, self.states[ring.node].name)
-        self._timers.append(self.loop.call_later(fault.for_s, self._accept, ring, context=self.context))
+        self._at(fault.for_s, partial(self._accept, ring))
 
     def _accept(self, ring: Ring) -> None:
         self._refusing.remove(ring)
@@ -611,14 +628,18 @@ class SimulatedRun(Run):
     def _pause(self, fault: Pause) -> None:
         state = next(state for state in self.states if state.name == fault.node)
         state.held |= PAUSED
+        self._pauses.setdefault(fault.node, []).append(fault)
         self._resumed.setdefault(fault.node, asyncio.Event())
         self.in_world.strike(fault, fault.node)
-        until = self.loop.time() + fault.for_s
-        self._timers.append(self.loop.call_at(until, self._resume, state, context=self.context))
+        self._at(fault.for_s, partial(self._resume, fault, state))
 
-    def _resume(self, state: NodeState) -> None:
+    def _resume(self, fault: Pause, state: NodeState) -> None:
+        pauses = self._pauses[fault.node]
+        pauses.remove(fault)
+        if pauses:
+            return
+        self._resumed.pop(fault.node).set()
         state.held &= ~PAUSED
-        self._resumed.pop(state.name).set()
         if not state.held:
             state.resume()
         self.settle()
@@ -657,12 +678,17 @@ class SimulatedRun(Run):
             waiting.append(f"node {name!r} waits in {place}" + (f", {n} times" if n > 1 else ""))
         for ring in self.rings:
             if ring.depth():
-                full = " is full," if ring.room() <= 0 and ring.kind == BLOCK else ""
+                full = " is full," if ring.room() <= 0 and _blocks(ring) else ""
                 target = self.states[ring.node].name
-                waiting.append(f"edge {ring.id}{full} holds {ring.depth()} of {ring.capacity} for node {target!r}")
-        for state in self.states:
-            if state.parked:
-                waiting.append(f"node {state.name!r} has {len(state.parked)} parked messages, which wait for room")
+                waiting.append(
+                    f"edge {ring.id}{full} holds {ring.depth()} of {ring.capacity} for node {target!r}"
+                )
+        waiting += [
+            f"node {state.name!r} has {len(state.parked)} parked messages, which wait for room"
+            for state in self.states
+            if state.parked
+        ]
+        waiting += [f"inlet {inlet.name!r} is open" for inlet in self._inlets if not inlet.closed]
         self.done.set_exception(DeadlockError(waiting, self.loop.time()))
         return True
 
@@ -674,9 +700,8 @@ def _known(fault: Fault, kind: str, name: str, there: Iterable[str]) -> None:
         raise ConfigError(f"{fault}: there is no {kind} {name!r}; the {kind}s: {shown}")
 
 
-def _is_async_stream(fn: Any) -> bool:
-    called = fn if hasattr(fn, "__code__") or hasattr(fn, "__func__") else getattr(type(fn), "__call__", fn)
-    return isasyncgenfunction(fn) or isasyncgenfunction(called)
+def _blocks(ring: Ring) -> bool:
+    return isinstance(ring.policy, Block)
 
 
 def _may_wait(node: Node) -> bool:
