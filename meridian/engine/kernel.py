@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from meridian.core.errors import BackpressureError
-from meridian.core.message import CONTROL, DATA, Message, wrap
+from meridian.core.message import CONTROL, DATA, Message, MessageType, no_message, wrap
 from meridian.core.policies import ErrorPolicy, PutResult
 from meridian.engine.ready import NORMAL_BAND, ReadyQueue, Turn
 from meridian.engine.ring import BLOCK, CUSTOM, Ring
@@ -451,17 +451,17 @@ class NodeState:
         """Return the rings of ``port`` after checking that ``message`` may go there.
 
         Raises:
+            ValueError, TypeError: not a `Message`, or its payload doesn't fit an edge's schema.
             KeyError: no such output.
-            TypeError: not a `Message`, or its payload doesn't fit an edge's schema.
         """
+        if not isinstance(message, Message) or not isinstance(message.type, MessageType):
+            raise no_message(self.name, port, message)
         rings = self.ports.get(port)
         if rings is None:
-            names = ", ".join(map(repr, self.ports)) or "none"
-            raise KeyError(f"node {self.name!r} has no output {port!r}; its outputs: {names}")
-        if not isinstance(message, Message):
-            raise TypeError(
-                f"node {self.name!r} emitted {type_name(message)} on {port!r}: wrap it, Message(MessageType.DATA, payload)"
-            )
+            if not self.engine.declares(self.id, port):
+                names = ", ".join(map(repr, self.ports)) or "none"
+                raise KeyError(f"node {self.name!r} has no output {port!r}; its outputs: {names}")
+            rings = self.ports[port] = []  # declared since the run began: nothing is connected to it yet
         if message.type is DATA:
             for ring in rings:
                 if ring.check is not None and not ring.check.passes(message.payload):
@@ -487,7 +487,7 @@ class NodeState:
             for ring in rings:
                 self._offer(ring, [message])
         else:
-            if self.parked is not None and len(self.parked) >= self.max_parked:
+            if len(self.parked or ()) >= self.max_parked:
                 full = next((ring for ring in rings if would_block(ring, message)), rings[0])
                 raise BackpressureError(full.id, full.capacity, self.name, port, message)
             self.park(port, [message], first=message.type is CONTROL)
@@ -632,6 +632,7 @@ class PythonEngine:
         self.arm_from_thread: Callable[[], None] = _nothing
         self.on_error: Callable[[int, str, BaseException, Any, str], None] = _nothing
         self.on_invalid: Callable[[str], None] = _nothing
+        self.declares: Callable[[int, str], bool] = _no
         self.on_finished: Callable[[int], None] = _nothing
 
     # ---- building --------------------------------------------------------------------------------------------
@@ -865,7 +866,7 @@ def would_block(ring: Ring, item: Any) -> bool:
     if isinstance(item, Message) and item.type is CONTROL:
         return ring.depth() >= ring.capacity
     if ring.kind == BLOCK:
-        return ring._is_full(item, ring.depth()) if ring.limited else ring.room() <= 0
+        return not ring.fits(item)
     if ring.kind == CUSTOM:
         try:
             return ring.policy.on_enqueue(ring.capacity, ring.depth(), item) is PutResult.BLOCKED
@@ -881,4 +882,8 @@ def misfit(ring: Ring, value: Any) -> str:
 
 def _nothing(*_: Any) -> None:
     return None
+
+
+def _no(*_: Any) -> bool:
+    return False
 

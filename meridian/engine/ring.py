@@ -19,11 +19,12 @@ from __future__ import annotations
 import time
 from _thread import RLock, get_ident
 from collections import deque
-from itertools import islice, repeat
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.message import CONTROL, Message, rewrap
 from meridian.core.policies import Block, Coalesce, Drop, Latest, Policy, PutResult
+from meridian.redaction import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,6 +55,7 @@ class Ring:
         lost: Items lost so far, by cause.
         check: What data must satisfy, or ``None``.
         waiters: Turns that wait for room.
+        inside: The thread that is in user code of this ring (a coalesce function, a policy), or 0.
     """
 
     __slots__ = (
@@ -67,13 +69,13 @@ class Ring:
         "engine",
         "foreign",
         "id",
+        "inside",
         "items",
         "kind",
         "known",
         "lost",
         "low",
         "merged",
-        "merging",
         "mixed",
         "node",
         "on_loss",
@@ -93,9 +95,9 @@ class Ring:
         self.items: deque[Any] = deque()
         self.control: deque[Any] | None = None
         self.capacity = self.space = capacity
-        self.low = capacity >> 1
         self.policy = policy
         self.kind = _BUILT_IN.get(type(policy), CUSTOM)
+        self.low = self._low()
         self.check = check
         self.known: set[type] | None = None
         self.mixed = False
@@ -109,7 +111,8 @@ class Ring:
         self.port = ""
         self.on_loss: Callable[[str, str, int, BaseException | None], None] | None = None
         self._lock = RLock()
-        self.busy = self.merging = False
+        self.busy = False
+        self.inside = 0
         self.foreign = 0
         self.owner = 0
 
@@ -123,6 +126,11 @@ class Ring:
         """Return how many more data items fit now; never negative."""
         room = self.space - len(self.items)
         return room if room > 0 else 0
+
+    def fits(self, item: Any) -> bool:
+        """Say whether a data item would find room now."""
+        del item
+        return self.room() > 0
 
     def accepted(self) -> int:
         """Return how many items this ring took responsibility for."""
@@ -148,11 +156,12 @@ class Ring:
             wake = was_empty and bool(self.items)
         finally:
             self._leave(own)
-        if self.engine is not None:
+        engine = self.engine
+        if engine is not None:
             if wake:
-                self.engine.wake(self, own)
+                engine.wake(self, own)
             if self.control:
-                self.engine.wake_control(self, own)
+                engine.wake_control(self, own)
         return result
 
     def get(self) -> Any:
@@ -190,7 +199,15 @@ class Ring:
                 self.space -= 1
                 return OK
         full = self._is_full(item, size)
-        result = policy.on_enqueue(self.capacity, max(size, self.capacity) if full else size, item)
+        shown = max(size, self.capacity) if full else size
+        if type(policy) in _BUILT_IN:
+            result = policy.on_enqueue(self.capacity, shown, item)
+        else:
+            self.inside = get_ident()
+            try:
+                result = policy.on_enqueue(self.capacity, shown, item)
+            finally:
+                self.inside = 0
         if result is OK and not full:
             self._append(item)
         elif result is BLOCKED:
@@ -205,10 +222,9 @@ class Ring:
                 return DROPPED
             self._append(item)
         elif result is COALESCED and isinstance(policy, Coalesce):
-            if not items:
+            if not items or not self._merge(item, policy):
                 self.lose("dropped", 1)
                 return DROPPED
-            self._merge(item, policy)
         else:
             raise ValueError(
                 f"policy {type(policy).__name__} answered {result!r} for edge {self.id} at size {size} of "
@@ -229,21 +245,36 @@ class Ring:
     def _replace_newest(self, item: Any) -> None:
         self.items[-1] = item
 
-    def _merge(self, item: Any, policy: Coalesce) -> None:
-        old = self.items[-1]
-        self.merging = True
+    def _merge(self, item: Any, policy: Coalesce) -> bool:
+        """Merge ``item`` into the newest one; ``False`` if neither the result nor ``item`` itself may take its place."""
+        error: Exception | None = None
+        self.inside = get_ident()
         try:
-            merged = coalesced(policy, old, item)
-        except Exception as error:
-            self._replace_newest(item)
+            merged = self._merged(policy, self.items[-1], item)
+        except Exception as raised:
+            merged, error = item, raised
+        finally:
+            self.inside = 0
+        failed = error is not None
+        if not failed and not self._may_replace_newest(merged):
+            merged, failed = item, True  # the newer one alone may still fit
+        if failed and not self._may_replace_newest(merged):
+            return False
+        self._replace_newest(merged)
+        if failed:
             self.lose("coalesce_error", 1, error)
         else:
-            self._replace_newest(merged)
             self.merged += 1
-            if isinstance(merged, Message):
-                self.mixed = True
-        finally:
-            self.merging = False
+        if isinstance(merged, Message):
+            self.mixed = True
+        return True
+
+    def _merged(self, policy: Coalesce, old: Any, new: Any) -> Any:
+        return coalesced(policy, old, new)
+
+    def _may_replace_newest(self, item: Any) -> bool:
+        del item
+        return True
 
     def lose(self, cause: str, n: int, error: BaseException | None = None) -> None:
         """Count ``n`` items as lost by ``cause``."""
@@ -252,6 +283,12 @@ class Ring:
         self.lost[cause] = self.lost.get(cause, 0) + n
         if self.on_loss is not None and cause != "replaced":  # replacing is what a latest edge is for
             self.on_loss(self.id, cause, n, error)
+
+    def refuse(self, cause: str, n: int = 1) -> None:
+        """Count ``n`` items as lost that never got here; from outside a section."""
+        own = self._enter()
+        self.lose(cause, n)
+        self._leave(own)
 
     # ---- batches, engine thread only -------------------------------------------------------------------------
 
@@ -345,7 +382,7 @@ class Ring:
             pop = q.popleft
             xs = [pop() for _ in repeat(None, k)]
         self.taken += k
-        if put_back:
+        if put_back and k:
             self.space -= k - 1
         self.busy = False
         if self.waiters and len(q) <= self.low:
@@ -357,7 +394,8 @@ class Ring:
         self.busy = True
         if self.foreign:
             self.let_foreign_finish()
-        self.space += k - 1
+        if k:
+            self.space += k - 1
         if rest:
             self.items.extendleft(reversed(rest))
             self.taken -= len(rest)
@@ -408,7 +446,7 @@ class Ring:
 
     def blocked_s(self, now: int) -> float:
         """Return the seconds that producers waited for room here; waits that are still open count up to ``now``."""
-        still = sum(now - turn.since for turn in self.waiters or ())
+        still = sum(now - turn.since for turn in list(self.waiters or ()))  # a copy: other threads ask too
         return (self.blocked_ns + still) / 1e9
 
     # ---- settings --------------------------------------------------------------------------------------------
@@ -418,7 +456,7 @@ class Ring:
         own = self._enter()
         self.space += capacity - self.capacity
         self.capacity = capacity
-        self.low = capacity >> 1
+        self.low = self._low()
         self._leave(own)
         if self.waiters and self.room():
             self.release(own)
@@ -427,14 +465,25 @@ class Ring:
         """Change what a full ring does."""
         self.policy = policy
         self.kind = _BUILT_IN.get(type(policy), CUSTOM)
+        self.low = self._low()
+        if self.waiters:
+            self.release(self.owner == get_ident())
+
+    def _low(self) -> int:
+        """Depth at which waiting producers are let on: half full, so that they get a batch each time.
+
+        A custom policy may block at any depth, so there every item that leaves lets them try.
+        """
+        return self.capacity if self.kind == CUSTOM else self.capacity >> 1
 
     # ---- keeping threads apart -------------------------------------------------------------------------------
 
     def _enter(self) -> bool:
         """Begin a section; return whether this is the engine's thread."""
-        if self.merging and (self.owner or get_ident()) == get_ident():
-            raise RuntimeError(f"a coalesce function must not put on or take from its own edge, {self.id}")
-        if self.owner == get_ident():
+        me = get_ident()
+        if self.inside == me:
+            raise RuntimeError(f"a coalesce function or policy must not put on or take from its own edge, {self.id}")
+        if self.owner == me:
             self.busy = True
             if self.foreign:
                 self.let_foreign_finish()
@@ -473,7 +522,7 @@ class LimitedRing(Ring):
         clock: Nanoseconds, for ages.
     """
 
-    __slots__ = ("_notes", "budget", "bytes", "clock", "max_age_ns", "max_bytes", "size")
+    __slots__ = ("_kept", "_notes", "budget", "bytes", "clock", "max_age_ns", "max_bytes", "size")
 
     limited = True
 
@@ -498,37 +547,74 @@ class LimitedRing(Ring):
         self.clock = clock
         self.bytes = 0
         self._notes: deque[tuple[int, int]] = deque()  # (bytes, time of entry) of each item of the data lane
+        self._kept: list[tuple[int, int]] = []  # those of a running batch that may still come back
 
     def room(self) -> int:
         """Return how many more data items fit by count; 0 also when no byte is left."""
         if self.max_age_ns is not None:
+            own = self._enter()
             self._expire()
+            self._leave(own)
         if self.max_bytes is not None and self.bytes >= self.max_bytes:
             return 0
         if self.budget is not None and self.budget.used >= self.budget.limit:
             return 0
         return super().room()
 
+    def fits(self, item: Any) -> bool:
+        own = self._enter()
+        try:
+            return self.never_fits(item) or not self._is_full(item, self.depth())
+        finally:
+            self._leave(own)
+
     def _size_of(self, item: Any) -> int:
-        return self.size(item.payload if isinstance(item, Message) else item)
+        n = self.size(item.payload if isinstance(item, Message) else item)
+        if not isinstance(n, int) or n < 0:
+            raise ValueError(f"size of edge {self.id} answered {type_name(n)}: it has to tell a number of bytes")
+        return n
+
+    def _put(self, item: Any, policy: Policy) -> PutResult:
+        if self.max_age_ns is not None:
+            self._expire()
+        if not (isinstance(item, Message) and item.type is CONTROL) and self.never_fits(item):
+            self.lose("invalid", 1)
+            return DROPPED
+        return super()._put(item, policy)
 
     def _is_full(self, item: Any, size: int) -> bool:
         if self.max_age_ns is not None:
             self._expire()
             size = self.depth()
-        n = self._size_of(item)
-        if self.max_bytes is not None and self.bytes + n > self.max_bytes:
-            return True
-        if self.budget is not None and self.budget.used + n > self.budget.limit:
-            return True
-        return super()._is_full(item, size)
+        return super()._is_full(item, size) or self._exceeds(self._size_of(item))
+
+    def _exceeds(self, n: int) -> bool:
+        budget = self.budget
+        return (self.max_bytes is not None and self.bytes + n > self.max_bytes) or (
+            budget is not None and budget.used + n > budget.limit
+        )
 
     def never_fits(self, item: Any) -> bool:
-        """Say whether ``item`` alone is larger than the limits."""
-        n = self._size_of(item)
+        """Say whether ``item`` alone is larger than the limits, or nobody can tell its size."""
+        try:
+            n = self._size_of(item)
+        except Exception:
+            return True
         return (self.max_bytes is not None and n > self.max_bytes) or (
             self.budget is not None and n > self.budget.limit
         )
+
+    def _merged(self, policy: Coalesce, old: Any, new: Any) -> Any:
+        if self.budget is None:
+            return super()._merged(policy, old, new)
+        self.budget.lock.release()  # user code runs without it, lest two edges wait for each other
+        try:
+            return super()._merged(policy, old, new)
+        finally:
+            self.budget.lock.acquire()
+
+    def _may_replace_newest(self, item: Any) -> bool:
+        return not self.never_fits(item) and not self._exceeds(self._size_of(item) - self._notes[-1][0])
 
     def _charge(self, n: int) -> None:
         self.bytes += n
@@ -581,30 +667,42 @@ class LimitedRing(Ring):
             self._expire()
         k = min(k, len(self.items))
         xs = [self.items.popleft() for _ in range(k)]
-        self._charge(-sum(n for n, _ in islice(self._notes, k)))
-        for _ in range(k):
-            self._notes.popleft()
+        notes = [self._notes.popleft() for _ in range(k)]
         self.taken += k
         if put_back and k:
             self.space -= k - 1
+            self._kept = notes[1:]  # their bytes stay charged until it is known that they don't come back
+            notes = notes[:1]
+        self._charge(-sum(n for n, _ in notes))
         self._leave(own)
-        if self.waiters and self.room() and len(self.items) <= self.low:
+        if self.waiters and self.room():
             self.release(True)
         return xs
 
     def settle(self, k: int, rest: Sequence[Any]) -> None:
         own = self._enter()
-        self.space += max(k - 1, 0)
-        now = self.clock()
-        for item in reversed(rest):
-            n = self._size_of(item)
-            self._charge(n)
-            self.items.appendleft(item)
-            self._notes.appendleft((n, now))
+        if k:
+            self.space += k - 1
+        kept, self._kept = self._kept, []
+        gone = len(kept) - len(rest)
+        self._charge(-sum(n for n, _ in kept[:gone]))
+        self.items.extendleft(reversed(rest))
+        self._notes.extendleft(reversed(kept[gone:]))
         self.taken -= len(rest)
         self._leave(own)
         if self.waiters and self.room():
             self.release(True)
+
+    def _enter(self) -> bool:
+        own = super()._enter()
+        if self.budget is not None:
+            self.budget.lock.acquire()
+        return own
+
+    def _leave(self, own: bool) -> None:
+        if self.budget is not None:
+            self.budget.lock.release()
+        super()._leave(own)
 
     def head_age_ns(self) -> int:
         """Return how long the oldest data item has waited, 0 when there is none."""
@@ -617,13 +715,15 @@ class Budget:
     Attributes:
         limit: Most bytes that may be queued.
         used: Bytes that are queued now.
+        lock: Held by whoever is in a section of any of the rings.
     """
 
-    __slots__ = ("limit", "rings", "used")
+    __slots__ = ("limit", "lock", "rings", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
+        self.lock = RLock()
         self.rings: list[LimitedRing] = []
 
     def charge(self, n: int) -> None:
