@@ -384,3 +384,10 @@ def rewrap(envelope: Message[Any], payload: Any) -> Message[Any]:
     self._headers = envelope._headers
     self.__class__ = Message
     return cast("Message[Any]", self)
+
+
+def no_message(node: str, port: str, what: Any) -> Exception:
+    """Return what to raise for an emit of something that is no message."""
+    if hasattr(what, "type"):
+        return ValueError(f"node {node!r} emitted {type_name(what)} on {port!r}, whose type is not DATA, CONTROL or ERROR")
+    return TypeError(f"node {node!r} emitted {type_name(what)} on {port!r}: wrap it, Message(MessageType.DATA, payload)")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from meridian.core.message import Message, MessageType, Scope, current_scope
+from meridian.core.message import Message, MessageType, Scope, current_scope, no_message
 from meridian.core.policies import ErrorPolicy
 from meridian.core.ports import Port, PortDirection, PortSpec
 from meridian.core.wiring import Wirable
@@ -46,7 +47,7 @@ class Node(Wirable):
         max_parked: Most messages that plain ``emit`` parks while an edge is full.
     """
 
-    error_policy: ClassVar[ErrorPolicy] | ErrorPolicy = ErrorPolicy.LOG_AND_CONTINUE
+    error_policy: ErrorPolicy = ErrorPolicy.LOG_AND_CONTINUE
     max_parked: int = 1024
     inputs: list[Port]
     outputs: list[Port]
@@ -165,7 +166,7 @@ class Node(Wirable):
 
     def _check_emit(self, port: str, msg: Message[Any]) -> None:
         if not isinstance(getattr(msg, "type", None), MessageType):
-            raise ValueError(f"node {self.name!r} emitted something that is no DATA, CONTROL or ERROR message")
+            raise no_message(self.name, port, msg)
         names = [each.name for each in ports_of(self.outputs, PortDirection.OUTPUT)]
         if port not in names:
             raise KeyError(f"node {self.name!r} has no output {port!r}; its outputs: {', '.join(names) or 'none'}")
@@ -185,8 +186,22 @@ class Node(Wirable):
         return f"<{type(self).__name__} {self.name!r}>"
 
 
+@dataclass
+class _Fields:
+    name: str
+    inputs: list[Port] = field(default_factory=list[Port])
+    outputs: list[Port] = field(default_factory=list[Port])
+
+
+# v1's Node is a dataclass, and a dataclass may derive from it. This one isn't (it compares by identity), but looks like one.
+Node.__dataclass_fields__ = _Fields.__dataclass_fields__  # type: ignore[attr-defined]
+Node.__dataclass_params__ = _Fields.__dataclass_params__  # type: ignore[attr-defined]
+
+
 def ports_of(ports: Any, direction: PortDirection) -> list[Port]:
-    """Return ``node.inputs`` or ``node.outputs`` as ports: a list of them, or a dict of specs by name."""
+    """Return ``node.inputs`` or ``node.outputs`` as ports: a list of them, a dict of specs by name, or a method for one."""
+    if callable(ports):
+        ports = ports()
     if isinstance(ports, Mapping):
         return [
             spec if isinstance(spec, Port) else Port(name, direction, spec=spec if isinstance(spec, PortSpec) else None)

@@ -104,17 +104,18 @@ def _edges(graph: Subgraph, prefix: str) -> Iterator[ValidationIssue]:
             there = _ports_of(graph, edge.target_node, _IN)
             if into.name not in there:
                 yield _error("NO_DST_PORT", _no_port(edge.id, prefix + edge.target_node, "input", into.name, there))
-        gives = None if given is None or given.spec is None else given.spec.schema
-        takes = None if edge.spec is None else getattr(edge.spec, "schema", None)
+        gives: Any = getattr(getattr(given, "spec", None), "schema", None)
+        takes: Any = getattr(edge.spec, "schema", None)
         try:
             if (gives, takes) in sound:
                 continue
-            sound.add((gives, takes))
         except TypeError:  # a schema that isn't hashable
-            pass
-        for issue in _schemas(prefix + edge.id, gives, takes):
-            sound.discard((gives, takes))
-            yield issue
+            yield from _schemas(prefix + edge.id, gives, takes)
+            continue
+        issues = list(_schemas(prefix + edge.id, gives, takes))
+        if not issues:
+            sound.add((gives, takes))
+        yield from issues
 
 
 def _has(ports: Any, port: Port) -> bool:
