@@ -28,14 +28,13 @@ from asv_bench.shape import (
     verify,
 )
 from meridian import (
-    Edge,
+    Inlet,
     Message,
     MessageType,
     Node,
     Port,
     PortDirection,
     Scheduler,
-    SchedulerConfig,
     Subgraph,
     graph,
     node,
@@ -43,11 +42,8 @@ from meridian import (
     source,
     via,
 )
-from meridian.core import function as functions
 
 DATA = MessageType.DATA
-ENDLESS = SchedulerConfig(shutdown_timeout_s=3600.0)
-"""For graphs without sources: they wait for messages instead of ending at the first quiet moment."""
 
 
 def same(x: int) -> int:
@@ -175,7 +171,7 @@ async def fan(n: int) -> float:
 
 
 class Waiting:
-    """A graph without sources: messages are put on its head edges, and the last node answers the caller.
+    """A graph that is fed from outside: an inlet at the head of each chain, and a last node that answers the caller.
 
     Args:
         nodes: How many pass-through nodes there are.
@@ -185,22 +181,22 @@ class Waiting:
 
     def __init__(self, nodes: int, depth: int, style: str = "plain") -> None:
         self.answer: asyncio.Future[int] | None = None
-        self.heads: list[Edge[Any]] = []
-        self.graph = made = Subgraph("waiting")
+        self.heads: list[Inlet] = []
+        made = Subgraph("waiting")
         passing = node(FUNCTIONS[style])
-        made.add_node(Node.with_ports("entry", [], ["output"]))
         made.add_node(sink(self._reply), "reply")
         for c in range(max(1, nodes // depth)):
-            before = ("entry", "output")
+            inlet = Inlet(f"{c}")
+            self.heads.append(inlet)
+            made.add_node(inlet)
+            before = (inlet.name, "output")
             for i in range(depth):
                 name = f"{c}-{i}"
                 made.add_node(passing, name)
                 made.connect(before, (name, "input"), CAPACITY)
-                if i == 0:
-                    self.heads.append(made.edges[-1])
                 before = (name, "output")
             made.connect(before, ("reply", "input"), CAPACITY)
-        self.scheduler = Scheduler(ENDLESS)
+        self.scheduler = Scheduler()
         self.scheduler.register(made)
 
     def _reply(self, x: int) -> None:
@@ -210,55 +206,15 @@ class Waiting:
     def start(self) -> None:
         self._run = asyncio.create_task(self.scheduler.run_async())
 
-    async def started(self) -> None:
-        while "nodes_count" not in self.scheduler.get_stats():  # noqa: ASYNC110  # it only tells when asked
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)
-
     async def stop(self) -> None:
         self.scheduler.shutdown()
         await self._run
 
-    async def send(self, head: Edge[Any], x: int) -> int:
-        """Send one message and wait for it at the other end."""
+    async def send(self, head: Inlet, x: int) -> int:
+        """Send one message, as soon as the run has begun, and wait for it at the other end."""
         self.answer = asyncio.get_running_loop().create_future()
-        head.try_put(x)
+        await head.put(x)
         return await self.answer
-
-
-def can_push() -> bool:
-    """Say whether there is a public put that runs what is due right in the caller."""
-    return hasattr(functions, "Inlet")
-
-
-@asynccontextmanager
-async def _pushing() -> AsyncIterator[tuple[Waiting, Callable[[int], Any]]]:
-    """Run a chain of three nodes behind an inlet; give its ``push``."""
-    waiting = Waiting(0, MIDDLE)
-    inlet = functions.Inlet("inlet")
-    passing = node(same)
-    middle = [passing.named(f"node-{i}") for i in range(MIDDLE)]
-    flow: Any = inlet
-    for each in (*middle, sink(waiting._reply)):
-        flow = flow >> each
-    waiting.scheduler = Scheduler(ENDLESS)
-    waiting.scheduler.register(graph("push", flow))
-    waiting.start()
-    await waiting.started()
-    try:
-        yield waiting, inlet.push
-    finally:
-        await waiting.stop()
-
-
-@asynccontextmanager
-async def _putting(style: str) -> AsyncIterator[tuple[Waiting, Callable[[int], Any]]]:
-    waiting = Waiting(MIDDLE, MIDDLE, style)
-    waiting.start()
-    try:
-        yield waiting, waiting.heads[0].try_put
-    finally:
-        await waiting.stop()
 
 
 @asynccontextmanager
@@ -271,23 +227,29 @@ async def ping(
         style: ``plain`` or ``async``.
         push: Run to completion in the caller instead of in the next pass of the loop.
     """
+    waiting = Waiting(MIDDLE, MIDDLE, style)
+    waiting.start()
+    head = waiting.heads[0]
+    await waiting.send(head, 0)
+    put = head.push if push else head.try_put
     create_future, clock = asyncio.get_running_loop().create_future, time.perf_counter_ns
-    async with _pushing() if push else _putting(style) as (waiting, put):
 
-        async def block(count: int) -> float:
-            samples = []
-            total = 0
-            for i in range(count):
-                began = clock()
-                answer = waiting.answer = create_future()
-                put(i)
-                total += await answer
-                samples.append(clock() - began)
-            verify(f"ping, {style}", total, triangle(count))
-            return median(samples)
+    async def block(count: int) -> float:
+        samples = []
+        total = 0
+        for i in range(count):
+            began = clock()
+            answer = waiting.answer = create_future()
+            put(i)
+            total += await answer
+            samples.append(clock() - began)
+        verify(f"ping, {style}", total, triangle(count))
+        return median(samples)
 
-        await block(1)
+    try:
         yield block
+    finally:
+        await waiting.stop()
 
 
 @asynccontextmanager
@@ -351,10 +313,12 @@ async def memory_graph(nodes: int) -> tuple[float, float]:
         before = _traced()
         waiting = Waiting(nodes, nodes)
         waiting.start()
-        await waiting.started()
+        while "nodes_count" not in waiting.scheduler.get_stats():  # noqa: ASYNC110  # it only tells when asked
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
         at_rest = _traced() - before
         waiting.answer = loop.create_future()
-        waiting.heads[0].try_put(7)
+        await waiting.heads[0].put(7)
         verify("memory", await waiting.answer, 7)
         used = _traced() - before
         await waiting.stop()

@@ -77,7 +77,6 @@ def test_every_ping_is_answered(style):
     assert asyncio.run(one_block(workloads.ping(style))) > 0
 
 
-@pytest.mark.skipif(not workloads.can_push(), reason="there is no put yet that runs to completion")
 def test_every_pushed_ping_is_answered():
     assert asyncio.run(one_block(workloads.ping(push=True))) > 0
 
