@@ -148,8 +148,12 @@ class Scheduler:
             return
         from meridian.runtime.signals import stop_on_signals
 
-        with stop_on_signals(self.shutdown) as came, asyncio.Runner() as runner:
-            runner.run(self.run_async())
+        with asyncio.Runner() as runner:
+            loop = runner.get_loop()
+            # Through the loop: a handler runs between any two instructions of this thread, also while it holds the lock
+            # that `shutdown` takes, and also while the loop sleeps and would not see what changed.
+            with stop_on_signals(lambda: loop.call_soon_threadsafe(self.shutdown)) as came:
+                runner.run(self.run_async())
         if any(number == 2 for number in came):
             raise KeyboardInterrupt
 
@@ -290,7 +294,7 @@ class Scheduler:
             self._bands[edge_id] = priority
             logger.debug("scheduler.priority_pending", "applied at the next run", edge_id=edge_id, priority=priority.name)
             return
-        if edge_id not in run.by_id:
+        if run.assembly.ring_of(edge_id) is None:
             logger.warn("scheduler.edge_not_found", "no such edge", edge_id=edge_id)
             return
         self._bands[edge_id] = priority
@@ -313,7 +317,7 @@ class Scheduler:
         if run is None:
             self._capacities[edge_id] = capacity
             return
-        ring = run.by_id.get(edge_id)
+        ring = run.assembly.ring_of(edge_id)
         if ring is None:
             logger.warn("scheduler.edge_not_found", "no such edge", edge_id=edge_id)
             return
@@ -347,7 +351,7 @@ class Scheduler:
             "nodes_count": len(run.plan.nodes),
             "edges_count": len(run.plan.edges),
             "runnable_nodes": len(run.engine.queue),
-            "blocked_nodes": sum(1 for state in run.states if state.held),
+            "blocked_nodes": sum(1 for state in run.assembly.known_states() if state.held),
         }
 
     def report(self) -> RunReport | None:
