@@ -188,7 +188,8 @@ CONTROL = Gate(
     "asyncio.Queue against itself",
     at_most(1.03),
     "",
-    open=flows(base_chain, base_chain),
+    open=flows(lambda: baseline.chain(6_000), lambda: baseline.chain(6_000)),
+    rounds=2,
     note="how far it is from 1 widens the intervals of all gates",
 )
 
@@ -411,39 +412,45 @@ def _figures(row: Row) -> str:
 
 def table(rows: list[Row], partial: bool) -> str:
     """Lay the rows out as text."""
-    lines = [("id", "what", "ratio", "gate", "prototype", "verdict", "95 % of medians", "ours / base", "")]
+    lines = [("id", "what", "ratio", "gate", "prototype", "verdict", "95 % of medians", "ours / base")]
+    notes = []
     for row in rows:
         gate, spread = row.gate, row.spread
-        digits = 0 if gate.unit == "B" and gate.bound.limit > 1000 else 2
+        is_bytes = gate.unit == "B"
+        figure = "-"
+        if row.ratios:
+            figure = (
+                f"{median(row.ratios):,.{0 if gate.bound.limit > 1000 else 2}f}{' B' if is_bytes else ''}"
+            )
         lines.append((
             gate.id,
             gate.what,
-            f"{median(row.ratios):,.{digits}f}" + (" B" if gate.unit == "B" else "") if row.ratios else "-",
+            figure,
             str(gate.bound),
             gate.prototype,
             row.verdict,
             "" if spread is None else f"{spread[0]:.2f} .. {spread[1]:.2f}",
-            "" if gate.unit == "B" else _figures(row),
-            "; ".join(filter(None, (gate.note, *row.notes))),
+            "" if is_bytes else _figures(row),
         ))  # fmt: skip
-    widths = [max(len(line[i]) for line in lines) for i in range(8)]
-    right = {2, 7}
-    laid = [
-        "  ".join(
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line[:8], widths, strict=True))
-        )
-        + (f"  {line[8]}" if line[8] else "")
-        for line in lines
-    ]
+        if note := "; ".join(filter(None, (gate.note, *row.notes))):
+            notes.append(f"{gate.id}: {note}.")
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    laid = []
+    for line in lines:
+        cells = [
+            cell.rjust(width) if i in (2, 7) else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        laid.append("  ".join(cells).rstrip())
     verdicts = [row.verdict for row in rows]
     summary = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in (PASS, FAIL, INCONCLUSIVE))
     return "\n".join([
-        *(line.rstrip() for line in laid),
+        *laid,
         "",
         f"{summary}{' (partial: interrupted)' if partial else ''}.",
         "Gates with >= : how many times as fast as the base. Gates with <= : cost as a share of the base's, or bytes.",
         "Handlers that do real work shrink every ratio: with 10 µs of work per node, 11 times becomes about 1.15 times.",
+        *notes,
     ])  # fmt: skip
 
 
