@@ -113,9 +113,11 @@ def words(found: dict[str, Any], results: Results) -> Iterator[str | Table]:
         f"{found['messages_per_s']:,.0f} messages/s over {len(found['edges'])} edges"
     )
     yield (
-        f"{found['parsed']:,} requests from {found['unique_hosts']:,} hosts, {found['bytes']:,} bytes sent; "
-        f"{found['rejected']:,} lines rejected; {found['rows_stored']:,} rows stored; "
-        f"{found['lookups']:,} lookups, eight at a time"
+        f"{found['parsed']:,} requests from {found['unique_hosts']:,} hosts, {found['bytes']:,} bytes sent, "
+        f"{found['rejected']:,} lines rejected."
+    )
+    yield (
+        f"{found['rows_stored']:,} rows stored in SQLite; {found['lookups']:,} hosts looked up, eight at a time."
     )
     yield Table("Status", ["status", "requests>"], [[code, f"{n:,}"] for code, n in found["status"].items()])
     if found["rejected"]:
@@ -164,10 +166,12 @@ def slowest(found: dict[str, Any]) -> Iterator[str]:
     if not found["lines"]:
         return
     busiest = max(found["nodes"], key=lambda each: each["busy_s"])
-    # Being held up travels against the stream: the last edge that was full is in front of the cause.
+    # Being held up travels against the stream: a full edge whose consumer is not itself held up points at the cause.
     full = [edge for edge in found["edges"] if edge["waited_s"] >= 0.1 * found["elapsed_s"]]
-    if full:
-        edge = full[-1]
+    held_up = {edge["id"].partition(":")[0] for edge in full}
+    causes = [edge for edge in full if edge["id"].partition("->")[2].partition(":")[0] not in held_up]
+    if causes:
+        edge = max(causes, key=lambda each: each["waited_s"])
         name = edge["id"].partition("->")[2].partition(":")[0]
         yield (
             f"Slowest part: {name}. Its edge was full for {edge['waited_s']:.2f} s of {found['elapsed_s']:.2f} s; "
@@ -204,7 +208,9 @@ def print_words(found: dict[str, Any], results: Results) -> None:
         if isinstance(part, str):
             console.print(Text(part), style="bold" if i == 0 else "")
             continue
-        table = RichTable(title=part.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        table = RichTable(
+            title=part.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False
+        )
         for name in part.head:
             table.add_column(
                 name.rstrip(">"), justify="right" if name.endswith(">") else "left", overflow="fold"
@@ -213,6 +219,7 @@ def print_words(found: dict[str, Any], results: Results) -> None:
             table.add_row(*map(Text, row))
         console.print()
         console.print(table)
+        console.print()
 
 
 def print_plain(found: dict[str, Any], results: Results) -> None:
@@ -281,6 +288,8 @@ def main(argv: list[str] | None = None) -> int:
     assert report is not None  # there was a run
     if graph.results.read_error is not None:
         code, error = FAILED, f"reading the log failed: {graph.results.read_error}"
+    if code == DONE and report.errors_total:
+        code, error = FAILED, f"{report.errors_total:,} failures in nodes; the records above say where"
     if code == DONE and report.reason == "shutdown":
         code = TERMINATED
     if error is not None:
@@ -336,7 +345,7 @@ def unread_bytes(log: str | None, results: Results) -> int | None:
         there = os.stat(log)
     except OSError:
         return None
-    return max(0, there.st_size - results.read_bytes) if stat.S_ISREG(there.st_mode) else None
+    return max(0, there.st_size - results.split_bytes) if stat.S_ISREG(there.st_mode) else None
 
 
 def explain(failed: NodeError, graph: AccessLog) -> str:

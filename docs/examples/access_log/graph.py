@@ -147,6 +147,9 @@ class Results:
     regions: Counter[str] = field(default_factory=Counter)
     lookups: int = 0
     read_bytes: int = 0
+    """Bytes of the input that were handed to the graph."""
+    split_bytes: int = 0
+    """Bytes of the input whose lines are all counted."""
     read_error: str | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """The input is at its end; `arrived` tells how far the lines came that were read until then."""
@@ -163,7 +166,8 @@ class Results:
 
     def all_arrived(self) -> bool:
         """Say whether every line that was read has reached every node that keeps a batch."""
-        settled = self.lines == self.parsed + self.rejected.total()
+        split = self.split_bytes == self.read_bytes
+        settled = split and self.lines == self.parsed + self.rejected.total()
         return settled and all(self.arrived[each] == self.parsed for each in ("status", "volume", "store"))
 
 
@@ -182,7 +186,7 @@ _COMBINED = re.compile(
     re.ASCII,
 )
 _TIME = re.compile(r"(\d\d)/(\w{3})/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)", re.ASCII)
-_MONTHS = dict(Jan=1, Feb=2, Mar=3, Apr=4, May=5, Jun=6, Jul=7, Aug=8, Sep=9, Oct=10, Nov=11, Dec=12)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _ESCAPED = re.compile(r'\\(["\\])')
 
@@ -228,8 +232,9 @@ def parse_line(line: Line) -> Entry | Rejected:
 def seconds(written: str) -> int | None:
     """Read ``17/May/2015:10:05:03 +0000`` as seconds since 1970; ``None`` if there is no such moment."""
     match = _TIME.fullmatch(written)
-    if match is None or (month := _MONTHS.get(match[2])) is None:
+    if match is None or match[2] not in _MONTHS:
         return None
+    month = 1 + _MONTHS.index(match[2])
     day, year, hour, minute, second = (int(match[n]) for n in (1, 3, 4, 5, 6))
     offset = timedelta(hours=int(match[8]), minutes=int(match[9]))
     try:
@@ -655,6 +660,7 @@ def build(
         """Blocks of lines, as fast as the graph takes them."""
         try:
             async for block in blocks(chunks):
+                results.read_bytes += block.size
                 yield block
         except OSError as error:
             results.read_error = error.strerror or type(error).__name__
@@ -666,7 +672,7 @@ def build(
         for data, end in lines_of(block):
             results.lines += 1
             yield Line(results.lines, data, end)
-        results.read_bytes += block.size
+        results.split_bytes += block.size
 
     @node(outputs={"entry": Entry, "rejected": Rejected})
     def parse(line: Line) -> Any:
