@@ -486,7 +486,13 @@ class Run:
         self.slices += 1
         if self._generation != observability.generation():
             self._reconfigured()
-        more = self.observer.slice(SLICE_MESSAGES, SLICE_NS)
+        try:
+            more = self.observer.slice(SLICE_MESSAGES, SLICE_NS)
+        except BaseException:
+            # KeyboardInterrupt or SystemExit on its way out of the loop: no node's code runs any more but its on_stop.
+            self._live = False
+            self._finish("cancelled")
+            raise
         if self._losses:
             self._report_losses()
         if more:
