@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 ROUNDS = 11
 MOST_ROUNDS = 2
 """An inconclusive gate gets up to so many times the rounds."""
-SECONDS = 110.0
+SECONDS = 100.0
 """For everything; what is left of it is shared among the gates that are left."""
 
 Measure = Callable[[], Awaitable[float]]

@@ -184,7 +184,7 @@ def test_the_table_names_gate_verdict_and_what_was_not_measured(capsys):
         "8",
         "pass",
     ]
-    assert lines[2].split()[-1] == "inconclusive"
+    assert "inconclusive" in lines[2].split()
     assert "P8c: no such thing." in lines
     assert "1 pass, 0 fail, 1 inconclusive (partial: interrupted)." in lines
 
