@@ -19,7 +19,7 @@ from meridian.engine.step import BUSY, PARKED, To, compile_control_step, compile
 from meridian.redaction import type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from random import Random
 
     from meridian.core.message import Scope
@@ -111,7 +111,7 @@ class NodeState:
         self.free = NO_LIMIT
         self.in_flight = 0
         self.deferred: list[Turn] | None = None
-        self.parked: deque[tuple[str, Any]] | None = None
+        self.parked: deque[tuple[str | Ring, Any]] | None = None
         self.max_parked = 1024
         self.inbox: deque[tuple[str, Any]] | None = None
         self.flush_turn: Turn | None = None
@@ -151,8 +151,10 @@ class NodeState:
             if ring.kind == BLOCK:
                 room = ring.room()
                 if room <= 0:
-                    ring.wait(turn)
-                    return 0
+                    if ring is not turn.ring:
+                        ring.wait(turn)
+                        return 0
+                    room = 1  # an edge from the node to itself: the message that leaves it makes room
                 if room < least:
                     least = room
         return least
@@ -224,6 +226,8 @@ class NodeState:
 
     def hand_on(self, results: list[Any]) -> None:
         """Hand on a batch of results: all at once where they need no second look, else one by one."""
+        if not self.ports:  # what a sink returns is ignored
+            return
         if not self.trusted and not (self.untyped and all_data(results)):
             for cls in set(map(type, results)) - self._plain:
                 example = next(result for result in results if type(result) is cls)
@@ -242,7 +246,7 @@ class NodeState:
         """Return a ring that has no room for ``item`` now, or ``None``."""
         port, value = item if item.__class__ is To else (self.default, item)
         if self.parked:
-            waited = self.ports[self.parked[0][0]]
+            waited = self._rings(self.parked[0][0])
             return next((ring for ring in waited if would_block(ring, self.parked[0][1])), waited[0])
         return next((ring for ring in self.ports.get(port, ()) if would_block(ring, value)), None)
 
@@ -258,7 +262,7 @@ class NodeState:
         port, value = item if item.__class__ is To else (self.default, item)
         if self.inbox is None:
             self.inbox = deque()
-        if len(self.inbox) >= self.max_parked:
+        if len(self.inbox) + len(self.parked or ()) >= self.max_parked:
             return False
         self.inbox.append((port, value))
         self.engine.knock(self)
@@ -267,6 +271,8 @@ class NodeState:
     def route(self, results: list[Any]) -> None:
         """Hand on results one by one: ``None`` is nothing, `To` names a port, a `Message` keeps its envelope."""
         by_port: dict[str, list[Any]] = {}
+        if not self.ports:  # what a sink returns is ignored
+            return
         for result in results:
             port, item = result if result.__class__ is To else (self.default, result)
             if item is None and result.__class__ is not To and self.kind != "source":
@@ -289,7 +295,7 @@ class NodeState:
             return True
         for ring in rings:
             if ring.check is not None and not ring.check.passes(value):
-                ring.lose("invalid", 1)
+                ring.refuse("invalid")
                 self.fail("on_message", TypeError(misfit(ring, value)))
                 return False
         return True
@@ -308,24 +314,46 @@ class NodeState:
         elif any(ring.limited or ring.kind == CUSTOM for ring in rings):
             n = 0
             for item in items:
-                if any(would_block(ring, item) for ring in rings):
+                if self.parked or any(would_block(ring, item) for ring in rings):
                     break
-                for ring in rings:
-                    self._offer(ring, [item])
+                self._put_all(rings, [item])
                 n += 1
         else:
             n = min((ring.room() for ring in rings if ring.kind == BLOCK), default=NO_LIMIT)
             some = items if n >= len(items) else items[:n]
             n = len(some)
             if n:
-                for ring in rings:
-                    self._offer(ring, some)
+                self._put_all(rings, some)
         if n < len(items):
             self.park(port, items[n:])
+
+    def _put_all(self, rings: Sequence[Ring], items: list[Any]) -> None:
+        """Put ``items`` on every ring, where there is room for them.
+
+        Another thread may have been faster since that was found out: then what has no room on one ring any more is parked
+        for that ring alone.
+        """
+        for ring, item in self._late(rings, items):
+            self.park(ring, [item])
+
+    def _late(self, rings: Sequence[Ring], items: list[Any]) -> list[tuple[Ring, Any]]:
+        """Put ``items`` on every ring; return what had no room after all."""
+        late: list[tuple[Ring, Any]] = []
+        for ring in rings:
+            n = self._offer(ring, items)
+            if n < len(items):
+                late += [(ring, item) for item in items[n:]]
+        return late
+
+    def _rings(self, where: str | Ring) -> Sequence[Ring]:
+        """Return where a parked message goes: all rings of a port, or just one."""
+        return (where,) if isinstance(where, Ring) else self.ports[where]
 
     def _offer(self, ring: Ring, items: list[Any]) -> int:
         if not ring.mixed and Message in map(type, items):
             ring.mixed = True
+        if len(items) == 1 and items[0].__class__ is Message and items[0].type is CONTROL:
+            return int(ring.put(items[0]) is not PutResult.BLOCKED)
         if ring.kind != CUSTOM:
             return ring.offer(items)
         for i, item in enumerate(items):
@@ -334,21 +362,22 @@ class NodeState:
                     return i
             except Exception as error:  # a policy that raised, or answered what can't be done
                 self.fail("on_message", error)
-                ring.lose("invalid", 1)
+                ring.refuse("invalid")
         return len(items)
 
     def emit_control(self, port: str, message: Message[Any]) -> None:
         """Put a CONTROL message on every ring of ``port``, or park it in front."""
         rings = self.ports[port]
-        if any(ring.depth() >= ring.capacity for ring in rings):
+        if not rings:
+            self.unrouted += 1
+        elif self.parked or any(would_block(ring, message) for ring in rings):
             self.park(port, [message], first=True)
-            return
-        for ring in rings:
-            ring.put(message)
+        else:
+            self._put_all(rings, [message])
 
     # ---- parking ---------------------------------------------------------------------------------------------
 
-    def park(self, port: str, items: list[Any], first: bool = False) -> None:
+    def park(self, port: str | Ring, items: list[Any], first: bool = False) -> None:
         """Keep ``items`` with the node until there is room, and run it no more until then."""
         if self.parked is None:
             self.parked = deque()
@@ -376,7 +405,7 @@ class NodeState:
         if turn.queued:
             return
         port, item = self.parked[0]  # type: ignore[index]  # called with something parked
-        for ring in self.ports[port]:
+        for ring in self._rings(port):
             if would_block(ring, item):
                 ring.wait(turn)
                 return
@@ -384,23 +413,20 @@ class NodeState:
 
     def unpark(self) -> int:
         """Deliver what is parked, in order, as far as there is room; then let the node run again."""
+        self.flush()  # nothing is in the boxes but what another thread emitted as a slice ended
         while self.inbox:
             port, item = self.inbox.popleft()
-            self.park(port, [item])
+            self.park(port, [item], first=isinstance(item, Message) and item.type is CONTROL)
         parked = self.parked
         n = 0
         while parked:
             port, item = parked[0]
-            rings = self.ports[port]
+            rings = self._rings(port)
             if any(would_block(ring, item) for ring in rings):
                 self._wait_to_flush()
                 return n
             parked.popleft()
-            for ring in rings:
-                if isinstance(item, Message) and item.type is CONTROL:
-                    ring.put(item)
-                else:
-                    self._offer(ring, [item])
+            parked.extendleft(reversed(self._late(rings, [item])))
             n += 1
         self.held &= ~PARKED
         if not self.held:
@@ -421,6 +447,8 @@ class NodeState:
                 box = boxes[port]
                 if msg.type is DATA and len(box) < self.quota:
                     box.append(msg)
+                    if not self.quota:  # another thread, and the slice ended just now
+                        self.engine.knock(self)
                     return msg
             except (KeyError, AttributeError):  # no such port, or no message: said in full there
                 pass
@@ -481,11 +509,8 @@ class NodeState:
         self._flush_box(port)
         if not rings:
             self.unrouted += 1
-        elif message.type is CONTROL and not self.parked:
-            self.emit_control(port, message)
         elif not self.parked and not any(would_block(ring, message) for ring in rings):
-            for ring in rings:
-                self._offer(ring, [message])
+            self._put_all(rings, [message])
         else:
             if len(self.parked or ()) >= self.max_parked:
                 full = next((ring for ring in rings if would_block(ring, message)), rings[0])
@@ -506,7 +531,7 @@ class NodeState:
             return message
         if self.inbox is None:
             self.inbox = deque()
-        if len(self.inbox) >= self.max_parked:
+        if len(self.inbox) + len(self.parked or ()) >= self.max_parked:
             raise BackpressureError(rings[0].id, rings[0].capacity, self.name, port, message)
         self.inbox.append((port, message))
         self.engine.knock(self)
@@ -517,16 +542,12 @@ class NodeState:
         rings = self.checked(port, message)
         self._flush_box(port)
         if self.parked:
-            waited = self.ports[self.parked[0][0]]
+            waited = self._rings(self.parked[0][0])
             return next((ring for ring in waited if would_block(ring, self.parked[0][1])), waited[0])
         for ring in rings:
             if would_block(ring, message):
                 return ring
-        for ring in rings:
-            if message.type is CONTROL:
-                ring.put(message)
-            else:
-                self._offer(ring, [message])
+        self._put_all(rings, [message])
         if not rings:
             self.unrouted += 1
         self.engine.arm_if_idle()
@@ -536,9 +557,11 @@ class NodeState:
 
     def fail(self, phase: str, error: BaseException, item: Any = None, port: str = "") -> None:
         """Record a failure of this node's code; a refused emit is not one, its message is kept and goes first."""
-        if isinstance(error, BackpressureError) and error.node == self.name:
-            self.park(error.port, [error.message])
-            return
+        if isinstance(error, BackpressureError):
+            for node in self.engine.nodes:  # usually this one; a handler may have emitted for another
+                if node.name == error.node:
+                    node.park(error.port, [error.message], first=error.message.type is CONTROL)
+                    return
         self.errors += 1
         self.engine.on_error(self.id, phase, error, item, port)
 
@@ -562,7 +585,7 @@ class NodeState:
             else:
                 for out_port in self.ports:
                     self.emit_control(out_port, message)
-        except Exception as error:
+        except self.engine.failures as error:
             self.fail("on_message", error, message, port)
         finally:
             scope.handling = scope.node = scope.port = None
@@ -571,7 +594,7 @@ class NodeState:
         """Start the generator for one message."""
         if isinstance(item, Message):
             if item.type is not DATA and not self.wants_message:
-                self.route([item])
+                self.stream = iter((item,))  # passed on, in its place
                 return
             self.stream_of = item
             item = item if self.wants_message else item.payload
@@ -579,7 +602,7 @@ class NodeState:
             item = self.stream_of = Message(DATA, item)
         try:
             self.stream = iter(self.fn(item))
-        except Exception as error:
+        except self.engine.failures as error:
             self.fail("on_message", error, item, ring.port)
 
     def advance_stream(self, n: int, port: str) -> tuple[list[Any], bool]:
@@ -593,7 +616,7 @@ class NodeState:
                 out.append(result if self.stream_of is None else inherit(self.stream_of, result))
                 if len(out) >= n:
                     return out, True
-        except Exception as error:
+        except self.engine.failures as error:
             self.fail("on_message", error, self.stream_of, port)
         return out, False
 
@@ -607,6 +630,11 @@ class PythonEngine:
         weights: Shares of the CONTROL, HIGH and NORMAL bands.
         max_batch: Most messages of one slice.
         random: Draws the order of turns within a band, for tests; first in, first out without it.
+
+    Attributes:
+        now: When the turn before this one ended, in nanoseconds.
+        waited: Rings that somebody waits for, or did.
+        failures: What counts as a failure of a node's code; anything else ends the run.
     """
 
     def __init__(
@@ -622,28 +650,36 @@ class PythonEngine:
         self.clock = clock
         self.max_batch = max_batch
         self.queue = ReadyQueue(weights, random)
-        self.nodes: list[NodeState] = []
+        self.nodes: dict[int, NodeState] = {}
         self.rings: list[Ring] = []
         self.running = False
         self.owner = get_ident()
         self.knocks: deque[Ring | NodeState] = deque()
         self.now = 0
+        self.waited: set[Ring] = set()
+        self.failures: tuple[type[BaseException], ...] = (Exception,)
         self.arm: Callable[[], None] = _nothing
         self.arm_from_thread: Callable[[], None] = _nothing
         self.on_error: Callable[[int, str, BaseException, Any, str], None] = _nothing
         self.on_invalid: Callable[[str], None] = _nothing
         self.declares: Callable[[int, str], bool] = _no
         self.on_finished: Callable[[int], None] = _nothing
+        self.make_node: Callable[[int], NodeState] = self.nodes.__getitem__
 
     # ---- building --------------------------------------------------------------------------------------------
 
-    def add_node(self, name: str, kind: str, fn: Any, ports: dict[str, list[Ring]]) -> NodeState:
-        """Add a node; ``ports`` maps each output to the rings that leave it."""
-        node = NodeState(self, len(self.nodes), name, kind, fn, ports)
+    def add_node(self, id: int, name: str, kind: str, fn: Any, ports: dict[str, list[Ring]]) -> NodeState:
+        """Add node ``id``; ``ports`` maps each output to the rings that leave it."""
+        node = NodeState(self, id, name, kind, fn, ports)
         for rings in ports.values():
             node.rings += rings
-        self.nodes.append(node)
+        self.nodes[id] = node
         return node
+
+    def node(self, id: int) -> NodeState:
+        """Return node ``id``; one that isn't there yet is asked for."""
+        made = self.nodes.get(id)
+        return self.make_node(id) if made is None else made
 
     def attach(self, ring: Ring, node: int, port: str, band: int) -> None:
         """Let ``ring`` lead to input ``port`` of ``node``, served in ``band``."""
@@ -661,6 +697,8 @@ class PythonEngine:
         for ring in self.rings:
             ring.engine = ring.turn = ring.control_turn = ring.waiters = None
             ring.owner = 0
+            ring.taken = ring.merged = ring.blocked_ns = 0  # all in the report; the next run counts anew
+            ring.lost = None
 
     def turn(self, node: int, band: int) -> Turn:
         """Make a turn in the line of ``band``."""
@@ -686,7 +724,7 @@ class PythonEngine:
             scope.node = node.name
             try:
                 tick()
-            except Exception as error:
+            except self.failures as error:
                 node.fail("on_tick", error)
             scope.node = None
             node.flush()
@@ -706,7 +744,7 @@ class PythonEngine:
         if turn is None:
             turn = ring.turn = self.turn(ring.node, NORMAL_BAND)
             turn.ring = ring
-            turn.run = compile_step(self, self.nodes[ring.node], ring, turn)
+            turn.run = compile_step(self, self.node(ring.node), ring, turn)
         if not turn.queued:
             self.ready(turn, True)
 
@@ -718,7 +756,7 @@ class PythonEngine:
         turn = ring.control_turn
         if turn is None:
             turn = ring.control_turn = self.turn(ring.node, 0)
-            turn.run = compile_control_step(self, self.nodes[ring.node], ring, turn)
+            turn.run = compile_control_step(self, self.node(ring.node), ring, turn)
         if not turn.queued:
             self.ready(turn, True)
 
@@ -746,7 +784,9 @@ class PythonEngine:
         while knocks:
             who = knocks.popleft()
             if isinstance(who, NodeState):
-                self.ready(who._flush(), True)
+                flush = who._flush()
+                if not flush.queued:
+                    self.ready(flush, True)
                 continue
             if who.engine is not self:
                 continue
@@ -772,7 +812,7 @@ class PythonEngine:
         clock, most = self.clock, self.max_batch
         plain_order = queue.random is None
         self.running = True
-        now = clock()
+        now = self.now = clock()
         end = now + nanoseconds
         try:
             while True:
@@ -800,9 +840,20 @@ class PythonEngine:
                 messages -= handled or 1
                 if messages <= 0 or now >= end:
                     break
+            if self.waited and not (control or high or normal):
+                self._let_on()
         finally:
             self.running = False
         return bool(control or high or normal or self.knocks)
+
+    def _let_on(self) -> None:
+        """Nothing is due: let on who waits for a ring that isn't quite empty enough, as nobody may come to empty it."""
+        for ring in tuple(self.waited):
+            if not ring.waiters:
+                self.waited.discard(ring)
+            elif not ring.limited and ring.kind != CUSTOM and ring.room():
+                self.waited.discard(ring)
+                ring.release(True)
 
     def idle(self) -> bool:
         """Say whether nothing is due."""
@@ -816,7 +867,7 @@ class PythonEngine:
         """Make the steps anew: handlers were exchanged."""
         for ring in self.rings:
             if ring.turn is not None:
-                ring.turn.run = compile_step(self, self.nodes[ring.node], ring, ring.turn)
+                ring.turn.run = compile_step(self, self.node(ring.node), ring, ring.turn)
 
     # ---- settings --------------------------------------------------------------------------------------------
 
@@ -826,7 +877,7 @@ class PythonEngine:
         if turn is None:
             turn = ring.turn = self.turn(ring.node, band)
             turn.ring = ring
-            turn.run = compile_step(self, self.nodes[ring.node], ring, turn)
+            turn.run = compile_step(self, self.node(ring.node), ring, turn)
             if ring.items:
                 self.wake(ring, True)
             return
@@ -849,7 +900,7 @@ class _Compile:
     def __call__(self) -> int:
         turn = self.ring.turn
         assert turn is not None
-        turn.run = compile_step(self.engine, self.engine.nodes[self.ring.node], self.ring, turn)
+        turn.run = compile_step(self.engine, self.engine.node(self.ring.node), self.ring, turn)
         return turn.run()
 
 

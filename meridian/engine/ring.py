@@ -424,6 +424,7 @@ class Ring:
         turn.since = self.engine.now  # type: ignore[union-attr]  # nobody waits on a ring that isn't attached
         if self.waiters is None:
             self.waiters = [turn]
+            self.engine.waited.add(self)  # type: ignore[union-attr]  # as above
         else:
             self.waiters.append(turn)
 

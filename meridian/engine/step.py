@@ -65,7 +65,7 @@ def compile_control_step(engine: PythonEngine, node: NodeState, ring: Ring, turn
             return node.put_off(turn)
         batch = ring.take_control(1)
         node.handle_control(batch[0], ring.port)
-        if ring.control:
+        if ring.control and not turn.queued:
             engine.ready(turn, True)
         return 1
 
@@ -73,21 +73,18 @@ def compile_control_step(engine: PythonEngine, node: NodeState, ring: Ring, turn
 
 
 def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
-    if not node.rings:
+    if not node.ports:
         return _sink_step(engine, node, ring, turn)
     target = node.only_ring()
-    if target is None or not node.trusted or node.wants_message or ring.limited:
-        return _general_step(engine, node, ring, turn)
-    fn = node.fn
+    general = _general_step(engine, node, ring, turn)
+    if target is None or target is ring or not node.trusted or node.wants_message or ring.limited:
+        return general
+    fn, failures = node.fn, engine.failures
     take, offer = ring.take, target.offer
     items, target_items = ring.items, target.items
     popleft = items.popleft
-    general = _general_step(engine, node, ring, turn)
 
     def step() -> int:
-        if ring.mixed:
-            turn.run = general
-            return general()
         if node.held:
             return node.put_off(turn)
         k = turn.batch
@@ -101,6 +98,11 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
             ring.busy = True
             if ring.foreign:
                 ring.let_foreign_finish()
+            if ring.mixed or not items:  # asked here, where no other thread can put or get
+                ring.busy = False
+                if ring.mixed:
+                    turn.run = general
+                return general()
             x = popleft()
             ring.taken += 1
             ring.busy = False
@@ -108,7 +110,7 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
                 ring.release(True)
             try:
                 y = fn(x)
-            except Exception as error:
+            except failures as error:
                 node.fail("on_message", error, x, ring.port)
             else:
                 target.busy = True
@@ -133,6 +135,9 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
                 turn.line.append(turn)
             return 1
         xs = take(k)
+        if ring.mixed:
+            turn.run = general
+            return general(xs)
         out: list[Any] = []
         append = out.append
         rest = iter(xs)
@@ -141,7 +146,7 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
                 for x in rest:
                     append(fn(x))
                 break
-            except Exception as error:
+            except failures as error:
                 node.fail("on_message", error, x, ring.port)
         n = offer(out)
         if n < len(out):
@@ -155,7 +160,7 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
 
 
 def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
-    fn, items, take = node.fn, ring.items, ring.take
+    fn, items, take, failures = node.fn, ring.items, ring.take, engine.failures
     wants_message = node.wants_message
     scope = engine.scope
     limited, popleft = ring.limited, ring.items.popleft
@@ -167,19 +172,21 @@ def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
             ring.busy = True
             if ring.foreign:
                 ring.let_foreign_finish()
-            x = popleft()
-            ring.taken += 1
+            if items and not ring.mixed:  # asked again here, where no other thread can put or get
+                x = popleft()
+                ring.taken += 1
+                ring.busy = False
+                if ring.waiters:
+                    ring.release(True)
+                try:
+                    fn(x)
+                except failures as error:
+                    node.fail("on_message", error, x, ring.port)
+                if items and not turn.queued:
+                    turn.queued = True
+                    turn.line.append(turn)
+                return 1
             ring.busy = False
-            if ring.waiters:
-                ring.release(True)
-            try:
-                fn(x)
-            except Exception as error:
-                node.fail("on_message", error, x, ring.port)
-            if items and not turn.queued:
-                turn.queued = True
-                turn.line.append(turn)
-            return 1
         xs = take(turn.batch)
         rest = iter(xs)
         while True:
@@ -202,7 +209,7 @@ def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
                             fn(x.payload)
                             scope.handling = None
                 break
-            except Exception as error:
+            except failures as error:
                 node.fail("on_message", error, x, ring.port)
         scope.handling = None
         if items and not turn.queued:
@@ -213,22 +220,23 @@ def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
     return step
 
 
-def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
+def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[..., int]:
     """Any return-style function: results are looked at, one class test each."""
-    fn, items = node.fn, ring.items
+    fn, items, failures = node.fn, ring.items, engine.failures
     take = ring.take
     wants_message, untyped = node.wants_message, node.untyped
     only = node.only_ring()
     scope = engine.scope
     is_plain = node.is_plain
 
-    def step() -> int:
-        if node.held:
-            return node.put_off(turn)
-        credit = node.credit(turn)
-        if not credit:
-            return 0
-        xs = take(min(turn.batch, credit))
+    def step(xs: list[Any] | None = None) -> int:
+        if xs is None:
+            if node.held:
+                return node.put_off(turn)
+            credit = node.credit(turn)
+            if not credit:
+                return 0
+            xs = take(min(turn.batch, credit))
         out: list[Any] = []
         append = out.append
         plain: type | None = None  # the class of the last result that needed no second look
@@ -275,7 +283,7 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
                                 special = True
                         append(y)
                 break
-            except Exception as error:
+            except failures as error:
                 node.fail("on_message", error, x, ring.port)
         scope.handling = None
         if special:
@@ -306,9 +314,9 @@ def inherit(parent: Message[Any], result: Any) -> Any:
 
 def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
     """Results leave through ``emit``: the batch ends behind the call that had to park something."""
-    handle, items, port = node.fn, ring.items, ring.port
+    handle, items, port, failures = node.fn, ring.items, ring.port, engine.failures
     take, settle = ring.take, ring.settle
-    scope, has_outputs = engine.scope, bool(node.rings)
+    scope, has_outputs = engine.scope, bool(node.rings) or node.put is not None
     takes_payload, put = node.kind == "emit" and not node.wants_message, node.put
     out: list[Any] = [] if node.out is None else node.out
 
@@ -360,7 +368,7 @@ def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
                         if len(out) >= credit:
                             break
                 break
-            except Exception as error:
+            except failures as error:
                 node.fail("on_message", error, x, port)
         scope.handling = scope.node = scope.port = None
         node.rest = None
@@ -395,7 +403,7 @@ def _stream_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) 
         out: list[Any] = []
         while len(out) < k:
             if node.stream is None:
-                if not items:
+                if not items or handled >= k:
                     break
                 x = ring.take(1)
                 if not x:
@@ -465,6 +473,7 @@ def compile_source(engine: PythonEngine, node: NodeState, items: Iterator[Any], 
     """Make the step of a plain source: pull as many items as there is room."""
     only = node.only_ring()
     raw = node.trusted and only is not None
+    failures = engine.failures
 
     def step() -> int:
         if node.closed:
@@ -476,11 +485,11 @@ def compile_source(engine: PythonEngine, node: NodeState, items: Iterator[Any], 
             return 0
         k = min(turn.batch, credit)
         out: list[Any] = []
+        failed: BaseException | None = None
         try:
             out.extend(islice(items, k))  # what was produced before an exception stays in `out`
-        except Exception as error:
-            node.fail("on_message", error, None, "")
-            node.closed = True
+        except failures as error:
+            failed = error
         produced = len(out)
         if raw:
             n = only.offer(out)  # type: ignore[union-attr]  # raw implies that there is one
@@ -489,6 +498,8 @@ def compile_source(engine: PythonEngine, node: NodeState, items: Iterator[Any], 
         elif out:
             node.hand_on(out)
         node.produced += produced
+        if failed is not None:
+            node.fail("on_message", failed)
         if produced < k:
             node.closed = True
         if node.closed:
