@@ -523,6 +523,8 @@ class Store(Node):
 
     async def on_stop(self) -> None:
         """Store what is left and close."""
+        if self.connection is None:
+            return
         try:
             if self._writing is not None:
                 await asyncio.gather(asyncio.wrap_future(self._writing), return_exceptions=True)
@@ -571,6 +573,7 @@ class Store(Node):
     def _close(self) -> None:
         if self.connection is not None:
             self.connection.close()
+            self.connection = None
 
 
 class Remote:
