@@ -11,6 +11,8 @@ The house, from the bottom up; imports point down only::
     cli/             the command line
 """
 
+from meridian import _v1_paths
+from meridian import utils as utils
 from meridian.core.edge import Edge
 from meridian.core.function import Emit, Inlet, node, sink, source
 from meridian.core.message import Message, MessageType
@@ -24,6 +26,8 @@ from meridian.core.wiring import via
 from meridian.engine.step import To
 
 __version__ = "2.0.0"
+
+_v1_paths.install()
 
 __all__ = [
     "Edge",
