@@ -28,6 +28,7 @@ from asv_bench.shape import (
     verify,
 )
 from meridian import (
+    Emit,
     Inlet,
     Message,
     MessageType,
@@ -63,11 +64,16 @@ def same_message(message: Message) -> Message:
     return message
 
 
+def emit_same(x: int, emit: Emit[int]) -> None:
+    emit(x)
+
+
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "plain": same,
     "async": same_async,
     "suspending": same_suspending,
     "envelope": same_message,
+    "emit": emit_same,
 }
 
 
@@ -113,12 +119,12 @@ async def chain(n: int, style: str = "plain", *, capacity: int = CAPACITY, clock
 
     Args:
         n: How many.
-        style: What the nodes are: ``plain``, ``async`` or ``suspending`` functions, functions on an ``envelope`` that is
-            made once at the source, or v1-style classes that ``emit``.
+        style: What the nodes are: ``plain``, ``async`` or ``suspending`` functions, functions that ``emit``, functions on an
+            ``envelope`` that is made once at the source, or v1-style nodes, each a ``class`` that emits envelopes.
         capacity: Of each edge.
         clock: The run's clock; the system's by default.
     """
-    watch, total = Stopwatch(), Sum() if style == "emit" else Total()
+    watch, total = Stopwatch(), Sum() if style == "class" else Total()
 
     def numbers() -> Iterable[int]:
         watch.start()

@@ -4,7 +4,14 @@ import asyncio
 
 from asv_bench import baseline, workloads
 
-SIZES = {"plain": 50_000, "emit": 20_000, "envelope": 20_000, "async": 20_000, "suspending": 2_000}
+SIZES = {
+    "plain": 50_000,
+    "emit": 30_000,
+    "class": 20_000,
+    "envelope": 20_000,
+    "async": 20_000,
+    "suspending": 2_000,
+}
 
 
 class Chain:
