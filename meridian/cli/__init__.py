@@ -1,0 +1,60 @@
+"""The command line: ``meridian run``, ``meridian validate``, ``meridian info``.
+
+::
+
+    app         the commands gathered, the help, the exit codes in words
+    run         one module for each command
+    validate
+    info
+    target      finds what TARGET names, and says what is wrong with it
+    tables      a report as tables, at the end and while it runs
+    streams     who owns stdout; readers that go away
+    complete    TARGET in the shell, without running anything
+    codes       exit codes
+
+typer and rich come with the extra ``cli`` and are imported when a command runs, so that this package can say what to
+install where they are missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from meridian.cli.codes import Code
+
+__all__ = ["main"]
+
+INSTALL = "pip install 'meridian-runtime[cli]'"
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line, then exit the process; see `Code` for the exit codes.
+
+    Args:
+        args: What follows ``meridian``; what this process was started with by default.
+
+    Raises:
+        SystemExit: always.
+    """
+    try:
+        import rich
+        import typer
+    except ImportError as error:
+        what = (
+            f"{error.name or 'a package'} is missing"
+            if isinstance(error, ModuleNotFoundError)
+            else str(error)
+        )
+        print(
+            f"meridian: the command line needs typer and rich ({what}). Install them with:\n  {INSTALL}",
+            file=sys.stderr,
+        )
+        raise SystemExit(Code.MISSING) from None
+    del rich
+    from meridian.cli import streams
+    from meridian.cli.app import app
+
+    streams.outlive_readers()
+    # Called as a command and not through `app()`, which would replace sys.excepthook for the graph's own code as well.
+    typer.main.get_command(app)(args=None if args is None else list(args), prog_name="meridian")

@@ -1,0 +1,180 @@
+"""The commands gathered: their options, their help, and the exit codes in words."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import typer
+
+import meridian
+from meridian.cli.complete import complete_target
+from meridian.observability.logging import LogLevel
+
+# Lines end in a semicolon because older typers join them.
+EPILOG = """[bold]Exit codes:[/]
+0 it ran to its end, or the graph is valid;
+1 the run failed, or the graph is invalid;
+2 the command line is wrong, or TARGET can't be loaded;
+3 a package of an extra is missing;
+130, 143 SIGINT or SIGTERM came, and a run was drained and reported first."""
+
+RUN = """Run a graph to its end, showing how it goes, and report what it did.
+
+TARGET is a Subgraph, a Scheduler, or a function that returns one. What the graph prints goes to stdout; progress, \
+tables and logs go to stderr. Ctrl-C drains and reports, a second Ctrl-C cuts that short.
+
+Example: [bold]meridian run app.py:build --json > report.json[/]"""
+
+VALIDATE = """Show everything that is wrong with a graph, without running it.
+
+Each issue has a level, a code and the fix. Errors refuse a run, warnings don't; the exit code is 1 if there are errors.
+
+Example: [bold]meridian validate app.py:build[/]"""
+
+INFO = """Show version, engine and why, Python, platform, processors, and optional packages.
+
+Example: [bold]meridian info --json[/]"""
+
+app = typer.Typer(
+    name="meridian",
+    help="Run Meridian graphs, check them, and see what they run on.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"meridian {meridian.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def meridian_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Run Meridian graphs, check them, and see what they run on."""
+    del version
+
+
+def _seconds(value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value >= 0):
+        raise typer.BadParameter(f"{value} is not a number of seconds: give a finite number of at least 0")
+    return value
+
+
+TargetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="module:attribute or path/to/file.py:attribute; without an attribute 'build' or 'graph' is meant.",
+        autocompletion=complete_target,
+        show_default=False,
+    ),
+]
+ArgsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="ARGS", help="After --: what TARGET's own code finds in sys.argv.", show_default=False
+    ),
+]
+
+
+@app.command("run", help=RUN)
+def run_command(
+    target: TargetArgument,
+    args: ArgsArgument = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Write the report as one JSON object to stdout; what the graph prints goes to stderr.",
+        ),
+    ] = False,
+    timeout_s: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout-s",
+            metavar="SECONDS",
+            callback=_seconds,
+            help="Ask the run to stop after so many seconds.",
+        ),
+    ] = None,
+    idle_timeout_s: Annotated[
+        float | None,
+        typer.Option(
+            "--idle-timeout-s",
+            metavar="SECONDS",
+            callback=_seconds,
+            help="Stop after so many seconds without anything to do.",
+        ),
+    ] = None,
+    shutdown_timeout_s: Annotated[
+        float | None,
+        typer.Option(
+            "--shutdown-timeout-s",
+            metavar="SECONDS",
+            callback=_seconds,
+            help="Drain for so many seconds at most.",
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no tables; errors are still shown.")
+    ] = False,
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option(
+            "--log-level",
+            case_sensitive=False,
+            help="What the runtime logs to stderr. WARN by default.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """See `RUN`."""
+    from meridian.cli.run import Settings, run
+
+    raise typer.Exit(
+        run(
+            target,
+            args or [],
+            Settings(
+                as_json=as_json,
+                timeout_s=timeout_s,
+                idle_timeout_s=idle_timeout_s,
+                shutdown_timeout_s=shutdown_timeout_s,
+                quiet=quiet,
+                log_level=log_level,
+            ),
+        )
+    )
+
+
+@app.command("validate", help=VALIDATE)
+def validate_command(
+    target: TargetArgument,
+    args: ArgsArgument = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write the issues as one JSON object to stdout.")
+    ] = False,
+) -> None:
+    """See `VALIDATE`."""
+    from meridian.cli.validate import validate
+
+    raise typer.Exit(validate(target, args or [], as_json=as_json))
+
+
+@app.command("info", help=INFO)
+def info_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Write it as one JSON object to stdout.")] = False,
+) -> None:
+    """See `INFO`."""
+    from meridian.cli.info import info
+
+    raise typer.Exit(info(as_json=as_json))

@@ -1,0 +1,41 @@
+"""What the exit code of a command says."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+
+class Code(IntEnum):
+    """Exit codes of every command."""
+
+    OK = 0
+    """It ran to its end, or to the end that was asked for; or the graph is valid."""
+    FAILED = 1
+    """The run failed, or the graph is invalid."""
+    USAGE = 2
+    """The command line is wrong, or the target can't be loaded."""
+    MISSING = 3
+    """A package of an extra is missing; the message says what to install."""
+    INTERRUPTED = 130
+    """SIGINT (Ctrl-C) came; a run was drained and reported first."""
+    TERMINATED = 143
+    """SIGTERM came; a run was drained and reported first."""
+
+
+class CommandError(Exception):
+    """A command can't do what was asked; its text says the value, the place and the fix.
+
+    Attributes:
+        code: What to exit with.
+        details: Further lines for the terminal, such as the traceback of the user's own code.
+        extra: Further fields for the JSON object.
+    """
+
+    def __init__(
+        self, text: str, *, code: Code = Code.USAGE, details: str = "", extra: dict[str, Any] | None = None
+    ) -> None:
+        self.code = code
+        self.details = details
+        self.extra = extra or {}
+        super().__init__(text)

@@ -1,0 +1,44 @@
+"""TARGET in the shell, completed without running or importing anything of the user's."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+
+def complete_target(incomplete: str) -> list[str]:
+    """Return what TARGET may go on with: .py files and folders, and behind the colon what a file defines."""
+    place, colon, begun = incomplete.rpartition(":")
+    if colon:
+        path = Path(place) if place.endswith(".py") else Path(*place.split(".")).with_suffix(".py")
+        return [f"{place}:{name}" for name in _defined(path) if name.startswith(begun)]
+    folder, slash, begun = incomplete.rpartition("/")
+    found: list[str] = []
+    try:
+        for path in sorted(Path(folder + slash or ".").iterdir()):
+            if not path.name.startswith(begun) or path.name.startswith((".", "__")):
+                continue
+            if path.is_dir():
+                found.append(f"{folder}{slash}{path.name}/")
+            elif path.suffix == ".py":
+                found.append(f"{folder}{slash}{path.name}")
+    except OSError:
+        return []
+    return found
+
+
+def _defined(path: Path) -> list[str]:
+    """Return the public functions and variables at the top of a file."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return []
+    names: list[str] = []
+    for statement in tree.body:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            names.append(statement.name)
+        elif isinstance(statement, ast.Assign):
+            names += [target.id for target in statement.targets if isinstance(target, ast.Name)]
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            names.append(statement.target.id)
+    return [name for name in dict.fromkeys(names) if not name.startswith("_")]

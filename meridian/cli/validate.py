@@ -1,0 +1,61 @@
+"""``meridian validate``: everything that is wrong with a graph, without running it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich.text import Text
+
+from meridian.cli.codes import Code
+from meridian.cli.streams import answer, write_json
+from meridian.cli.tables import console_for
+from meridian.cli.target import load
+from meridian.core.issues import ValidationIssue
+from meridian.observability.logging import LogLevel, configure
+from meridian.runtime.plan import build_plan
+from meridian.runtime.validate import validate_together
+
+_STYLES = {"error": "bold red", "warning": "bold yellow"}
+
+
+def validate(target: str, args: Sequence[str], *, as_json: bool) -> Code:
+    """Validate a target; return the exit code."""
+    return answer(target, as_json, lambda out: _validate(target, args, as_json, out))
+
+
+def _validate(target: str, args: Sequence[str], as_json: bool, out: TextIO) -> Code:
+    configure(LogLevel.WARN, json=not sys.stderr.isatty())
+    with asyncio.Runner() as runner:
+        graphs = load(target, args, runner)._graphs
+        issues = validate_together(graphs)
+    errors = sum(issue.level == "error" for issue in issues)
+    if as_json:
+        write_json(out, target, {"valid": not errors, "issues": [issue._asdict() for issue in issues]})
+    else:
+        console = console_for("stdout")
+        for issue in issues:
+            console.print(_line(issue), soft_wrap=True)
+        if errors:
+            said = (f"invalid: {_count(errors, 'error')}", "bold red")
+        else:
+            plan = build_plan(graphs)
+            said = (
+                f"valid: {_count(len(plan.nodes), 'node')}, {_count(len(plan.edges), 'edge')}",
+                "bold green",
+            )
+        warnings = len(issues) - errors
+        console.print(
+            Text.assemble(said, f", {_count(warnings, 'warning')}" if warnings else ""), soft_wrap=True
+        )
+    return Code.FAILED if errors else Code.OK
+
+
+def _line(issue: ValidationIssue) -> Text:
+    return Text.assemble((issue.level, _STYLES.get(issue.level, "bold")), f" {issue.code}: {issue.message}")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
