@@ -239,6 +239,8 @@ class NodeState:
     def hand_on_one(self, result: Any) -> None:
         """Hand on a single result of a node whose results need no second look and have room."""
         only = self.rings[0]
+        if result.__class__ is Message:
+            only.mixed = True
         if self.parked or not only.offer_one(result):
             self.park(self.default, [result])
 
