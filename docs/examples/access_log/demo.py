@@ -204,22 +204,28 @@ def print_words(found: dict[str, Any], results: Results) -> None:
         return
     tty = sys.stdout.isatty()
     console = Console(width=None if tty else 120, force_terminal=None if tty else False, highlight=False)
-    for i, part in enumerate(words(found, results)):
-        if isinstance(part, str):
-            console.print(Text(part), style="bold" if i == 0 else "")
-            continue
-        table = RichTable(
-            title=part.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False
-        )
-        for name in part.head:
-            table.add_column(
-                name.rstrip(">"), justify="right" if name.endswith(">") else "left", overflow="fold"
+    with console.capture() as written:  # to print it ourselves: rich makes a failure of a closed pipe
+        for i, part in enumerate(words(found, results)):
+            if isinstance(part, str):
+                console.print(Text(part), style="bold" if i == 0 else "")
+                continue
+            table = RichTable(
+                title=part.title,
+                title_justify="left",
+                title_style="bold",
+                box=box.SIMPLE_HEAD,
+                show_edge=False,
             )
-        for row in part.rows:
-            table.add_row(*map(Text, row))
-        console.print()
-        console.print(table)
-        console.print()
+            for name in part.head:
+                table.add_column(
+                    name.rstrip(">"), justify="right" if name.endswith(">") else "left", overflow="fold"
+                )
+            for row in part.rows:
+                table.add_row(*map(Text, row))
+            console.print()
+            console.print(table)
+            console.print()
+    print(written.get(), end="")
 
 
 def print_plain(found: dict[str, Any], results: Results) -> None:

@@ -423,7 +423,7 @@ def test_two_runs_share_a_database_and_their_rows_can_be_told_apart(tmp_path):
 @pytest.mark.req("V9")
 def test_a_locked_database_stops_the_run_and_every_row_is_stored_or_counted_as_not(tmp_path):
     made = graph.build([log_of(2_000)], db=tmp_path / "db", db_wait_s=0.01, lookup_s=0.0, show_s=0.001)
-    with closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as other:
+    with closing(sqlite3.connect(tmp_path / "db", isolation_level=None, check_same_thread=False)) as other:
         scheduler = Scheduler()
         scheduler.register(made)
         opened = made.store._open
