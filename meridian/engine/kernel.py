@@ -560,7 +560,7 @@ class NodeState:
     def fail(self, phase: str, error: BaseException, item: Any = None, port: str = "") -> None:
         """Record a failure of this node's code; a refused emit is not one, its message is kept and goes first."""
         if isinstance(error, BackpressureError):
-            for node in self.engine.nodes:  # usually this one; a handler may have emitted for another
+            for node in self.engine.nodes.values():  # usually this one; a handler may have emitted for another
                 if node.name == error.node:
                     node.park(error.port, [error.message], first=error.message.type is CONTROL)
                     return
