@@ -23,7 +23,9 @@ async def later():
 
 
 @pytest.mark.req("V16", "X1")
-@pytest.mark.parametrize("items", [range(6), list(range(6)), numbers, later], ids=["range", "list", "annotated", "async"])
+@pytest.mark.parametrize(
+    "items", [range(6), list(range(6)), numbers, later], ids=["range", "list", "annotated", "async"]
+)
 def test_functions_get_payloads_from_every_kind_of_source_while_tracing_is_on(items):
     configure_tracing(TracingConfig(enabled=True, provider="inmemory"))
     try:
