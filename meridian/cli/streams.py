@@ -47,7 +47,14 @@ class Pipe(io.FileIO):
 
 
 def outlive_readers() -> None:
-    """Let stdout and stderr, where they are the process's own and pipes, survive readers that go away."""
+    """Let stdout and stderr, where they are the process's own and pipes, survive readers that go away.
+
+    Where one was closed before the process began, what is written there goes nowhere, instead of to whichever file gets
+    its number.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
     if sys.stdout is sys.__stdout__:
         sys.stdout = _outliving(sys.stdout)
     if sys.stderr is sys.__stderr__:

@@ -1,0 +1,120 @@
+"""``meridian info``, the help, and completion."""
+
+import json
+import platform
+from importlib import metadata
+
+import pytest
+
+import meridian as package
+from meridian.cli.complete import complete_target
+from meridian.cli.info import OPTIONAL
+from meridian.engine.select import engine_factory
+from meridian.runtime import cpu
+
+pytestmark = pytest.mark.req("N1.4")
+
+
+@pytest.mark.req("N2.2", "N3.1")
+def test_info_names_version_engine_reason_python_and_processors(meridian):
+    ran = meridian("info", "--json")
+    said = json.loads(ran.stdout)
+    _, engine = engine_factory()
+    assert ran.exit_code == 0
+    assert said["version"] == package.__version__
+    assert said["engine"] == {"name": engine.name, "reason": engine.reason, "asked": "auto"}
+    assert said["python"]["version"] == platform.python_version()
+    assert said["platform"] == platform.platform()
+    assert (said["cpu"]["logical"], said["cpu"]["visible"]) == (cpu.detect().logical, cpu.detect().visible)
+    assert said["packages"]["typer"] == {"extra": "cli", "version": metadata.version("typer")}
+
+
+@pytest.mark.req("N2.2")
+def test_info_says_the_same_in_words(meridian):
+    _, engine = engine_factory()
+    lines = meridian("info").stdout.splitlines()
+    assert lines[0] == f"meridian  {package.__version__}"
+    assert lines[1] == f"engine    {engine.name} ({engine.reason})"
+
+
+@pytest.mark.req("N2.2")
+def test_info_explains_an_engine_that_cannot_be_had(meridian, monkeypatch):
+    monkeypatch.setenv("MERIDIAN_ENGINE", "quick")
+    said = json.loads(meridian("info", "--json").stdout)
+    assert said["engine"] == {
+        "name": None, "reason": "MERIDIAN_ENGINE='quick': use auto, python or rust", "asked": "quick",
+    }  # fmt: skip
+
+
+def test_a_package_that_is_missing_comes_with_its_install_line(meridian, monkeypatch):
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("meridian.cli.info.metadata.version", version)
+    assert "rich not installed: pip install 'meridian-runtime[cli]'" in meridian("info").stdout
+    assert json.loads(meridian("info", "--json").stdout)["packages"]["rich"]["version"] is None
+
+
+def test_the_optional_packages_are_those_of_the_extras():
+    declared: dict[str, set[str]] = {}
+    for requirement in metadata.requires("meridian-runtime"):
+        name, _, marker = requirement.partition(";")
+        if "extra ==" in marker:
+            extra = marker.split("extra ==")[1].strip(" '\")")
+            declared.setdefault(extra, set()).add(name.strip().partition(">")[0].partition("=")[0].strip())
+    declared.pop("all")
+    assert {extra: set(names) for extra, names in OPTIONAL.items()} == declared
+
+
+def test_the_version_is_an_option(meridian):
+    ran = meridian("--version")
+    assert (ran.exit_code, ran.stdout) == (0, f"meridian {package.__version__}\n")
+
+
+def test_the_help_names_every_exit_code(meridian):
+    text = meridian("--help").stdout
+    for line in (
+        "0 it ran to its end",
+        "1 the run failed",
+        "2 the command line is wrong",
+        "3 a package",
+        "130, 143 SIGINT",
+    ):
+        assert f"\n {line}" in text
+
+
+@pytest.mark.parametrize("command", ["run", "validate", "info"])
+def test_the_help_of_each_command_has_an_example(meridian, command):
+    ran = meridian(command, "--help")
+    assert ran.exit_code == 0
+    assert f"Example: meridian {command}" in ran.stdout
+
+
+def test_a_misspelt_command_is_a_usage_error(meridian):
+    ran = meridian("rnu")
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert "rnu" in ran.stderr
+
+
+def test_completion_goes_from_files_to_what_they_define_without_running_them(write):
+    write(
+        "app.py",
+        "raise SystemExit\ndef build(): ...\nasync def later(): ...\n_x = 1\nready: int = 2\na = b = 3\n",
+    )
+    write("pkg/mod.py", "def inner(): ...\n")
+    write("broken.py", "def (:\n")
+    assert complete_target("") == ["app.py", "broken.py", "pkg/"]
+    assert complete_target("a") == ["app.py"]
+    assert complete_target("pkg/") == ["pkg/mod.py"]
+    assert complete_target("nowhere/") == []
+    assert complete_target("app.py:") == [
+        "app.py:build",
+        "app.py:later",
+        "app.py:ready",
+        "app.py:a",
+        "app.py:b",
+    ]
+    assert complete_target("app:b") == ["app:build", "app:b"]
+    assert complete_target("pkg.mod:") == ["pkg.mod:inner"]
+    assert complete_target("broken.py:") == []
+    assert complete_target("nowhere.py:") == []
