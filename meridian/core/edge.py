@@ -7,7 +7,7 @@ from any thread, and keeps what a run left on it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from meridian.core.message import DATA, Message
 from meridian.core.policies import Block, Latest, Policy, PutResult, as_policy
@@ -37,6 +37,14 @@ _EVENTS = {
 }
 
 
+class Host(Protocol):
+    """A run, as its edges see it."""
+
+    def ring(self, i: int, /) -> Ring:
+        """Return the ring of edge ``i``."""
+        ...
+
+
 class Edge(Generic[T]):
     """A bounded FIFO between an output and an input.
 
@@ -61,9 +69,10 @@ class Edge(Generic[T]):
         "__weakref__",
         "_capacity",
         "_default_policy",
+        "_host",
+        "_index",
         "_ring",
         "_spec",
-        "guaranteed",
         "max_age_s",
         "max_bytes",
         "size",
@@ -98,6 +107,7 @@ class Edge(Generic[T]):
         self.max_age_s = max_age_s
         self.size = size
         self._ring: Ring | None = None
+        self._host: Host | None = None
 
     @property
     def id(self) -> str:
@@ -204,8 +214,35 @@ class Edge(Generic[T]):
         """Return whether ``depth() >= capacity``."""
         return self.depth() >= self._capacity
 
-    def ring(self, budget: Budget | None = None, clock: Callable[[], int] | None = None) -> Ring:
+    # ---- for a run -------------------------------------------------------------------------------------------
+
+    def join(self, host: Host, index: int) -> None:
+        """Take part in a run, as edge ``index`` of it.
+
+        Raises:
+            RuntimeError: it takes part in another one.
+        """
+        if self._host is not None:
+            raise RuntimeError(f"edge {self.id} takes part in a run already: a graph runs in one scheduler at a time")
+        self._host = host
+        self._index = index
+
+    def leave(self, host: Host) -> None:
+        """Take part in that run no more."""
+        if self._host is host:
+            self._host = None
+
+    def has_ring(self) -> bool:
+        """Return whether anything was ever put on it."""
+        return self._ring is not None
+
+    def ring(self) -> Ring:
         """Return where the items are kept, making it on first use."""
+        host = self._host
+        return self.make_ring() if host is None else host.ring(self._index)
+
+    def make_ring(self, budget: Budget | None = None, clock: Callable[[], int] | None = None) -> Ring:
+        """Make the place where the items are kept, or fit the one there is to a run's byte budget and clock."""
         ring = self._ring
         limited = self.max_bytes is not None or self.max_age_s is not None or budget is not None
         if ring is not None and (isinstance(ring, LimitedRing) or not limited):

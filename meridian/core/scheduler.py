@@ -13,6 +13,7 @@ from meridian.core.runtime_plan import PriorityBand
 from meridian.core.subgraph import Subgraph
 from meridian.engine.select import engine_factory
 from meridian.observability.logging import get_logger
+from meridian.redaction import describe_error
 
 if TYPE_CHECKING:
     from random import Random
@@ -115,11 +116,13 @@ class Scheduler:
         if self._running:
             raise RuntimeError("can't register while the scheduler runs: shut it down first")
         if isinstance(unit, Node):
-            unit = Subgraph.from_nodes(unit.name, [unit])
-        if not isinstance(unit, Subgraph):
+            self._graphs.append(Subgraph.from_nodes(unit.name, [unit]))
+            get_logger().debug("scheduler.register_node", "node registered", node=unit.name)
+        elif isinstance(unit, Subgraph):
+            self._graphs.append(unit)
+            get_logger().debug("scheduler.register_subgraph", "graph registered", graph=unit.name)
+        else:
             raise TypeError(f"register takes a Node or a Subgraph, got {type(unit).__name__}")
-        self._graphs.append(unit)
-        get_logger().debug("scheduler.register_subgraph", "graph registered", graph=unit.name)
 
     # ---- running ---------------------------------------------------------------------------------------------
 
@@ -194,6 +197,10 @@ class Scheduler:
             self._running = True
         try:
             return await self._run_plan()
+        except Exception as error:
+            told = describe_error(error)
+            get_logger().error("scheduler.error", "run failed", error_type=told.type, error_msg=told.message)
+            raise
         finally:
             with self._lock:
                 self._running = False
@@ -345,7 +352,16 @@ class Scheduler:
         """Return ``{"status": "stopped"}``, or while a run is under way also counts of nodes and edges."""
         run = self._run
         if run is None:
-            return {"status": "running" if self._running else "stopped"}
+            if not self._running:
+                return {"status": "stopped"}
+            nodes, edges = sum(len(graph.nodes) for graph in self._graphs), sum(len(graph.edges) for graph in self._graphs)
+            return {
+                "status": "running",
+                "nodes_count": nodes,
+                "edges_count": edges,
+                "runnable_nodes": 0,
+                "blocked_nodes": 0,
+            }
         return {
             "status": "running",
             "nodes_count": len(run.plan.nodes),

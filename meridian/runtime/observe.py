@@ -185,8 +185,10 @@ class Observer:
     def publish(self, metrics: Any) -> None:
         """Bring the provider's numbers up to date."""
         run = self.run
-        handled = dict.fromkeys(range(len(run.states)), 0)
-        for planned, ring in zip(run.plan.edges, run.rings, strict=True):
+        handled = [0] * len(run.plan.nodes)
+        for planned, ring in run.assembly.known_rings():
+            if ring is None:
+                continue
             labels = {"edge_id": planned.id}
             taken, depth, merged, lost = ring.taken, ring.depth(), ring.merged, dict(ring.lost or {})
             handled[planned.target] += taken
@@ -203,13 +205,13 @@ class Observer:
             if since > 0:
                 self._published["blocked", planned.id, ""] = blocked
                 metrics.histogram("edge_blocked_time_seconds", labels).observe(since)
-        for state in run.states:
+        for state in run.assembly.known_states():
             labels = {"node": state.name}
             done = handled[state.id] + state.produced - min(state.errors, handled[state.id])
             self._count(metrics, "node_messages_total", labels, done)
             self._count(metrics, "node_errors_total", labels, state.errors)
         metrics.gauge("scheduler_runnable_nodes").set(len(run.engine.queue))
-        metrics.gauge("scheduler_blocked_nodes").set(sum(1 for state in run.states if state.held))
+        metrics.gauge("scheduler_blocked_nodes").set(sum(1 for state in run.assembly.known_states() if state.held))
 
     def _count(self, metrics: Any, name: str, labels: dict[str, str], total: float) -> None:
         key = (name, *labels.values())[:3]

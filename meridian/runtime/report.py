@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from meridian.core.policies import policy_name
+
+if TYPE_CHECKING:
+    from meridian.runtime.assembly import Assembly
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class NodeReport:
 
     Attributes:
         name: Its name in the plan.
-        state: ``started``, ``stopped``, ``failed`` (its ``on_start`` raised) or ``new``.
+        state: ``started``, ``stopped``, or ``failed`` (its ``on_start`` raised).
         handled: Messages handed to it.
         produced: Items a source made.
         errors: Failures of its code.
@@ -110,3 +115,70 @@ class RunReport:
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain dicts and lists, ready for JSON."""
         return asdict(self)
+
+
+def count(
+    assembly: Assembly,
+    *,
+    failed: set[int],
+    over: bool,
+    reason: str | None,
+    elapsed_s: float,
+    errors: list[ErrorReport],
+    errors_total: int,
+) -> RunReport:
+    """Count what a run did so far.
+
+    Args:
+        assembly: Its rings and node states.
+        failed: Nodes that could not be started.
+        over: The run has ended.
+        reason: Why it ended.
+        elapsed_s: Seconds since it began, or that it took.
+        errors: The most recent failures.
+        errors_total: All failures.
+    """
+    plan, now = assembly.plan, assembly.engine.now
+    busy = [0] * len(plan.nodes)
+    handled = [0] * len(plan.nodes)
+    edges = []
+    for planned, ring in assembly.known_rings():
+        if ring is None:
+            edge = planned.edge
+            policy = policy_name(edge.default_policy) if edge.default_policy is not None else "block"
+            edges.append(EdgeReport(planned.id, policy, max(edge.capacity, 0), 0, 0, 0, 0, {}))
+            continue
+        for turn in (ring.turn, ring.control_turn):
+            if turn is not None:
+                busy[planned.target] += turn.busy_ns
+        lost = dict(ring.lost or {})
+        depth, taken, merged = ring.depth(), ring.taken, ring.merged
+        handled[planned.target] += taken
+        accepted = taken + depth + merged + sum(lost.values())
+        policy, blocked_s = policy_name(ring.policy), ring.blocked_s(now)
+        edges.append(EdgeReport(planned.id, policy, ring.capacity, accepted, taken, depth, merged, lost, blocked_s))
+    nodes = []
+    for i, (name, _) in enumerate(plan.nodes):
+        how = "failed" if i in failed else "stopped" if over else "started"
+        state = assembly.known_state(i)
+        if state is None:
+            nodes.append(NodeReport(name, how, handled[i], 0, 0, 0, 0, busy[i] / 1e9))
+            continue
+        turns = [turn for turn in (state.tick_turn, state.source_turn, state.flush_turn) if turn is not None]
+        waits_for = next((turn.waits_for.id for turn in turns if turn.waits_for is not None), None)
+        nodes.append(
+            NodeReport(
+                name,
+                how,
+                handled[i],
+                state.produced,
+                state.errors,
+                len(state.parked or ()),
+                state.unrouted,
+                (busy[i] + sum(turn.busy_ns for turn in turns)) / 1e9,
+                waits_for,
+            )
+        )
+    left = {edge.id: edge.depth for edge in edges if edge.depth}
+    status = "stopped" if over else "running"
+    return RunReport(status, reason, elapsed_s, "python", nodes, edges, errors, errors_total, left)

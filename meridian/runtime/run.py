@@ -19,16 +19,15 @@ from meridian.core.errors import ClosedError, NodeError
 from meridian.core.function import FnNode, Inlet, SourceNode
 from meridian.core.message import ERROR, Message, Scope, current_scope
 from meridian.core.node import Node, ports_of
-from meridian.core.policies import ErrorPolicy, policy_name
+from meridian.core.policies import ErrorPolicy
 from meridian.core.ports import PortDirection
-from meridian.core.schema import guaranteed
-from meridian.engine.ring import Budget, Ring
 from meridian.engine.step import To
 from meridian.observability import context as observability
 from meridian.observability.logging import get_logger
 from meridian.redaction import describe_error
+from meridian.runtime.assembly import Assembly
 from meridian.runtime.observe import Observer
-from meridian.runtime.report import EdgeReport, ErrorReport, NodeReport, RunReport
+from meridian.runtime.report import ErrorReport, RunReport, count
 from meridian.runtime.workers import BatchWorker, PoolWorker, SourceWorker, Worker, is_failure
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from meridian.core.scheduler import SchedulerConfig
     from meridian.engine.kernel import NodeState, PythonEngine
     from meridian.engine.ready import Turn
+    from meridian.engine.ring import Ring
     from meridian.runtime.plan import Plan
 
 SLICE_MESSAGES = 512
@@ -169,6 +169,7 @@ class Run:
             max_batch=config.max_batch_per_node,
             random=shuffle,
         )
+        self.engine.failures = (Exception, asyncio.CancelledError)
         self.engine.arm = self._arm
         self.engine.arm_from_thread = self._arm_from_thread
         self.engine.on_error = self._on_error
@@ -180,12 +181,7 @@ class Run:
         self.waiting_sources = 0
         self.stopping = False
         self.failure: NodeError | None = None
-        self.states: list[NodeState] = []
-        self.rings: list[Ring] = []
-        self.by_id: dict[str, Ring] = {}
-        self.started: list[int] = []
         self.failed: set[int] = set()
-        self.stopped: set[int] = set()
         self.errors: deque[ErrorReport] = deque(maxlen=64)
         self.errors_total = 0
         self.reason: str | None = None
@@ -202,68 +198,17 @@ class Run:
         self.slices = 0
         self._begin_ns = clock.monotonic_ns()
         self._end_ns: int | None = None
+        self._final: RunReport | None = None
         self._losses: deque[tuple[str, str, int, BaseException | None]] = deque(maxlen=256)
         self._generation = observability.generation()
-        self._schemas: dict[str, Any] = {}
-        self._build(bands)
         self.observer = self.observer_type(self)
+        self._has_source = any(isinstance(node, SourceNode) for _, node in plan.nodes)
+        self.assembly = Assembly(plan, self.engine, clock.monotonic_ns, bands, self._bind, self._on_loss)
 
     # ---- building --------------------------------------------------------------------------------------------
 
-    def _build(self, bands: dict[str, int]) -> None:
-        budgets = [None if limit is None else Budget(limit) for limit in self.plan.budgets]
-        ports: list[dict[str, list[Ring]]] = []
-        for _, node in self.plan.nodes:
-            outputs: Any = node.outputs
-            names = outputs if outputs.__class__ is list else ports_of(outputs, _OUT)
-            ports.append({port.name: [] for port in names})
-        now = self.clock.monotonic_ns
-        by_id, rings = self.by_id, self.rings
-        for id, edge, source, port, _, _, graph in self.plan.edges:
-            ring = edge.ring(budgets[graph], now)
-            ring.id = id
-            if ring.limited and ring.budget is not None:  # type: ignore[attr-defined]  # limited rings have one
-                ring.budget.rings.append(ring)  # type: ignore[attr-defined]
-            ring.on_loss = self._on_loss
-            if edge.spec is not None:
-                self._schemas[id] = getattr(edge.spec, "schema", None)
-            ports[source][port].append(ring)
-            by_id[id] = ring
-            rings.append(ring)
-        for (name, node), outputs in zip(self.plan.nodes, ports, strict=True):
-            self.states.append(self._add_node(name, node, outputs))
-        attach = self.engine.attach
-        for planned, ring in zip(self.plan.edges, rings, strict=True):
-            attach(ring, planned.target, planned.target_port, bands.get(planned.id, 2) if bands else 2)
-
-    def _add_node(self, name: str, node: Node, ports: dict[str, list[Ring]]) -> NodeState:
-        if isinstance(node, FnNode):
-            function = node.function
-            kind = function.kind
-            state = self.engine.add_node(name, kind, function.fn, ports)
-            state.wants_message = function.wants_message
-            state.trusted = function.trusted and self._guaranteed(node, state)
-        elif isinstance(node, SourceNode):
-            state = self.engine.add_node(name, "source", None, ports)
-            state.trusted = node.trusted and self._guaranteed(node, state)
-        else:
-            state = self.engine.add_node(name, "call", None, ports)
-            state.wants_message = True
-            state.max_parked = node.max_parked
-        state.error_policy = node.error_policy
-        return state
-
-    def _guaranteed(self, node: Node, state: NodeState) -> bool:
-        """Say whether the annotated type of the one output fits every edge that leaves it."""
-        spec = node.outputs[0].spec
-        return all(
-            ring.check is None or (spec is not None and guaranteed(spec.schema, self._schemas[ring.id]))
-            for ring in state.rings
-        )
-
-    def _bind(self, index: int) -> None:
-        """Connect the node's code with the engine; just before it is started."""
-        node, state = self.plan.nodes[index].node, self.states[index]
+    def _bind(self, index: int, node: Node, state: NodeState) -> None:
+        """Connect the node's code with the engine."""
         if isinstance(node, FnNode):
             function = node.function
             fn = self.observer.function(state, function.fn)
@@ -337,8 +282,9 @@ class Run:
         """
         logger = get_logger()
         try:
+            self.assembly.join()
             await self._start()
-            logger.info("scheduler.ready", "all nodes started", nodes_count=len(self.started))
+            logger.info("scheduler.ready", "all nodes started", nodes_count=len(self.plan.nodes) - len(self.failed))
             self.reason = await self.done
         except BaseException:
             self.reason = "cancelled"
@@ -350,29 +296,24 @@ class Run:
         return self.report()
 
     async def _start(self) -> None:
-        for index in range(len(self.states)):
-            self._bind(index)
-        for index, (_, node) in enumerate(self.plan.nodes):
-            if type(node).on_start in _NO_HOOK:
-                self.started.append(index)
-            elif await self._hook(index, "on_start"):
-                self.started.append(index)
-            else:
+        hooked = [index for index, (_, node) in enumerate(self.plan.nodes) if node.__class__ is not FnNode]
+        for index in hooked:
+            self.assembly.state(index)
+        for index in hooked:
+            if not await self._hook(index, "on_start"):
                 self.failed.add(index)
-                self.states[index].held |= FAILED
+                self.assembly.state(index).held |= FAILED
         self._begin_ns = self.clock.monotonic_ns()
         self._live = True
-        for index in self.started:
-            node, state = self.plan.nodes[index].node, self.states[index]
+        for index in hooked:
+            if index in self.failed:
+                continue
+            node, state = self.plan.nodes[index].node, self.assembly.state(index)
             if isinstance(node, SourceNode):
                 self._open(node, state)
             else:
                 self._add_ticker(node, state)
-        for ring in self.rings:  # what was put before the run, or left by the one before
-            if ring.items:
-                self.engine.wake(ring, True)
-            if ring.control:
-                self.engine.wake_control(ring, True)
+        self.assembly.wake_leftovers()
         if self._tickers:
             interval = max(self.config.tick_interval_ms, 0) / 1000
             self._tick_timer = self.loop.call_later(interval, self._tick, self.loop.time() + interval, context=self.context)
@@ -383,11 +324,13 @@ class Run:
 
     async def _hook(self, index: int, phase: str) -> bool:
         """Call a life-cycle hook, plain or asynchronous; say whether it succeeded."""
-        node, state = self.plan.nodes[index].node, self.states[index]
+        name, node = self.plan.nodes[index]
+        if getattr(type(node), phase) in _NO_HOOK:
+            return True
         token = current_scope.set(Scope(self.clock.time(), self.random))
         scope = current_scope.get()
         assert scope is not None
-        scope.node = state.name
+        scope.node = name
         try:
             result = getattr(node, phase)()
             if isinstance(result, Coroutine):
@@ -395,6 +338,7 @@ class Run:
         except BaseException as error:
             if not is_failure(error):
                 raise
+            state = self.assembly.state(index)
             before = state.errors
             state.fail(phase, error)
             return state.errors == before  # a refused emit that escaped is no failure: its message is kept
@@ -440,13 +384,9 @@ class Run:
                 waiting += worker._tasks
         if waiting:
             await asyncio.gather(*waiting, return_exceptions=True)
-        running = set(self.started)
         for index in self.plan.stop_order():
-            node = self.plan.nodes[index].node
-            if index in running:
-                if type(node).on_stop not in _NO_HOOK:
-                    await self._hook(index, "on_stop")
-                self.stopped.add(index)
+            if index not in self.failed and self.plan.nodes[index].node.__class__ is not FnNode:
+                await self._hook(index, "on_stop")
         self._end_ns = self.clock.monotonic_ns()
         if self.failure is not None and self.reason != "cancelled":
             self.reason = "failed"  # whatever else came to its end in the same slice
@@ -463,7 +403,7 @@ class Run:
                     del vars(node)["emit"]
                 node._attached = None
         self._final = self.report()
-        self.engine.detach()
+        self.assembly.take_apart()
 
     # ---- slices ----------------------------------------------------------------------------------------------
 
@@ -510,6 +450,11 @@ class Run:
                 self._armed = False
                 self._arm()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether no node's code may run any more but its ``on_stop``."""
+        return not self._live
+
     def settle(self) -> None:
         """Something asynchronous came to its end: go on, or see whether that was the end."""
         if not self._armed and self._live:
@@ -528,22 +473,29 @@ class Run:
         if self.waiting_sources:
             self._watch_idle()
             return
-        pending = [node.has_pending() for node, _ in self._tickers]
+        pending = [self._has_pending(node, turn) for node, turn in self._tickers]
         if True in pending:
             self._watch_idle()
             return
-        has_source = any(isinstance(node, SourceNode) for _, node in self.plan.nodes)
-        if None not in pending and has_source:
-            stuck = self.open_sources or any(s.parked for s in self.states) or any(ring.depth() for ring in self.rings)
+        if None not in pending and (self._has_source or pending):
+            left = any(ring is not None and ring.depth() for _, ring in self.assembly.known_rings())
+            stuck = self.open_sources or left or any(state.parked for state in self.assembly.known_states())
             self._finish("stuck" if stuck else "finished")
             return
-        left = self.config.shutdown_timeout_s - (self.clock.monotonic_ns() - self._begin_ns) / 1e9
-        if left <= 0:
+        remaining = self.config.shutdown_timeout_s - (self.clock.monotonic_ns() - self._begin_ns) / 1e9
+        if remaining <= 0:
             self._finish("quiet")
         else:
             if self._quiet_timer is None:
-                self._quiet_timer = self.loop.call_later(left, self._quiet, context=self.context)
+                self._quiet_timer = self.loop.call_later(remaining, self._quiet, context=self.context)
             self._watch_idle()
+
+    def _has_pending(self, node: Node, turn: Turn) -> bool | None:
+        try:
+            return node.has_pending()
+        except Exception as error:
+            self.engine.nodes[turn.node].fail("on_tick", error)
+            return None
 
     def _quiet(self) -> None:
         self._quiet_timer = None
@@ -583,7 +535,8 @@ class Run:
         get_logger().info("scheduler.shutdown_start", "sources stop, edges drain")
         if self._tick_timer is not None:
             self._tick_timer.cancel()
-        for (_, node), state in zip(self.plan.nodes, self.states, strict=True):
+        for state in self.assembly.known_states():
+            node = self.plan.nodes[state.id].node
             if isinstance(node, Inlet):
                 node.detach()
                 if not state.closed:
@@ -633,6 +586,7 @@ class Run:
             return 0
 
         turn.run = wake
+        self.engine.now = self.clock.monotonic_ns()  # the wait may begin long after the last slice
         ring.wait(turn)
         self._waiting_for_room.add(woken)
         try:
@@ -655,7 +609,7 @@ class Run:
     # ---- what goes wrong -------------------------------------------------------------------------------------
 
     def _on_error(self, index: int, phase: str, error: BaseException, item: Any, port: str) -> None:
-        state = self.states[index] if index < len(self.states) else None
+        state = self.assembly.known_state(index)
         name = self.plan.nodes[index].name
         described = describe_error(error)
         self.errors_total += 1
@@ -720,7 +674,7 @@ class Run:
 
     def set_band(self, edge: str, band: int) -> bool:
         """Serve an edge in another band; ``False`` if there is no such edge."""
-        ring = self.by_id.get(edge)
+        ring = self.assembly.ring_of(edge)
         if ring is not None:
             self.engine.set_band(ring, band)
         return ring is not None
@@ -737,59 +691,17 @@ class Run:
 
     def report(self) -> RunReport:
         """Count what happened so far."""
-        if self._end_ns is not None and hasattr(self, "_final"):
+        if self._final is not None:
             return self._final
         end = self.clock.monotonic_ns() if self._end_ns is None else self._end_ns
-        busy = [0] * len(self.states)
-        handled = [0] * len(self.states)
-        edges = []
-        for planned, ring in zip(self.plan.edges, self.rings, strict=True):
-            for turn in (ring.turn, ring.control_turn):
-                if turn is not None:
-                    busy[planned.target] += turn.busy_ns
-            handled[planned.target] += ring.taken
-            lost = dict(ring.lost or {})
-            depth, taken, merged = ring.depth(), ring.taken, ring.merged
-            edges.append(
-                EdgeReport(
-                    planned.id,
-                    policy_name(ring.policy),
-                    ring.capacity,
-                    taken + depth + merged + sum(lost.values()),
-                    taken,
-                    depth,
-                    merged,
-                    lost,
-                    ring.blocked_s(self.engine.now),
-                )
-            )
-        nodes = []
-        for i, ((name, _), state) in enumerate(zip(self.plan.nodes, self.states, strict=True)):
-            turns = [turn for turn in (state.tick_turn, state.source_turn, state.flush_turn) if turn is not None]
-            waits_for = next((turn.waits_for for turn in turns if turn.waits_for is not None), None)
-            nodes.append(
-                NodeReport(
-                    name,
-                    "failed" if i in self.failed else "stopped" if i in self.stopped else "started",
-                    handled[i],
-                    state.produced,
-                    state.errors,
-                    len(state.parked or ()),
-                    state.unrouted,
-                    (busy[i] + sum(turn.busy_ns for turn in turns)) / 1e9,
-                    None if waits_for is None else waits_for.id,
-                )
-            )
-        return RunReport(
-            "running" if self._end_ns is None else "stopped",
-            self.reason,
-            max(end - self._begin_ns, 0) / 1e9,
-            "python",
-            nodes,
-            edges,
-            list(self.errors),
-            self.errors_total,
-            {edge.id: edge.depth for edge in edges if edge.depth},
+        return count(
+            self.assembly,
+            failed=self.failed,
+            over=self._end_ns is not None,
+            reason=self.reason,
+            elapsed_s=max(end - self._begin_ns, 0) / 1e9,
+            errors=list(self.errors),
+            errors_total=self.errors_total,
         )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from meridian.core.message import DATA, Message, Scope, current_scope
 from meridian.engine.kernel import SLICE_CAP_NS
-from meridian.engine.step import inherit
+from meridian.engine.step import To, inherit
 
 if TYPE_CHECKING:
     from meridian.engine.kernel import NodeState
@@ -28,16 +28,27 @@ _leave_task = asyncio.tasks._leave_task  # type: ignore[attr-defined]
 
 
 @types.coroutine
-def _adopt(work: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
-    """Go on with a coroutine that was started elsewhere and now waits for ``waits_for``."""
-    try:
-        yield waits_for
-    except BaseException as error:
+def _adopt(
+    work: Coroutine[Any, Any, None], waits_for: Any, cancelled: asyncio.CancelledError | None
+) -> Generator[Any, Any, None]:
+    """Go on with a coroutine that was started elsewhere and now waits for ``waits_for``.
+
+    ``cancelled`` came before its task could take it over: it is passed on as a task does it, through what is waited for.
+    """
+    raised: BaseException | None = cancelled
+    if raised is not None and waits_for is not None and waits_for.cancel():
+        raised = None
+    while True:
+        if raised is not None:
+            try:
+                waits_for = work.throw(raised)
+            except StopIteration:
+                return
         try:
-            waits_for = work.throw(error)
-        except StopIteration:
-            return
-        yield waits_for
+            yield waits_for
+            break
+        except BaseException as error:
+            raised = error
     yield from work  # type: ignore[misc]  # a coroutine, driven as one
 
 
@@ -78,7 +89,7 @@ class Worker:
         """
         loop = self.run.loop
         task = self._task
-        if task is None:
+        if task is None or task.done():
             self._handed = loop.create_future()
             task = self._task = loop.create_task(self._go_on(), context=self.context)
         self.scope.now = self.run.scope.now
@@ -104,11 +115,26 @@ class Worker:
     async def _go_on(self) -> None:
         """The node's task: finishes what `start` had to hand over."""
         while True:
-            assert self._handed is not None
-            work, waits_for = await self._handed
+            handed = self._handed
+            assert handed is not None
+            cancelled: asyncio.CancelledError | None = None
+            try:
+                work, waits_for = await handed
+            except asyncio.CancelledError as error:
+                if handed.cancelled():  # nothing was in progress
+                    raise
+                work, waits_for = handed.result()  # a timeout of the handler, say, that was faster than this task
+                cancelled = error
             self.detached = True
             try:
-                await _adopt(work, waits_for)
+                await _adopt(work, waits_for, cancelled)
+            except asyncio.CancelledError as error:
+                if self.run.stopped:
+                    raise
+                task = asyncio.current_task()
+                while task is not None and task.cancelling():  # the handler cancelled itself; the node goes on
+                    task.uncancel()
+                self.state.fail("on_message", error)
             finally:
                 self.detached = False
                 self._handed = self.run.loop.create_future()
@@ -235,6 +261,8 @@ class BatchWorker(Worker):
                 if not is_failure(error):
                     raise
                 self.state.fail("on_message", error, x, port)
+            if self.state.parked:  # what isn't begun waits until that is delivered
+                return
 
     def _handle(self, message: Message[Any]) -> None:
         """Note the message in hand, in a scope of its own: tasks that the handler starts keep this one."""
@@ -345,8 +373,15 @@ class SourceWorker:
         try:
             iterator = aiter(items)
             async for item in iterator:
-                await self.run.send_result(state, item)
-                state.produced += 1
+                try:
+                    await self.run.send_result(state, item)
+                except asyncio.CancelledError:  # a stop drains what was already pulled, too
+                    port, value = item if item.__class__ is To else (state.default, item)
+                    if port in state.ports:
+                        state.park(port, [value])
+                    raise
+                finally:
+                    state.produced += 1
                 if state.produced % 64 == 0:
                     await asyncio.sleep(0)  # one that never suspends, into edges that never fill, must not starve others
         except BaseException as error:
@@ -354,11 +389,15 @@ class SourceWorker:
                 raise
             state.fail("on_message", error)
         finally:
-            close = getattr(iterator, "aclose", None)
-            if close is not None:
-                await close()
-            state.closed = True
-            self.run.source_ended()
+            try:
+                close = getattr(iterator, "aclose", None)
+                if close is not None:
+                    await close()
+            except Exception as error:
+                state.fail("on_message", error)
+            finally:
+                state.closed = True
+                self.run.source_ended()
 
     def cancel(self) -> asyncio.Task[None]:
         """Stop pulling; return the task to wait for."""

@@ -333,21 +333,26 @@ class SimulatedObserver(Observer):
 
     # ---- turns -----------------------------------------------------------------------------------------------
 
-    def slice(self, messages: int, nanoseconds: int) -> bool:
+    def _choose_slice(self) -> None:
+        super()._choose_slice()
+        self._inner_slice = self.slice
+        self.slice = self._traced_slice
+
+    def _traced_slice(self, messages: int, nanoseconds: int) -> bool:
         clock = self.world.clock
         end = clock.monotonic_ns() + nanoseconds
         while True:
             more, turn = self._one_turn()
             if turn is not None:
                 handled = max(self._total(turn) - self._before, 0)
-                self.world.saw(self.run.states[turn.node].name, self._name(turn)[1], handled)
+                self.world.saw(self.run.assembly.state(turn.node).name, self._name(turn)[1], handled)
                 messages -= handled or 1
             if not more or messages <= 0 or clock.monotonic_ns() >= end:
                 return more
 
     def _one_turn(self) -> tuple[bool, Turn | None]:
         self._turn = None
-        more = super().slice(1, 0)
+        more = self._inner_slice(1, 0)
         return more, self._turn
 
     def _total(self, turn: Turn) -> int:
@@ -362,7 +367,7 @@ class SimulatedObserver(Observer):
         known = self._names.get(id(turn))
         if known is not None:
             return known
-        state = self.run.states[turn.node]
+        state = self.run.assembly.state(turn.node)
         what = "room"
         counted: Any = None
         if turn.ring is not None:
@@ -374,7 +379,7 @@ class SimulatedObserver(Observer):
         elif turn is state.flush_turn:
             what = "flush"
         else:
-            ring = next((ring for ring in self.run.rings if ring.control_turn is turn), None)
+            ring = next((ring for ring in self.run.assembly.all_rings() if ring.control_turn is turn), None)
             if ring is None:
                 return turn, what, None  # made for one wait
             what, counted = f"{ring.id} control", ring
@@ -497,7 +502,9 @@ class SimulatedObserver(Observer):
                 if fault is not None:
                     pull, fault = self._cancelled(pull, fault), None
                 try:
-                    item = await self._working(name, pull)
+                    item = await self._working(
+                        name, pull, iterator if hasattr(iterator, "ag_frame") else pull
+                    )
                 except StopAsyncIteration:
                     return
                 if not one_call:
@@ -513,9 +520,9 @@ class SimulatedObserver(Observer):
             if close is not None:
                 await close()
 
-    async def _working(self, name: str, work: Any) -> Any:
-        """Await ``work``, known as what the node is waiting in."""
-        self.in_work[id(work)] = (name, work)
+    async def _working(self, name: str, work: Any, shown: Any = None) -> Any:
+        """Await ``work``; ``shown``, or itself, is known as what the node is waiting in."""
+        self.in_work[id(work)] = (name, work if shown is None else shown)
         try:
             return await work
         finally:
@@ -568,11 +575,15 @@ class SimulatedRun(Run):
         self._resumed: dict[str, asyncio.Event] = {}
         self._check_faults()
 
+    def known_rings(self) -> Iterator[Ring]:
+        """Yield the rings of all edges that ever held something."""
+        return (ring for _, ring in self.assembly.known_rings() if ring is not None)
+
     def _check_faults(self) -> None:
         nodes = dict(self.plan.nodes)
         for fault in self.in_world.faults:
             if isinstance(fault, Full):
-                _known(fault, "edge", fault.edge_id, self.by_id)
+                _known(fault, "edge", fault.edge_id, [planned.id for planned in self.plan.edges])
                 continue
             _known(fault, "node", fault.node, nodes)
             if isinstance(fault, CancelWait) and not _may_wait(nodes[fault.node]):
@@ -591,6 +602,7 @@ class SimulatedRun(Run):
                 ring.set_capacity(self._capacity_of(ring))
 
     async def _start(self) -> None:
+        self.assembly.complete()  # faults name nodes and edges, whether or not a message came there
         await super()._start()
         for fault in self.in_world.faults:
             if isinstance(fault, Full):
@@ -611,10 +623,10 @@ class SimulatedRun(Run):
         return next(planned.edge.capacity for planned in self.plan.edges if planned.id == ring.id)
 
     def _refuse(self, fault: Full) -> None:
-        ring = self.by_id[fault.edge_id]
+        ring = self.assembly.ring_of(fault.edge_id)
         ring.set_capacity(0 if _blocks(ring) else min(1, ring.capacity))
         self._refusing.append(ring)
-        self.in_world.strike(fault, self.states[ring.node].name)
+        self.in_world.strike(fault, self.assembly.state(ring.node).name)
         self._at(fault.for_s, partial(self._accept, ring))
 
     def _accept(self, ring: Ring) -> None:
@@ -626,7 +638,7 @@ class SimulatedRun(Run):
     # ---- paused nodes ----------------------------------------------------------------------------------------
 
     def _pause(self, fault: Pause) -> None:
-        state = next(state for state in self.states if state.name == fault.node)
+        state = next(state for state in self.assembly.known_states() if state.name == fault.node)
         state.held |= PAUSED
         self._pauses.setdefault(fault.node, []).append(fault)
         self._resumed.setdefault(fault.node, asyncio.Event())
@@ -655,7 +667,7 @@ class SimulatedRun(Run):
         if self._live and not self.done.done():
             if any(ring.waiters for ring in self._refusing):
                 return  # whoever waits there goes on when the fault is over
-            if any(state.held & PAUSED and state.deferred for state in self.states):
+            if any(state.held & PAUSED and state.deferred for state in self.assembly.known_states()):
                 return
         super().check_end()
 
@@ -676,16 +688,16 @@ class SimulatedRun(Run):
             seen[key] = seen.get(key, 0) + 1
         for (name, place), n in seen.items():
             waiting.append(f"node {name!r} waits in {place}" + (f", {n} times" if n > 1 else ""))
-        for ring in self.rings:
+        for ring in self.assembly.all_rings():
             if ring.depth():
                 full = " is full," if ring.room() <= 0 and _blocks(ring) else ""
-                target = self.states[ring.node].name
+                target = self.assembly.state(ring.node).name
                 waiting.append(
                     f"edge {ring.id}{full} holds {ring.depth()} of {ring.capacity} for node {target!r}"
                 )
         waiting += [
             f"node {state.name!r} has {len(state.parked)} parked messages, which wait for room"
-            for state in self.states
+            for state in self.assembly.known_states()
             if state.parked
         ]
         waiting += [f"inlet {inlet.name!r} is open" for inlet in self._inlets if not inlet.closed]
