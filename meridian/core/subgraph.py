@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
 from meridian.core.edge import Edge
 from meridian.core.function import NodeFunction
@@ -36,6 +37,17 @@ class Subgraph(Wirable):
     node, and is wired by the names of its exposed ports.
     """
 
+    max_bytes: int | None = None
+    _duplicates: list[str]
+    _functions: dict[int, Node]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make the part that a subclass with an ``__init__`` of its own (a dataclass, say) knows nothing of."""
+        made = super().__new__(cls)
+        made._duplicates = []
+        made._functions = {}
+        return made
+
     def __init__(
         self,
         name: str,
@@ -57,8 +69,6 @@ class Subgraph(Wirable):
             exposed_outputs if isinstance(exposed_outputs, dict) else dict(exposed_outputs or {})
         )
         self.max_bytes = max_bytes
-        self._duplicates: list[str] = []
-        self._functions: dict[int, Node] = {}
 
     @classmethod
     def from_nodes(cls, name: str, nodes: Iterable[Node]) -> Subgraph:
@@ -251,6 +261,20 @@ class Subgraph(Wirable):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}: {len(self.nodes)} nodes, {len(self.edges)} edges>"
+
+
+@dataclass
+class _Fields:
+    name: str
+    nodes: dict[str, Any] = field(default_factory=dict[str, Any])
+    edges: list[Edge[Any]] = field(default_factory=list[Edge[Any]])
+    exposed_inputs: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    exposed_outputs: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+
+
+# v1's Subgraph is a dataclass, and a dataclass may derive from it; see the end of `meridian.core.node`.
+Subgraph.__dataclass_fields__ = _Fields.__dataclass_fields__  # type: ignore[attr-defined]
+Subgraph.__dataclass_params__ = _Fields.__dataclass_params__  # type: ignore[attr-defined]
 
 
 def graph(name: str, *flows: Flow | Wirable, max_bytes: int | None = None) -> Subgraph:
