@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-import meridian
 from meridian.cli.complete import complete_target
+from meridian.cli.streams import VERSION
 from meridian.observability.logging import LogLevel
 
 # Lines end in a semicolon because older typers join them.
@@ -48,7 +48,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"meridian {meridian.__version__}")
+        typer.echo(f"meridian {VERSION}")
         raise typer.Exit
 
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from rich.text import Text
 
-import meridian
 from meridian.cli.codes import Code
-from meridian.cli.streams import answer, write_json
+from meridian.cli.streams import VERSION, answer, write_json
 from meridian.cli.tables import console_for
 from meridian.core.errors import EngineError
 from meridian.engine.select import engine_factory
@@ -84,7 +83,7 @@ def _show(facts: dict[str, Any]) -> None:
         console.print(Text.assemble((f"{name:<10}", "bold"), value), soft_wrap=True)
 
     engine, python, cpus = facts["engine"], facts["python"], facts["cpu"]
-    line("meridian", meridian.__version__)
+    line("meridian", VERSION)
     line("engine", f"{engine['name'] or 'none'} ({engine['reason']})")
     line("python", f"{python['version']} ({python['implementation']})")
     line("platform", facts["platform"])

@@ -22,6 +22,8 @@ from typing import Any, TextIO
 import meridian
 from meridian.cli.codes import Code, CommandError
 
+VERSION = meridian.__version__
+
 
 class Pipe(io.FileIO):
     """The writing end of a pipe whose reader may go away.
@@ -143,7 +145,7 @@ def answer(target: str | None, as_json: bool, body: Callable[[TextIO], Code]) ->
 
 def write_json(stream: TextIO, target: str | None, content: dict[str, Any]) -> None:
     """Write one object: the target, the version, and what the command has to say."""
-    record: dict[str, Any] = {"target": target, "version": meridian.__version__, **content}
+    record: dict[str, Any] = {"target": target, "version": VERSION, **content}
     if target is None:
         del record["target"]
     stream.write(json.dumps(record, indent=2 if stream.isatty() else None) + "\n")

@@ -23,10 +23,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import meridian
 from meridian.cli.codes import CommandError
 from meridian.core.scheduler import Scheduler
-from meridian.core.subgraph import Subgraph
+from meridian.core.subgraph import Subgraph, graph
 from meridian.core.wiring import Flow, Wirable
 
 DEFAULTS = ("build", "graph")
@@ -266,7 +265,7 @@ def _fits(value: Any, owner: Any) -> bool:
     own = getattr(value, "__module__", None) == getattr(owner, "__name__", None) or not isinstance(
         owner, ModuleType
     )
-    return inspect.isroutine(value) and own and value is not meridian.graph
+    return inspect.isroutine(value) and own and value is not graph
 
 
 # ---- what it is ----------------------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def test_a_configuration_that_cannot_be_used_fails_the_run_in_words(write, merid
     write("app.py", FAILING)
     ran = meridian("run", "app.py:misconfigured")
     assert ran.exit_code == 1
-    assert ran.stderr == "Error: max_batch_per_node=0: a whole number of at least 1\n"
+    assert ran.stderr.endswith("Error: max_batch_per_node=0: a whole number of at least 1\n")
 
 
 def test_a_node_that_exits_ends_the_run_as_failed(write, meridian):
@@ -188,7 +188,8 @@ def test_a_wrong_engine_name_is_a_usage_error(write, meridian, monkeypatch):
     write("app.py")
     monkeypatch.setenv("MERIDIAN_ENGINE", "quick")
     ran = meridian("run", "app.py")
-    assert (ran.exit_code, ran.stderr) == (2, "Error: MERIDIAN_ENGINE='quick': use auto, python or rust\n")
+    assert ran.exit_code == 2
+    assert ran.stderr.endswith("Error: MERIDIAN_ENGINE='quick': use auto, python or rust\n")
 
 
 def test_a_large_report_is_cut_and_says_so(write, meridian):

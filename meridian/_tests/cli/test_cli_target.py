@@ -46,7 +46,7 @@ def test_graphs_schedulers_and_functions_that_return_them_run(write, meridian, p
         ("app:build()", "'build()' in 'app:build()' is not an attribute's name: leave the brackets out"),
         ("app:a-b", "'a-b' in 'app:a-b' is not an attribute's name: give"),
         ("my app", "'my app' is neither a module's name nor a path to a .py file: give"),
-        ("app:biuld", "'app' has no attribute 'biuld': did you mean 'build'?"),
+        ("app:build_", "'app' has no attribute 'build_': did you mean 'build'?"),
         ("app:holder.iner", "'app:holder' has no attribute 'iner': did you mean 'inner'?"),
         ("app:zzz", "'app' has no attribute 'zzz'; its graphs and functions: broken, build, later,"),
         ("app:needs", "app:needs needs arguments (path, limit), and is called with none: give them defaults"),

@@ -1,0 +1,65 @@
+"""The page about the command line shows what the commands really print."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meridian.cli.codes import Code
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+FILES = re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', PAGE, re.MULTILINE | re.DOTALL)
+SESSIONS = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    (first.partition("\n")[0], first.partition("\n")[2])
+    for session in SESSIONS
+    for first in re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]
+]
+
+UNSET = ("NO_COLOR", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "COLUMNS", "MERIDIAN_ENGINE")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNSET}
+
+
+def matches(shown: str, printed: str) -> bool:
+    """Compare line by line; `...` stands for anything within a line, as do the spaces before a number that varies."""
+    lines = [re.escape(line).replace(r"\.\.\.", ".*").replace(r"\ .*", " *.*") for line in shown.splitlines()]
+    return re.fullmatch("\n".join(lines), printed.rstrip("\n")) is not None
+
+
+@pytest.mark.req("N1.4", "X6")
+@pytest.mark.parametrize(("command", "shown"), COMMANDS, ids=[command for command, _ in COMMANDS])
+def test_a_command_prints_what_the_page_shows(tmp_path, command, shown):
+    for name, text in FILES:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    program, *args = shlex.split(command)
+    assert program == "meridian"
+    ran = subprocess.run(
+        [sys.executable, "-m", "meridian", *args],
+        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    code = re.search(r"^\[exit code (\d+)\]\n", shown, re.MULTILINE)
+    shown = re.sub(r"^\[exit code \d+\]\n", "", shown, flags=re.MULTILINE)
+    assert ran.returncode == (int(code[1]) if code else 0)
+    printed = ran.stdout + ran.stderr
+    if args == ["info"]:  # the page shows where it begins
+        printed = "".join(printed.splitlines(keepends=True)[: len(shown.splitlines())])
+    assert matches(shown, printed), f"it prints\n{printed}\nand the page says\n{shown}"
+
+
+def test_the_page_lists_the_exit_codes_there_are():
+    table = PAGE.partition("## Exit codes")[2].partition("## ")[0]
+    assert [int(number) for number in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == sorted(Code)
+
+
+def test_the_page_lists_every_option_of_run():
+    told = re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE)
+    ran = subprocess.run(
+        [sys.executable, "-m", "meridian", "run", "--help"],
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert {*told, "--help"} == set(re.findall(r"^\W*(--[a-z-]+)", ran.stdout, re.MULTILINE))
