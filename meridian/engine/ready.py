@@ -6,8 +6,9 @@ at the moment it gets something to do, and only then; there is no scan, so idle 
 Bands share the engine by smooth weighted round robin: each pick adds its weight to every band that has work, takes the
 band with most, and charges it the sum. With the default weights 4, 2, 1 and work in all three bands that serves
 C H C N C H C, so CONTROL waits for one slice of the others at most; in general for ``ceil((high + normal) / control)``.
-A band whose work has run out forgets what it had saved up, so nothing can be hoarded. Every band with work is served
-at least once in any ``sum(weights)`` picks: the starvation bound.
+What the others saved up while CONTROL came and went could make it wait once more: then it goes first all the same.
+A band whose work has run out forgets what it had saved up, so nothing can be hoarded. A band with work waits for
+``sum(weights)`` picks of others at most, whatever comes and goes: the starvation bound.
 
 Within a band turns are first in, first out, so every one of n waiting turns is served within n picks of its band.
 
@@ -73,6 +74,8 @@ class ReadyQueue:
         self.weights = weights
         self.random = random
         self._saved = [0, 0, 0]
+        self._patience = -(-(weights[1] + weights[2]) // weights[0])
+        self._passed_over = 0  # how often in a row CONTROL had work and another band was picked
 
     def __len__(self) -> int:
         return sum(map(len, self.lines))
@@ -97,6 +100,11 @@ class ReadyQueue:
                 saved[band] = 0
         if best < 0:
             raise IndexError("no turn is due")
+        if best and self.lines[0] and self._passed_over < self._patience:
+            self._passed_over += 1
+        else:
+            best = best if not self.lines[0] else 0
+            self._passed_over = 0
         saved[best] -= total
         line = self.lines[best]
         if self.random is not None and len(line) > 1:
