@@ -55,6 +55,7 @@ class Ring:
         lost: Items lost so far, by cause.
         check: What data must satisfy, or ``None``.
         waiters: Turns that wait for room.
+        waits: How often a turn began to wait for room.
         inside: The thread that is in user code of this ring (a coalesce function, a policy), or 0.
     """
 
@@ -86,6 +87,7 @@ class Ring:
         "taken",
         "turn",
         "waiters",
+        "waits",
     )
 
     limited = False
@@ -101,7 +103,7 @@ class Ring:
         self.check = check
         self.known: set[type] | None = None
         self.mixed = False
-        self.taken = self.merged = self.blocked_ns = 0
+        self.taken = self.merged = self.waits = self.blocked_ns = 0
         self.lost: dict[str, int] | None = None
         self.waiters: list[Turn] | None = None
         self.turn: Turn | None = None
@@ -420,6 +422,7 @@ class Ring:
     def wait(self, turn: Turn) -> None:
         """Let ``turn`` run again when there is room. It counts as queued meanwhile."""
         turn.queued = True
+        self.waits += 1
         turn.waits_for = self
         turn.since = self.engine.now  # type: ignore[union-attr]  # nobody waits on a ring that isn't attached
         if self.waiters is None:
@@ -437,7 +440,7 @@ class Ring:
             engine.knock(self)
             return
         waiters, self.waiters = self.waiters, None
-        now = engine.now
+        now = engine.now if engine.running else engine.clock()
         for turn in waiters or ():
             turn.waits_for = None
             self.blocked_ns += now - turn.since

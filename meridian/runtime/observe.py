@@ -12,14 +12,16 @@ from inspect import iscoroutinefunction
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from meridian.core.errors import BackpressureError
 from meridian.core.message import Message
 from meridian.observability.logging import get_logger
 from meridian.observability.metrics import PrometheusMetrics, get_metrics, is_metrics_enabled
 from meridian.observability.tracing import is_tracing_enabled, start_span
 
 if TYPE_CHECKING:
+    from meridian.core.node import Node
     from meridian.engine.kernel import NodeState
-    from meridian.runtime.run import Run
+    from meridian.runtime.run import Attached, Run
 
 
 class Observer:
@@ -33,6 +35,7 @@ class Observer:
         self.run = run
         self._published: dict[tuple[str, str, str], float] = {}
         self._bare: dict[int, tuple[NodeState, Any]] = {}
+        self._attached: list[tuple[Node, Attached]] = []
         self._tracing = is_tracing_enabled()
         self._debug = get_logger().is_enabled("DEBUG")
         self._metrics: Any = None
@@ -98,10 +101,37 @@ class Observer:
 
         return observed
 
+    def attached(self, node: Node, attached: Attached) -> None:
+        """Look at what ``node`` emits, now if need be and whenever that changes."""
+        self._attached.append((node, attached))
+        if self._debug:
+            attached.use(node, self)
+
+    def emit(self, name: str, emit: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+        """Return what is to be called for each emit of a node."""
+        if not self._debug:
+            return emit
+
+        def observed(port: str, message: Any) -> Any:
+            try:
+                sent = emit(port, message)
+            except BackpressureError as error:
+                get_logger().debug("node.emit_blocked", "no room", node=name, port=port, edge_id=error.edge)
+                raise
+            get_logger().debug(
+                "node.emit",
+                "message emitted",
+                node=name,
+                port=port,
+                trace_id=message.get_trace_id(),
+                message_type=message.type.value,
+            )
+            return sent
+
+        return observed
+
     def tick(self, state: NodeState, hook: Callable[[], Any]) -> Callable[[], Any]:
-        """Return what is to be called at each tick."""
-        if not (self._tracing or self._debug or self._metrics is not None):
-            return hook
+        """Return what is to be called at each tick; always observed, as ticks are few."""
         name = state.name
 
         def begin() -> tuple[Any, float]:
@@ -110,6 +140,10 @@ class Observer:
         def end(began: float) -> None:
             get_metrics().histogram("node_tick_duration_seconds", {"node": name}).observe(perf_counter() - began)
 
+        def succeeded() -> None:
+            if get_logger().is_enabled("DEBUG"):
+                get_logger().debug("node.tick_processed", "tick handled", node=name)
+
         if iscoroutinefunction(hook):
 
             async def observed_async() -> None:
@@ -117,6 +151,7 @@ class Observer:
                 try:
                     with span:
                         await hook()
+                    succeeded()
                 finally:
                     end(began)
 
@@ -127,6 +162,7 @@ class Observer:
             try:
                 with span:
                     hook()
+                succeeded()
             finally:
                 end(began)
 
@@ -175,12 +211,27 @@ class Observer:
         if (tracing, debug) != (self._tracing, self._debug):
             self._tracing, self._debug = tracing, debug
             self._choose_slice()
+            workers = {worker.state.id: worker for worker in self.run.batch_workers()}
             for state, handle in self._bare.values():
                 if state.kind == "call":
                     state.fn = self.handler(state, handle, False)
+                elif state.id in workers:
+                    workers[state.id].fn = self.handler(state, handle, True)
+            for node, attached in self._attached:
+                attached.use(node, self)
             self.run.engine.recompile()
 
     # ---- metrics ---------------------------------------------------------------------------------------------
+
+    def started(self, built_ns: int, started_ns: int) -> None:
+        """Note how long the start took, and how many priorities it applied."""
+        metrics = self._metrics
+        if metrics is not None:
+            metrics.histogram("scheduler_build_time_seconds").observe(built_ns / 1e9)
+            metrics.histogram("scheduler_startup_time_seconds").observe(started_ns / 1e9)
+            bands = self.run.assembly.bands
+            applied = sum(planned.id in bands for planned in self.run.plan.edges) if bands else 0
+            metrics.counter("scheduler_priority_applied_total").inc(applied)
 
     def publish(self, metrics: Any) -> None:
         """Bring the provider's numbers up to date."""
@@ -200,7 +251,11 @@ class Observer:
             if merged:
                 self._count(metrics, "edge_merged_total", labels, merged)
             metrics.gauge("edge_queue_depth", labels).set(depth)
-            blocked = ring.blocked_s(run.engine.now)
+            if ring.waits:
+                ends = [run.plan.nodes[i].name for i in (planned.source, planned.target)]
+                labels_of_both = {**labels, "source_node": ends[0], "target_node": ends[1]}
+                self._count(metrics, "scheduler_backpressure_events_total", labels_of_both, ring.waits)
+            blocked = ring.blocked_s(run.engine.clock())
             since = blocked - self._published.get(("blocked", planned.id, ""), 0.0)
             if since > 0:
                 self._published["blocked", planned.id, ""] = blocked

@@ -138,7 +138,7 @@ def count(
         errors: The most recent failures.
         errors_total: All failures.
     """
-    plan, now = assembly.plan, assembly.engine.now
+    plan, now = assembly.plan, assembly.engine.clock()
     busy = [0] * len(plan.nodes)
     handled = [0] * len(plan.nodes)
     edges = []
