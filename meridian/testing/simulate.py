@@ -624,6 +624,7 @@ class SimulatedRun(Run):
 
     def _refuse(self, fault: Full) -> None:
         ring = self.assembly.ring_of(fault.edge_id)
+        assert ring is not None  # checked when the run was made
         ring.set_capacity(0 if _blocks(ring) else min(1, ring.capacity))
         self._refusing.append(ring)
         self.in_world.strike(fault, self.assembly.state(ring.node).name)

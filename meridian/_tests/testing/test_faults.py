@@ -1,6 +1,7 @@
 """Each fault bites where it says, and loses nothing."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,7 @@ class Pipeline:
     """source -> double (plain) -> look (asynchronous, 1 s each) -> out."""
 
     def __init__(self):
-        self.out = []
+        self.out: list[int] = []
 
         @node
         def double(x: int) -> int:
@@ -167,7 +168,7 @@ def test_two_full_times_of_one_edge_may_overlap():
 
 
 def test_a_full_edge_that_drops_counts_what_it_drops():
-    out = []
+    out: list[Any] = []
     made = graph("g", source(range(N)) >> via(capacity=N, policy=drop()) >> sink(out.append, name="out"))
     done = simulate(made, faults=[Full("source:output->out:input", 0, 5)])
     edge = done.report.edges[0]
@@ -176,7 +177,7 @@ def test_a_full_edge_that_drops_counts_what_it_drops():
 
 
 def test_a_full_edge_that_keeps_the_latest_keeps_the_latest():
-    out = []
+    out: list[Any] = []
     made = graph("g", source(range(N)) >> via(capacity=N, policy=latest()) >> sink(out.append, name="out"))
     done = simulate(made, faults=[Full("source:output->out:input", 0, 5)])
     edge = done.report.edges[0]
@@ -207,7 +208,7 @@ def test_a_cancelled_wait_fails_one_message_and_the_next_follows():
 
 
 def test_a_handler_may_catch_the_cancellation_of_what_it_waits_for():
-    out = []
+    out: list[Any] = []
 
     @node
     async def careful(x: int) -> str:
@@ -262,7 +263,7 @@ class Sender(Node):
 
 
 def test_a_cancelled_send_was_not_sent_and_leaves_no_trace():
-    out = []
+    out: list[Any] = []
 
     @node
     async def slow(x: int) -> None:
@@ -277,7 +278,7 @@ def test_a_cancelled_send_was_not_sent_and_leaves_no_trace():
 
 
 def test_asynchronous_sources_and_streams_can_be_slowed_and_cancelled():
-    out = []
+    out: list[Any] = []
 
     @source
     async def readings():
@@ -305,7 +306,7 @@ def test_asynchronous_sources_and_streams_can_be_slowed_and_cancelled():
 
 
 def test_plain_streams_can_fail_and_be_slow():
-    out = []
+    out: list[Any] = []
 
     @node
     def twice(x: int):
@@ -363,7 +364,8 @@ class Ticker(Node):
 
 
 def test_the_calls_of_a_node_without_inputs_are_its_ticks():
-    ticker, out = Ticker(), []
+    ticker = Ticker()
+    out: list[Any] = []
     done = simulate(
         graph("g", ticker >> sink(out.append, name="out")),
         config=SchedulerConfig(tick_interval_ms=1000),
@@ -401,9 +403,9 @@ def test_a_fault_that_names_what_is_not_there_is_refused_with_what_is(fault, tex
         lambda: Slow("x", float("nan")),
         lambda: Slow("x", 1, every=0),
         lambda: Fail("x", at=(0,)),
-        lambda: Fail("x", at=[1]),
+        lambda: Fail("x", at=[1]),  # type: ignore[arg-type]  # that is the point
         lambda: Fail("x", every=0),
-        lambda: CancelWait("x", at=("1",)),
+        lambda: CancelWait("x", at=("1",)),  # type: ignore[arg-type]  # that is the point
         lambda: Full("x", from_s=-1),
         lambda: Pause("x", for_s=float("inf")),
     ],
@@ -415,7 +417,7 @@ def test_a_fault_with_a_value_that_means_nothing_is_refused(make):
 
 def test_fail_takes_exceptions_only():
     with pytest.raises(TypeError, match="an exception, or a class of them"):
-        Fail("x", error="boom")
+        Fail("x", error="boom")  # type: ignore[arg-type]  # that is the point
 
 
 def test_faults_are_replayed_like_everything():

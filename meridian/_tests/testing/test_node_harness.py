@@ -4,6 +4,7 @@ import asyncio
 import gc
 import inspect
 import time
+from typing import Any
 
 import pytest
 
@@ -334,7 +335,8 @@ def test_a_node_that_was_tested_alone_still_runs_in_a_graph():
             super().__init__()
             self.inputs = [Port("in", PortDirection.INPUT, spec=PortSpec("in", int))]
 
-    relay, out = Relay(), []
+    relay = Relay()
+    out: list[Any] = []
     harness = NodeTestHarness(relay)
     harness.send_message("in", -1)
     simulate(graph("g", source(range(3)) >> relay["in"], relay["out"] >> sink(out.append, name="out")))
@@ -344,11 +346,11 @@ def test_a_node_that_was_tested_alone_still_runs_in_a_graph():
 
 def test_something_that_is_no_node_is_refused():
     with pytest.raises(TypeError, match="takes a node or a @node function, got int"):
-        NodeTestHarness(5)
+        NodeTestHarness(5)  # type: ignore[arg-type]  # that is the point
 
 
 def test_a_harness_that_goes_away_closes_its_loop_and_ends_what_runs_in_it():
-    ended = []
+    ended: list[Any] = []
 
     class Leaky(Echo):
         async def _handle_message(self, port, msg):

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,8 @@ def test_tickers_without_a_declared_end_stop_as_they_would_without_simulation():
 
 
 def test_equal_seeds_give_equal_runs_in_every_detail():
-    first_out, second_out = [], []
+    first_out: list[int] = []
+    second_out: list[int] = []
     first = simulate(merging(first_out), seed=11)
     second = simulate(merging(second_out), seed=11)
     assert first.trace == second.trace
@@ -104,9 +106,10 @@ def test_equal_seeds_give_equal_runs_in_every_detail():
 
 
 def test_different_seeds_give_different_orders_of_the_same_results():
-    orders, digests = [], set()
+    orders: list[list[int]] = []
+    digests = set()
     for seed in range(6):
-        out = []
+        out: list[Any] = []
         digests.add(simulate(merging(out), seed=seed).trace_digest)
         orders.append(out)
     assert len(digests) == 6
@@ -158,7 +161,7 @@ def test_the_trace_shows_no_payload():
 
 def test_trace_ids_come_from_the_seed():
     def ids(seed):
-        seen = []
+        seen: list[Any] = []
 
         @node
         def read(message: Message) -> None:
@@ -196,7 +199,7 @@ def test_sleeps_and_timeouts_of_handlers_take_virtual_time():
             return "late"
         return "in time"
 
-    out = []
+    out: list[Any] = []
     done = simulate(graph("g", source([1, 4, 60, 3600]) >> patient >> sink(out.append, name="out")))
     assert out == ["in time", "in time", "late", "late"]
     assert done.elapsed_s == 1 + 4 + 5 + 5
@@ -208,7 +211,7 @@ def test_concurrent_handlers_overlap_in_virtual_time():
         await asyncio.sleep(8 - x)
         return x
 
-    out = []
+    out: list[Any] = []
     done = simulate(graph("g", source(range(8)) >> look >> sink(out.append, name="out")))
     assert sorted(out) == list(range(8))
     assert out.index(3) < out.index(0)
@@ -221,7 +224,7 @@ def test_the_age_of_messages_is_virtual_too():
         await asyncio.sleep(1)
         return x
 
-    out = []
+    out: list[Any] = []
     done = simulate(
         graph("g", source(range(10)) >> via(max_age_s=3.5) >> slow >> sink(out.append, name="out")),
         shuffle=False,
@@ -244,7 +247,7 @@ def test_asynchronous_sources_and_streams_run_in_virtual_time():
         await asyncio.sleep(1)
         yield x
 
-    out = []
+    out: list[Any] = []
     done = simulate(graph("g", readings >> twice >> sink(out.append, name="out")))
     assert out == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     assert done.elapsed_s == 301
@@ -255,7 +258,8 @@ def test_plain_streams_and_named_outputs_are_simulated_like_everything():
     def split(x: int):
         yield To("odd" if x % 2 else "even", x)
 
-    even, odd = [], []
+    even: list[int] = []
+    odd: list[int] = []
     made = graph("g", source(range(6)) >> split)
     made.add_flow(split["even"] >> sink(even.append, name="e"), split["odd"] >> sink(odd.append, name="o"))
     simulate(made, seed=2)
@@ -280,7 +284,7 @@ def test_a_scheduler_brings_its_own_configuration():
 
 def test_something_that_cannot_run_is_refused():
     with pytest.raises(TypeError, match="takes a graph, a scheduler, or a function that makes one, got int"):
-        simulate(lambda: 5)
+        simulate(lambda: 5)  # type: ignore[arg-type,return-value]  # that is the point
 
 
 def test_a_single_node_is_a_graph():
@@ -310,7 +314,7 @@ def test_an_invalid_graph_is_refused_as_anywhere():
 
 
 def test_a_handler_that_waits_for_nothing_is_a_deadlock_and_is_named():
-    stopped = []
+    stopped: list[Any] = []
 
     @node
     async def stuck(x: int) -> int:
@@ -353,7 +357,7 @@ def test_an_inlet_that_nobody_feeds_is_a_deadlock():
 
 
 def test_a_graph_is_fed_from_beside_in_virtual_time():
-    out = []
+    out: list[Any] = []
     inlet = Inlet("requests")
 
     async def main():
@@ -393,14 +397,14 @@ def test_simulate_within_a_running_loop_uses_a_thread_of_its_own():
 
 def test_simulate_within_a_running_loop_raises_in_the_caller():
     async def main():
-        simulate(5)
+        simulate(5)  # type: ignore[arg-type]  # that is the point
 
     with pytest.raises(TypeError, match="takes a graph"):
         asyncio.run(main())
 
 
 def test_a_graph_runs_in_reality_after_it_was_simulated():
-    out = []
+    out: list[Any] = []
     scheduler = Scheduler()
     scheduler.register(merging(out, n=2))
     simulate(scheduler)

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -23,8 +24,9 @@ def now() -> float:
 
 
 def test_the_clock_stands_still_until_it_is_moved():
-    clock: Clock = VirtualClock(epoch_s=100.0)
-    assert (clock.monotonic_ns(), clock.time()) == (0, 100.0)
+    clock = VirtualClock(epoch_s=100.0)
+    as_a_run_sees_it: Clock = clock
+    assert (as_a_run_sees_it.monotonic_ns(), as_a_run_sees_it.time()) == (0, 100.0)
     clock.advance(1.5)
     assert (clock.monotonic_ns(), clock.time(), clock.now_s) == (1_500_000_000, 101.5, 1.5)
     assert repr(clock) == "<VirtualClock at 1.5 s>"
@@ -47,7 +49,7 @@ def test_a_day_of_sleep_ends_at_once_and_exactly():
 
 
 def test_sleepers_wake_in_the_order_of_their_deadlines():
-    woken = []
+    woken: list[Any] = []
 
     async def sleeper(seconds):
         await asyncio.sleep(seconds)
@@ -71,9 +73,13 @@ def test_a_timeout_fires_in_virtual_time():
 
 
 def test_time_stands_still_while_a_job_of_the_loop_is_in_a_thread():
+    def work():
+        time.sleep(0.05)
+        return "done"
+
     async def main():
         early = asyncio.get_running_loop().call_later(0.001, lambda: None)
-        result = await asyncio.to_thread(lambda: time.sleep(0.05) or "done")
+        result = await asyncio.to_thread(work)
         early.cancel()
         return result, now()
 
@@ -156,8 +162,14 @@ def test_a_loop_without_anything_to_wait_for_says_who_waits_and_where():
 def test_a_deadlock_may_be_resolved_by_whoever_asked_to_be_told():
     async def main():
         loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
         woken = loop.create_future()
-        loop.on_deadlock.append(lambda: woken.set_result("told") is None)
+
+        def wake() -> bool:
+            woken.set_result("told")
+            return True
+
+        loop.on_deadlock.append(wake)
         return await woken
 
     assert run(main()) == "told"
