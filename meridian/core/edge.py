@@ -303,6 +303,9 @@ def _monotonic_ns() -> int:
 def _check_of(spec: Any) -> Check | None:
     if spec is None:
         return None
-    if isinstance(spec, PortSpec) and type(spec).validate is PortSpec.validate:
-        return compile_schema(spec.schema)
-    return Check(spec.validate, False)  # whoever brings a validate of his own is asked for each item
+    return Check(spec.validate, False) if checks_itself(spec) else compile_schema(spec.schema)
+
+
+def checks_itself(spec: Any) -> bool:
+    """Say whether a spec brings a ``validate`` of its own, which is then asked for each item."""
+    return spec is not None and not (isinstance(spec, PortSpec) and type(spec).validate is PortSpec.validate)

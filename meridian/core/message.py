@@ -15,7 +15,7 @@ per context and not a context variable per message, because setting one costs mo
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
@@ -54,15 +54,19 @@ class Scope:
 
     Attributes:
         handling: The message in hand, or ``None``.
-        now: Wall-clock time of the current slice in seconds, or ``None`` to ask the system.
+        now: Wall-clock time of the current slice in seconds, or ``None`` to ask ``clock`` for each message.
         node: Name of the node that is running, for log lines.
         port: Its input port.
         random: Where new trace ids are drawn from, or ``None`` for the system's entropy.
+        clock: Wall-clock seconds; the run's. What waits in between (a coroutine) has no slice whose time it could share.
     """
 
-    __slots__ = ("handling", "node", "now", "port", "random")
+    __slots__ = ("clock", "handling", "node", "now", "port", "random")
 
-    def __init__(self, now: float | None = None, random: Random | None = None) -> None:
+    def __init__(
+        self, now: float | None = None, random: Random | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.clock = clock
         self.handling: Message[Any] | None = None
         self.now = now
         self.random = random
@@ -154,6 +158,8 @@ class _Fields(Generic[T_co]):
     """The four slots of a message, while they may still be written."""
 
     __slots__ = ("_headers", "metadata", "payload", "type")
+
+    _headers: Any
 
 
 def _none() -> None:
@@ -306,7 +312,7 @@ def _origin(fields: Mapping[str, Any] | None) -> float | _Origin | Headers:
     if scope is None:
         now, handling = time.time(), None
     else:
-        now, handling = scope.now or time.time(), scope.handling
+        now, handling = scope.clock() if scope.now is None else scope.now, scope.handling
     if handling is not None:
         trace, parent = _identify(handling)
         return _Origin(now, trace, parent, dict(fields) if fields else None)
@@ -334,13 +340,13 @@ def _identify(message: Message[Any]) -> tuple[_Trace, int]:
     return held.trace, held.id
 
 
-def wrap(payload: Any, now: float, type: MessageType = DATA) -> Message[Any]:
+def wrap(payload: Any, now: float | None, type: MessageType = DATA) -> Message[Any]:
     """Put an envelope around a raw item, as cheaply as can be."""
     self: Any = _new_fields(_Fields)
     self.type = type
     self.payload = payload
     self.metadata = None
-    self._headers = now
+    self._headers = _wall_clock() if now is None else now
     self.__class__ = Message
     return cast("Message[Any]", self)
 

@@ -52,6 +52,8 @@ class Node(Wirable):
     inputs: list[Port]
     outputs: list[Port]
     _attached: Attachment | None = None
+    _kept: list[tuple[Any, Any]] | None = None
+    """What a run left parked, by port or ring; the next one delivers it first."""
 
     def __init__(self, name: str, inputs: Iterable[Port] = (), outputs: Iterable[Port] = ()) -> None:
         self.name = name

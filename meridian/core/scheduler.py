@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.clock import Clock, SystemClock
@@ -13,6 +14,7 @@ from meridian.core.runtime_plan import PriorityBand
 from meridian.core.subgraph import Subgraph
 from meridian.engine.select import engine_factory
 from meridian.observability.logging import get_logger
+from meridian.observability.metrics import get_metrics
 from meridian.redaction import describe_error
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class SchedulerConfig:
 
     def check(self) -> None:
         """Raise `ConfigError` for a value that can't be used."""
-        ratio = self.fairness_ratio
+        ratio: Any = self.fairness_ratio
         if not (isinstance(ratio, (tuple, list)) and len(ratio) == 3 and all(_is_int(n) and n >= 1 for n in ratio)):
             raise ConfigError(f"fairness_ratio={ratio!r}: three whole numbers of at least 1, for CONTROL, HIGH, NORMAL")
         if not _is_int(self.max_batch_per_node) or self.max_batch_per_node < 1:
@@ -155,7 +157,7 @@ class Scheduler:
             loop = runner.get_loop()
             # Through the loop: a handler runs between any two instructions of this thread, also while it holds the lock
             # that `shutdown` takes, and also while the loop sleeps and would not see what changed.
-            with stop_on_signals(lambda: loop.call_soon_threadsafe(self.shutdown)) as came:
+            with stop_on_signals(partial(loop.call_soon_threadsafe, self.shutdown)) as came:
                 runner.run(self.run_async())
         if any(number == 2 for number in came):
             raise KeyboardInterrupt
@@ -166,7 +168,7 @@ class Scheduler:
         def target() -> None:
             try:
                 self.run()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 failed.append(error)
 
         thread = threading.Thread(target=target, name="meridian-run")
@@ -213,6 +215,7 @@ class Scheduler:
         from meridian.runtime.run import Run
 
         self._cfg.check()
+        began = self._clock.monotonic_ns()
         with collector_paused():
             plan = self._plan()
         logger = get_logger()
@@ -236,6 +239,7 @@ class Scheduler:
             run = (self._run_type or Run)(
                 plan, self._cfg, make, self._clock, bands=bands, random=self._random, shuffle=self._shuffle
             )
+        run.built_ns = self._clock.monotonic_ns() - began
         with self._lock:
             self._run = run
             if self._shutdown:
@@ -306,6 +310,7 @@ class Scheduler:
             return
         self._bands[edge_id] = priority
         self._on_loop(run, run.set_band, edge_id, 3 - priority)
+        get_metrics().counter("scheduler_priority_applied_total").inc()
         logger.info(
             "scheduler.priority_changed", "priority changed", edge_id=edge_id,
             old_priority=old.name, new_priority=priority.name,

@@ -63,8 +63,8 @@ def compile_control_step(engine: PythonEngine, node: NodeState, ring: Ring, turn
             return node.put_off(turn) if node.held else 0
         if node.kind == "drive" and node.free == 0:
             return node.put_off(turn)
-        batch = ring.take_control(1)
-        node.handle_control(batch[0], ring.port)
+        for message in ring.take_control(1):  # none, if another thread took it meanwhile
+            node.handle_control(message, ring.port)
         if ring.control and not turn.queued:
             engine.ready(turn, True)
         return 1
@@ -141,6 +141,7 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
         out: list[Any] = []
         append = out.append
         rest = iter(xs)
+        x = None
         while True:
             try:
                 for x in rest:
@@ -189,6 +190,7 @@ def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
             ring.busy = False
         xs = take(turn.batch)
         rest = iter(xs)
+        x = None
         while True:
             try:
                 if wants_message:
@@ -244,6 +246,7 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
         mixed = wants_message or ring.mixed
         now = scope.now
         rest = iter(xs)
+        x = None
         while True:
             try:
                 if wants_message:
@@ -337,6 +340,7 @@ def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
         kind = DATA if turn.band else CONTROL  # what a raw item becomes, as in v1
         scope.node, scope.port = node.name, port
         node.rest = rest = iter(xs)
+        x = None
         while True:
             try:
                 if put is None:

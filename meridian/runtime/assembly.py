@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
+from meridian.core.edge import checks_itself
 from meridian.core.function import FnNode, SourceNode
 from meridian.core.node import ports_of
 from meridian.core.ports import PortDirection
@@ -50,7 +51,7 @@ class Assembly:
         self.engine = engine
         engine.make_node = self.state
         self._clock = clock
-        self._bands = bands
+        self.bands = bands
         self._bind = bind
         self._on_loss = on_loss
         self._lock = threading.RLock()  # another thread's put may be what makes a ring
@@ -95,7 +96,7 @@ class Assembly:
         if isinstance(ring, LimitedRing) and budget is not None:
             budget.rings.append(ring)
         ring.on_loss = self._on_loss
-        self.engine.attach(ring, planned.target, planned.target_port, self._bands.get(planned.id, 2))
+        self.engine.attach(ring, planned.target, planned.target_port, self.bands.get(planned.id, 2))
         self._rings[i] = ring
         return ring
 
@@ -141,7 +142,8 @@ class Assembly:
         for j in self._leaving[i] or ():
             planned = self.plan.edges[j]
             ports[planned.port].append(self.ring(j))
-            schemas.append(getattr(planned.edge.spec, "schema", None))
+            spec = planned.edge.spec
+            schemas.append(Never if checks_itself(spec) else getattr(spec, "schema", None))
         if isinstance(node, FnNode):
             function = node.function
             state = self.engine.add_node(i, name, function.kind, function.fn, ports)

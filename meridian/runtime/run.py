@@ -53,13 +53,19 @@ _OUT = PortDirection.OUTPUT
 class Attached:
     """What a node holds while it takes part in a run."""
 
-    __slots__ = ("_run", "_state", "emit", "name")
+    __slots__ = ("_bare", "_run", "_state", "emit", "name")
 
     def __init__(self, run: Run, state: NodeState) -> None:
         self._run = run
         self._state = state
         self.name = state.name
-        self.emit = state.make_emit()
+        self._bare = self.emit = state.make_emit()
+
+    def use(self, node: Node, observer: Observer) -> None:
+        """Let ``observer`` look at what is emitted, or no longer."""
+        before, self.emit = self.emit, observer.emit(self.name, self._bare)
+        if vars(node).get("emit") is before:
+            vars(node)["emit"] = self.emit
 
     async def send(self, port: str, msg: Message[Any]) -> Message[Any]:
         """Send, waiting for room."""
@@ -195,6 +201,8 @@ class Run:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._armed = False
         self._live = False
+        self._stop_began = False
+        self.built_ns = 0  # set by the scheduler, which knows when it began to build
         self.slices = 0
         self._begin_ns = clock.monotonic_ns()
         self._end_ns: int | None = None
@@ -211,7 +219,7 @@ class Run:
         """Connect the node's code with the engine."""
         if isinstance(node, FnNode):
             function = node.function
-            fn = self.observer.function(state, function.fn)
+            fn: Any = self.observer.function(state, function.fn)
             if function.takes_emit:
                 state.put = state.make_put()
             if function.is_async:
@@ -230,6 +238,7 @@ class Run:
         node._attached = attached
         if type(node).emit is Node.emit and "emit" not in vars(node):
             vars(node)["emit"] = attached.emit  # saves one call for each emit
+        self.observer.attached(node, attached)
         handler, is_async = _chosen(node, "on_message", "_handle_message")
         handler = self.observer.handler(state, handler, is_async)
         if is_async:
@@ -296,9 +305,14 @@ class Run:
         return self.report()
 
     async def _start(self) -> None:
+        began = self.clock.monotonic_ns()
         hooked = [index for index, (_, node) in enumerate(self.plan.nodes) if node.__class__ is not FnNode]
         for index in hooked:
             self.assembly.state(index)
+        for index, (_, node) in enumerate(self.plan.nodes):
+            if node._kept is not None:
+                kept, node._kept = node._kept, None
+                self.assembly.state(index).take_over(kept)
         for index in hooked:
             if not await self._hook(index, "on_start"):
                 self.failed.add(index)
@@ -319,6 +333,7 @@ class Run:
             self._tick_timer = self.loop.call_later(interval, self._tick, self.loop.time() + interval, context=self.context)
         if self.stopping:
             self._begin_stop()
+        self.observer.started(self.built_ns, self.clock.monotonic_ns() - began)
         self._armed = True
         self.loop.call_soon(self._slice, context=self.context)
 
@@ -327,7 +342,7 @@ class Run:
         name, node = self.plan.nodes[index]
         if getattr(type(node), phase) in _NO_HOOK:
             return True
-        token = current_scope.set(Scope(self.clock.time(), self.random))
+        token = current_scope.set(Scope(None, self.random, self.clock.time))
         scope = current_scope.get()
         assert scope is not None
         scope.node = name
@@ -372,6 +387,8 @@ class Run:
             self.engine.start_source(state, self.observer.items(state, iterator))
 
     async def _stop(self) -> None:
+        if not self._stop_began:
+            self._say_stop()
         self.stopping = True
         self._live = False
         begin = self.clock.monotonic_ns()
@@ -403,6 +420,9 @@ class Run:
                     del vars(node)["emit"]
                 node._attached = None
         self._final = self.report()
+        for state in self.assembly.known_states():
+            if state.parked or state.inbox:
+                self.plan.nodes[state.id].node._kept = [*(state.parked or ()), *(state.inbox or ())]
         self.assembly.take_apart()
 
     # ---- slices ----------------------------------------------------------------------------------------------
@@ -455,6 +475,10 @@ class Run:
         """Whether no node's code may run any more but its ``on_stop``."""
         return not self._live
 
+    def batch_workers(self) -> list[BatchWorker]:
+        """Return the workers of nodes whose handler is asynchronous, one message at a time."""
+        return [worker for worker in self._workers if isinstance(worker, BatchWorker)]
+
     def settle(self) -> None:
         """Something asynchronous came to its end: go on, or see whether that was the end."""
         if not self._armed and self._live:
@@ -484,6 +508,7 @@ class Run:
             return
         remaining = self.config.shutdown_timeout_s - (self.clock.monotonic_ns() - self._begin_ns) / 1e9
         if remaining <= 0:
+            get_logger().info("scheduler.timeout", "tickers without a declared end: stopping at a quiet moment")
             self._finish("quiet")
         else:
             if self._quiet_timer is None:
@@ -499,7 +524,6 @@ class Run:
 
     def _quiet(self) -> None:
         self._quiet_timer = None
-        get_logger().info("scheduler.timeout", "tickers without a declared end: stopping at a quiet moment")
         self.check_end()
 
     def _watch_idle(self) -> None:
@@ -531,8 +555,12 @@ class Run:
         self.request_stop()
         self._finish("shutdown")
 
+    def _say_stop(self) -> None:
+        self._stop_began = True
+        get_logger().info("scheduler.shutdown_start", "sources stop, edges drain, nodes stop")
+
     def _begin_stop(self) -> None:
-        get_logger().info("scheduler.shutdown_start", "sources stop, edges drain")
+        self._say_stop()
         if self._tick_timer is not None:
             self._tick_timer.cancel()
         for state in self.assembly.known_states():
@@ -729,7 +757,7 @@ def _chosen(node: Node, public: str, protected: str) -> tuple[Any, bool]:
 
 
 def _is_async(hook: Any) -> bool:
-    return iscoroutinefunction(hook) or iscoroutinefunction(getattr(type(hook), "__call__", None))
+    return iscoroutinefunction(hook) or (callable(hook) and iscoroutinefunction(type(hook).__call__))
 
 
 _NO_HOOK = (FnNode.on_start, FnNode.on_stop, SourceNode.on_start, SourceNode.on_stop)

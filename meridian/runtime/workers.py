@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from meridian.engine.kernel import NodeState
     from meridian.runtime.run import Run
 
-_enter_task = asyncio.tasks._enter_task  # type: ignore[attr-defined]  # documented for custom tasks
-_leave_task = asyncio.tasks._leave_task  # type: ignore[attr-defined]
+_enter_task = asyncio.tasks._enter_task  # documented for custom tasks
+_leave_task = asyncio.tasks._leave_task
 
 
 @types.coroutine
@@ -49,7 +49,7 @@ def _adopt(
             break
         except BaseException as error:
             raised = error
-    yield from work  # type: ignore[misc]  # a coroutine, driven as one
+    yield from work  # a coroutine, driven as one
 
 
 def is_failure(error: BaseException) -> bool:
@@ -75,7 +75,7 @@ class Worker:
         self.run = run
         self.state = state
         self.context = contextvars.copy_context()
-        self.scope = Scope(None, run.random)
+        self.scope = Scope(None, run.random, run.clock.time)
         self.scope.node = state.name
         self.context.run(current_scope.set, self.scope)
         self.detached = False
@@ -92,7 +92,6 @@ class Worker:
         if task is None or task.done():
             self._handed = loop.create_future()
             task = self._task = loop.create_task(self._go_on(), context=self.context)
-        self.scope.now = self.run.scope.now
         outer = asyncio.current_task(loop)
         if outer is not None:  # a run-to-completion put, from a task of the user's
             _leave_task(loop, outer)
@@ -189,6 +188,7 @@ class BatchWorker(Worker):
     async def _results(self, rest: Iterator[Any], out: list[Any], port: str) -> None:
         state, fn, append = self.state, self.fn, out.append
         wants_message = state.wants_message
+        x: Any = None
         while True:
             try:
                 for x in rest:
@@ -266,7 +266,7 @@ class BatchWorker(Worker):
 
     def _handle(self, message: Message[Any]) -> None:
         """Note the message in hand, in a scope of its own: tasks that the handler starts keep this one."""
-        scope = Scope(self.run.scope.now, self.run.random)
+        scope = Scope(None, self.run.random, self.run.clock.time)
         scope.handling, scope.node = message, self.state.name
         self.scope = scope
         current_scope.set(scope)
@@ -302,7 +302,7 @@ class PoolWorker:
             if self.ordered:
                 self._slots.append(slot)
             context = contextvars.copy_context()
-            scope = Scope(self.run.scope.now, self.run.random)
+            scope = Scope(None, self.run.random, self.run.clock.time)
             scope.node = self.state.name
             scope.handling = x if isinstance(x, Message) else None
             context.run(current_scope.set, scope)
@@ -362,7 +362,7 @@ class SourceWorker:
         self.run = run
         self.state = state
         context = contextvars.copy_context()
-        scope = Scope(None, run.random)
+        scope = Scope(None, run.random, run.clock.time)
         scope.node = state.name
         context.run(current_scope.set, scope)
         self.task = run.loop.create_task(self._pull(items), context=context)
