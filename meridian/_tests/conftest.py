@@ -41,5 +41,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # Also in pyproject.toml; here for `pytest --pyargs meridian`, which does not read it.
     config.addinivalue_line("markers", "req(*ids): the requirements this test shows")
     config.addinivalue_line(
-        "markers", "v1(*ids): the quirks (L n) and defects (D n) of v1 whose keeping or mending this test shows"
+        "markers",
+        "v1(*ids): the quirks (L n) and defects (D n) of v1 whose keeping or mending this test shows",
     )

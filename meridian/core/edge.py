@@ -183,9 +183,14 @@ class Edge(Generic[T]):
 
     def _refused(self, value: Any) -> None:
         _logger.warn(
-            "edge.validation_failed", "payload does not fit the schema", edge_id=self.id, payload_type=type_name(value)
+            "edge.validation_failed",
+            "payload does not fit the schema",
+            edge_id=self.id,
+            payload_type=type_name(value),
         )
-        raise TypeError(f"edge {self.id} refused {type_name(value)}: it doesn't fit the schema of the input port")
+        raise TypeError(
+            f"edge {self.id} refused {type_name(value)}: it doesn't fit the schema of the input port"
+        )
 
     def try_get(self) -> T | None:
         """Take the next item, CONTROL first, or return ``None`` when it is empty.
@@ -223,7 +228,9 @@ class Edge(Generic[T]):
             RuntimeError: it takes part in another one.
         """
         if self._host is not None:
-            raise RuntimeError(f"edge {self.id} takes part in a run already: a graph runs in one scheduler at a time")
+            raise RuntimeError(
+                f"edge {self.id} takes part in a run already: a graph runs in one scheduler at a time"
+            )
         self._host = host
         self._index = index
 

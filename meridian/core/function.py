@@ -6,6 +6,7 @@
     def double(x: int) -> int:
         return 2 * x
 
+
     graph("demo", source(range(10)) >> double >> sink(print))
 
 A decorated function can still be called, so it is tested like any other. In a graph it gets payloads and returns
@@ -89,7 +90,7 @@ class NodeFunction(Wirable, Generic[P, R]):
             raise TypeError(f"node() decorates functions, got {type(fn).__name__}")
         self.fn = fn
         self.name = name or _name_of(fn)
-        called = fn if inspect.isroutine(fn) or isinstance(fn, type) else getattr(type(fn), "__call__", fn)
+        called = fn if inspect.isroutine(fn) or isinstance(fn, type) else type(fn).__call__
         self.is_async = inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
         self.is_stream = inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called)
         if concurrency < 1 or (concurrency > 1 and (not self.is_async or self.is_stream)):
@@ -207,7 +208,9 @@ class FnNode(Node):
     def _emit_result(self, each: Any, msg: Message[Any]) -> None:
         from meridian.core.message import derive
 
-        port_name, value = each if each.__class__ is To else (self.outputs[0].name if self.outputs else "", each)
+        port_name, value = (
+            each if each.__class__ is To else (self.outputs[0].name if self.outputs else "", each)
+        )
         if value is not None and port_name:
             self.emit(port_name, value if isinstance(value, Message) else derive(msg, value))
 
@@ -239,7 +242,9 @@ class SourceNode(Node):
         if callable(items) and not isinstance(items, (Iterable, AsyncIterable)):
             items = items()
         if not isinstance(items, (Iterable, AsyncIterable)):
-            raise TypeError(f"source {self.name!r} needs an iterable or a function that returns one, got {type(items).__name__}")
+            raise TypeError(
+                f"source {self.name!r} needs an iterable or a function that returns one, got {type(items).__name__}"
+            )
         return items
 
     def on_start(self) -> None:
@@ -385,7 +390,16 @@ def node(
     ordered: bool = True,
     on_error: ErrorPolicy = ErrorPolicy.LOG_AND_CONTINUE,
 ) -> Callable[[Callable[P, R]], NodeFunction[P, R]]: ...
-def node(fn: Any = None, /, **options: Any) -> Any:
+def node(
+    fn: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    outputs: Mapping[str, Any] | Iterable[str] | None = None,
+    concurrency: int = 1,
+    ordered: bool = True,
+    on_error: ErrorPolicy = ErrorPolicy.LOG_AND_CONTINUE,
+) -> Any:
     """Make a node of a function that takes one payload (or `Message`) and returns, yields or awaits results.
 
     Args:
@@ -401,9 +415,13 @@ def node(fn: Any = None, /, **options: Any) -> Any:
         TypeError: not a function, or one that doesn't take exactly one item.
         ValueError: ``concurrency`` for a function that can't have it.
     """
-    if fn is not None:
-        return NodeFunction(fn)
-    return lambda fn: NodeFunction(fn, **options)
+
+    def made(fn: Any) -> NodeFunction[Any, Any]:
+        return NodeFunction(
+            fn, name=name, outputs=outputs, concurrency=concurrency, ordered=ordered, on_error=on_error
+        )
+
+    return made if fn is None else made(fn)
 
 
 def sink(
@@ -487,7 +505,7 @@ def _hints(fn: Any, name: str, parameters: int = 1) -> tuple[Any, Any]:
         called = type(called).__call__
     try:
         hints = typing.get_type_hints(called, include_extras=True)
-    except Exception:  # a name that can't be resolved here: untyped, as if there were no annotation
+    except Exception:  # noqa: BLE001 - a name that can't be resolved here: untyped, as if there were no annotation
         return _EMPTY, _EMPTY
     first = taken[0].name if taken else ""
     return hints.get(first, _EMPTY), hints.get("return", _EMPTY)
@@ -505,7 +523,7 @@ def _emitted(fn: Any) -> Any:
     """Return what ``emit: Emit[T]`` says about the items: ``T``."""
     try:
         hint = typing.get_type_hints(fn, include_extras=True).get("emit", _EMPTY)
-    except Exception:  # a name that can't be resolved here: untyped
+    except Exception:  # noqa: BLE001 - a name that can't be resolved here: untyped
         return _EMPTY
     args = typing.get_args(hint)
     return args[0] if typing.get_origin(hint) is Emit and args else _EMPTY
@@ -544,7 +562,7 @@ def _without_none(hint: Any) -> Any:
     if hint is _EMPTY:
         return hint
     parts = tuple(part for part in _union(hint) if part is not NoneType)
-    return hint if len(parts) == len(_union(hint)) else typing.Union[parts] if parts else _EMPTY
+    return hint if len(parts) == len(_union(hint)) else typing.Union[parts] if parts else _EMPTY  # noqa: UP007 - a tuple of types
 
 
 def _is_one_payload(hint: Any) -> bool:

@@ -41,7 +41,7 @@ class MessageType(str, Enum):
 
     # str(t) and f"{t}" name the member, as in v1, whatever the Python version does for mixed-in enums.
     __str__ = Enum.__str__
-    __format__ = Enum.__format__  # type: ignore[assignment]  # Enum's own, instead of str's
+    __format__ = Enum.__format__  # pyright: ignore[reportAssignmentType]  # Enum's own, instead of str's
 
 
 DATA, CONTROL, ERROR = MessageType.DATA, MessageType.CONTROL, MessageType.ERROR
@@ -91,8 +91,8 @@ class Headers(dict[str, Any]):
         raise TypeError("headers are read-only: use message.with_headers(key=value)")
 
     __setitem__ = __delitem__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
-    __ior__ = _refuse  # type: ignore[assignment]
+    clear = pop = popitem = setdefault = update = _refuse  # pyright: ignore[reportAssignmentType]
+    __ior__ = _refuse
 
     def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
         return (dict, (dict(self),))
@@ -130,7 +130,12 @@ class _Origin:
     __slots__ = ("fields", "id", "parent", "time", "trace")
 
     def __init__(
-        self, time: float, trace: _Trace, parent: int | None, fields: Mapping[str, Any] | None, id: int | None = None
+        self,
+        time: float,
+        trace: _Trace,
+        parent: int | None,
+        fields: Mapping[str, Any] | None,
+        id: int | None = None,
     ) -> None:
         self.time = time
         self.trace = trace
@@ -201,7 +206,7 @@ class Message(_Fields[T_co]):
         metadata: Mapping[str, Any] | None = None,
         headers: Mapping[str, Any] | None = None,
     ) -> Message[T_co]:
-        self = _new_fields(_Fields)
+        self: Any = _new_fields(_Fields)
         self.type = type
         self.payload = payload
         self.metadata = metadata
@@ -302,7 +307,9 @@ def _subclassed(cls: type[Any], made: Any) -> Any:
 
 def _restore(cls: type[Any], type: MessageType, payload: Any, metadata: Any, headers: dict[str, Any]) -> Any:
     made = cls(type, payload, metadata, headers)
-    _set_headers(made, _headers(headers, None))  # exactly those: a copy made in a handler is no child of its message
+    _set_headers(
+        made, _headers(headers, None)
+    )  # exactly those: a copy made in a handler is no child of its message
     return made
 
 
@@ -325,7 +332,7 @@ def _origin(fields: Mapping[str, Any] | None) -> float | _Origin | Headers:
 
 def _identify(message: Message[Any]) -> tuple[_Trace, int]:
     """Return the trace and the id of ``message``, drawing an id if it has none yet."""
-    held = message._headers
+    held: Any = message._headers
     if held.__class__ is float:
         held = _Origin(held, _Trace(), None, None)
         _set_headers(message, held)
@@ -395,5 +402,9 @@ def rewrap(envelope: Message[Any], payload: Any) -> Message[Any]:
 def no_message(node: str, port: str, what: Any) -> Exception:
     """Return what to raise for an emit of something that is no message."""
     if hasattr(what, "type"):
-        return ValueError(f"node {node!r} emitted {type_name(what)} on {port!r}, whose type is not DATA, CONTROL or ERROR")
-    return TypeError(f"node {node!r} emitted {type_name(what)} on {port!r}: wrap it, Message(MessageType.DATA, payload)")
+        return ValueError(
+            f"node {node!r} emitted {type_name(what)} on {port!r}, whose type is not DATA, CONTROL or ERROR"
+        )
+    return TypeError(
+        f"node {node!r} emitted {type_name(what)} on {port!r}: wrap it, Message(MessageType.DATA, payload)"
+    )

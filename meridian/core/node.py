@@ -171,7 +171,9 @@ class Node(Wirable):
             raise no_message(self.name, port, msg)
         names = [each.name for each in ports_of(self.outputs, PortDirection.OUTPUT)]
         if port not in names:
-            raise KeyError(f"node {self.name!r} has no output {port!r}; its outputs: {', '.join(names) or 'none'}")
+            raise KeyError(
+                f"node {self.name!r} has no output {port!r}; its outputs: {', '.join(names) or 'none'}"
+            )
         logger = get_logger()
         if logger.is_enabled("DEBUG"):
             logger.debug(
@@ -206,7 +208,9 @@ def ports_of(ports: Any, direction: PortDirection) -> list[Port]:
         ports = ports()
     if isinstance(ports, Mapping):
         return [
-            spec if isinstance(spec, Port) else Port(name, direction, spec=spec if isinstance(spec, PortSpec) else None)
+            spec
+            if isinstance(spec, Port)
+            else Port(name, direction, spec=spec if isinstance(spec, PortSpec) else None)
             for name, spec in ports.items()
         ]
     return list(ports)

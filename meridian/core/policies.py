@@ -189,7 +189,9 @@ def as_policy(policy: Any) -> Policy | None:
         if made is not None:
             return made()
     elif isinstance(policy, type):
-        raise TypeError(f"policy {policy.__name__} is a class: pass an instance, such as {policy.__name__.lower()}()")
+        raise TypeError(
+            f"policy {policy.__name__} is a class: pass an instance, such as {policy.__name__.lower()}()"
+        )
     elif callable(getattr(policy, "on_enqueue", None)):
         return policy  # type: ignore[no-any-return]  # any object with on_enqueue is a policy
     raise TypeError(

@@ -16,7 +16,7 @@ class PortDirection(str, Enum):
     OUTPUT = "OUTPUT"
 
     __str__ = Enum.__str__
-    __format__ = Enum.__format__  # type: ignore[assignment]  # Enum's own, instead of str's
+    __format__ = Enum.__format__  # pyright: ignore[reportAssignmentType]  # Enum's own, instead of str's
 
 
 class SchemaValidator(Protocol):

@@ -52,8 +52,12 @@ class SchedulerConfig:
     def check(self) -> None:
         """Raise `ConfigError` for a value that can't be used."""
         ratio: Any = self.fairness_ratio
-        if not (isinstance(ratio, (tuple, list)) and len(ratio) == 3 and all(_is_int(n) and n >= 1 for n in ratio)):
-            raise ConfigError(f"fairness_ratio={ratio!r}: three whole numbers of at least 1, for CONTROL, HIGH, NORMAL")
+        if not (
+            isinstance(ratio, (tuple, list)) and len(ratio) == 3 and all(_is_int(n) and n >= 1 for n in ratio)
+        ):
+            raise ConfigError(
+                f"fairness_ratio={ratio!r}: three whole numbers of at least 1, for CONTROL, HIGH, NORMAL"
+            )
         if not _is_int(self.max_batch_per_node) or self.max_batch_per_node < 1:
             raise ConfigError(f"max_batch_per_node={self.max_batch_per_node!r}: a whole number of at least 1")
         for name in ("tick_interval_ms", "idle_sleep_ms", "shutdown_timeout_s"):
@@ -88,7 +92,11 @@ class Scheduler:
     """
 
     def __init__(
-        self, config: SchedulerConfig | None = None, *, clock: Clock | None = None, random: Random | None = None
+        self,
+        config: SchedulerConfig | None = None,
+        *,
+        clock: Clock | None = None,
+        random: Random | None = None,
     ) -> None:
         self._cfg = config or SchedulerConfig()
         self._clock: Clock = clock or SystemClock()
@@ -303,7 +311,12 @@ class Scheduler:
         logger = get_logger()
         if run is None:
             self._bands[edge_id] = priority
-            logger.debug("scheduler.priority_pending", "applied at the next run", edge_id=edge_id, priority=priority.name)
+            logger.debug(
+                "scheduler.priority_pending",
+                "applied at the next run",
+                edge_id=edge_id,
+                priority=priority.name,
+            )
             return
         if run.assembly.ring_of(edge_id) is None:
             logger.warn("scheduler.edge_not_found", "no such edge", edge_id=edge_id)
@@ -337,7 +350,11 @@ class Scheduler:
         old = ring.capacity
         self._on_loop(run, run.set_capacity, edge_id, capacity)
         logger.info(
-            "scheduler.capacity_changed", "capacity changed", edge_id=edge_id, old_capacity=old, new_capacity=capacity
+            "scheduler.capacity_changed",
+            "capacity changed",
+            edge_id=edge_id,
+            old_capacity=old,
+            new_capacity=capacity,
         )
 
     @staticmethod
@@ -359,7 +376,10 @@ class Scheduler:
         if run is None:
             if not self._running:
                 return {"status": "stopped"}
-            nodes, edges = sum(len(graph.nodes) for graph in self._graphs), sum(len(graph.edges) for graph in self._graphs)
+            nodes, edges = (
+                sum(len(graph.nodes) for graph in self._graphs),
+                sum(len(graph.edges) for graph in self._graphs),
+            )
             return {
                 "status": "running",
                 "nodes_count": nodes,

@@ -54,11 +54,15 @@ def _compile(schema: Any) -> Check | None:
     if isinstance(schema, (tuple, list)):
         return _any_of(schema)
     if isinstance(schema, str):
-        raise SchemaError(f"schema {schema!r} is a string: pass the type itself (annotations are resolved by @node)")
+        raise SchemaError(
+            f"schema {schema!r} is a string: pass the type itself (annotations are resolved by @node)"
+        )
     if schema is type(None):
         return Check(lambda value: value is None, True)
     if isinstance(schema, TypeVar):
-        return compile_schema(schema.__bound__ if schema.__bound__ is not None else schema.__constraints__ or None)
+        return compile_schema(
+            schema.__bound__ if schema.__bound__ is not None else schema.__constraints__ or None
+        )
     if typing.is_typeddict(schema):
         return _typed_dict(schema)
     if isinstance(schema, typing.NewType):
@@ -68,12 +72,16 @@ def _compile(schema: Any) -> Check | None:
         return _generic(schema, origin, get_args(schema))
     if isinstance(schema, type):
         return _class(schema)
-    raise SchemaError(f"{schema!r} can't be used as a schema: use a type, a union of types, or None for anything")
+    raise SchemaError(
+        f"{schema!r} can't be used as a schema: use a type, a union of types, or None for anything"
+    )
 
 
 def _class(schema: type) -> Check:
     if getattr(schema, "_is_protocol", False) and not getattr(schema, "_is_runtime_protocol", False):
-        raise SchemaError(f"protocol {schema.__name__} can't be checked: decorate it with typing.runtime_checkable")
+        raise SchemaError(
+            f"protocol {schema.__name__} can't be checked: decorate it with typing.runtime_checkable"
+        )
 
     def passes(value: Any) -> bool:
         return isinstance(value, schema)
@@ -119,7 +127,12 @@ def _typed_dict(schema: Any) -> Check:
 def _generic(schema: Any, origin: Any, args: tuple[Any, ...]) -> Check | None:
     if origin is Union or origin is types.UnionType:
         return _any_of(args)
-    if origin is typing.Annotated or origin in (typing.Required, typing.NotRequired, typing.Final, typing.ClassVar):
+    if origin is typing.Annotated or origin in (
+        typing.Required,
+        typing.NotRequired,
+        typing.Final,
+        typing.ClassVar,
+    ):
         return compile_schema(args[0])
     if origin is typing.Literal:
         return Check(lambda value: any(value == arg and type(value) is type(arg) for arg in args), False)
@@ -137,7 +150,7 @@ def _generic(schema: Any, origin: Any, args: tuple[Any, ...]) -> Check | None:
     return _class(origin)
 
 
-def _elements(origin: type, inner: Check | None) -> Check:
+def _elements(origin: Any, inner: Check | None) -> Check:
     if inner is None:
         return _class(origin)
     inner_passes = inner.passes
@@ -148,7 +161,7 @@ def _elements(origin: type, inner: Check | None) -> Check:
     return Check(passes, False)
 
 
-def _mapping(origin: type, keys: Check | None, values: Check | None) -> Check:
+def _mapping(origin: Any, keys: Check | None, values: Check | None) -> Check:
     if keys is None and values is None:
         return _class(origin)
 
@@ -162,7 +175,7 @@ def _mapping(origin: type, keys: Check | None, values: Check | None) -> Check:
     return Check(passes, False)
 
 
-def _tuple(origin: type, args: tuple[Any, ...]) -> Check:
+def _tuple(origin: Any, args: tuple[Any, ...]) -> Check:
     if len(args) == 2 and args[1] is Ellipsis:
         return _elements(origin, compile_schema(args[0]))
     inner: Final = [compile_schema(arg) for arg in args]
@@ -183,7 +196,14 @@ def compatible(source: Any, target: Any) -> bool:
     True unless the two are known not to fit: an untyped end fits everything, and parameters of generics are compared
     only where both sides name them.
     """
-    if target is None or target is Any or target is object or source is None or source is Any or source == target:
+    if (
+        target is None
+        or target is Any
+        or target is object
+        or source is None
+        or source is Any
+        or source == target
+    ):
         return True
     sources, targets = _options(source), _options(target)
     if Any in targets or object in targets:
@@ -201,7 +221,9 @@ def guaranteed(source: Any, target: Any) -> bool:
     if source is None or source is Any or source is object:
         return False
     targets = _options(target)
-    plain = tuple(option for option in targets if isinstance(option, type) and not typing.is_typeddict(option))
+    plain = tuple(
+        option for option in targets if isinstance(option, type) and not typing.is_typeddict(option)
+    )
     return all(
         one in targets or (isinstance(one, type) and not typing.is_typeddict(one) and issubclass(one, plain))
         for one in _options(source)
@@ -234,7 +256,9 @@ def _fits(source: Any, target: Any) -> bool:
     if not source_args or not target_args or len(source_args) != len(target_args):
         return True
     return all(
-        compatible(one, other) for one, other in zip(source_args, target_args, strict=True) if one is not Ellipsis
+        compatible(one, other)
+        for one, other in zip(source_args, target_args, strict=True)
+        if one is not Ellipsis
     )
 
 

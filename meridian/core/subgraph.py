@@ -91,7 +91,9 @@ class Subgraph(Wirable):
             function, node = node, node.node(name)
             self._functions[id(function)] = node
         if not isinstance(node, (Node, Subgraph)):
-            raise TypeError(f"add_node takes a Node, a @node function or a Subgraph, got {type(node).__name__}")
+            raise TypeError(
+                f"add_node takes a Node, a @node function or a Subgraph, got {type(node).__name__}"
+            )
         key = name or node.name
         if key in self.nodes and self.nodes[key] is not node:
             self._duplicates.append(key)
@@ -156,7 +158,9 @@ class Subgraph(Wirable):
             if each.name == port:
                 return each
         known = ", ".join(repr(each.name) for each in ports) or "none"
-        raise KeyError(f"node {name!r} has no {direction.value.lower()} {port!r}; its {direction.value.lower()}s: {known}")
+        raise KeyError(
+            f"node {name!r} has no {direction.value.lower()} {port!r}; its {direction.value.lower()}s: {known}"
+        )
 
     def add_flow(self, *flows: Flow | Wirable) -> Subgraph:
         """Add what wiring expressions describe; returns itself.
@@ -215,7 +219,9 @@ class Subgraph(Wirable):
             known = ", ".join(repr(port.name) for port in ports)
             if not ports:
                 raise TypeError(f"node {name!r} has no {kind}, so nothing can be wired there")
-            raise TypeError(f"node {name!r} has the {kind}s {known}: name one, such as {name}[{ports[0].name!r}]")
+            raise TypeError(
+                f"node {name!r} has the {kind}s {known}: name one, such as {name}[{ports[0].name!r}]"
+            )
         return name, ports[0].name
 
     def expose_input(self, name: str, target: tuple[str, str]) -> None:

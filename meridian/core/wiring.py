@@ -17,7 +17,8 @@ class Wirable:
     """What may stand on either side of ``>>``."""
 
     def __rshift__(self, other: Any) -> Flow:
-        return Flow.of(self) >> other
+        flow: Flow = Flow.of(self) >> other
+        return flow
 
     def __rrshift__(self, other: Any) -> Flow:
         return Flow.of(other) >> self
@@ -64,7 +65,9 @@ def via(
     max_age_s: float | None = None,
     size: Callable[[Any], int] | None = None,
 ) -> EdgeOptions:
-    """Say how the edge between two nodes is made: ``a >> via(capacity=1, policy=latest()) >> b``.
+    """Say how the edge between two nodes is made.
+
+    It stands between them: ``a >> via(capacity=1, policy=latest()) >> b``.
 
     Args:
         capacity: Most items it holds.
@@ -97,7 +100,11 @@ class Flow:
     __slots__ = ("_options", "ends", "links", "owners")
 
     def __init__(
-        self, links: list[Link], ends: list[Wirable], owners: list[Wirable], options: EdgeOptions | None = None
+        self,
+        links: list[Link],
+        ends: list[Wirable],
+        owners: list[Wirable],
+        options: EdgeOptions | None = None,
     ) -> None:
         self.links = links
         self.ends = ends
@@ -145,6 +152,9 @@ def _as_wirable(end: Any) -> Wirable:
     if isinstance(end, Wirable):
         return end
     if callable(end):
-        raise TypeError(f"{getattr(end, '__name__', 'a function')!r} is a plain function: decorate it with @node or wrap it in sink()")
-    raise TypeError(f"{type(end).__name__} can't be wired: use nodes, @node functions, source(...), sink(...), or a list of them")
-
+        raise TypeError(
+            f"{getattr(end, '__name__', 'a function')!r} is a plain function: decorate it with @node or wrap it in sink()"
+        )
+    raise TypeError(
+        f"{type(end).__name__} can't be wired: use nodes, @node functions, source(...), sink(...), or a list of them"
+    )

@@ -95,7 +95,9 @@ class NodeState:
         "wants_message",
     )
 
-    def __init__(self, engine: PythonEngine, id: int, name: str, kind: str, fn: Any, ports: dict[str, list[Ring]]) -> None:
+    def __init__(
+        self, engine: PythonEngine, id: int, name: str, kind: str, fn: Any, ports: dict[str, list[Ring]]
+    ) -> None:
         self.engine = engine
         self.id = id
         self.name = name
@@ -282,7 +284,9 @@ class NodeState:
             rings = self.ports.get(port)
             if rings is None:
                 names = ", ".join(map(repr, self.ports)) or "none"
-                self.fail("on_message", KeyError(f"node {self.name!r} has no output {port!r}; its outputs: {names}"))
+                self.fail(
+                    "on_message", KeyError(f"node {self.name!r} has no output {port!r}; its outputs: {names}")
+                )
             elif isinstance(item, Message) and item.type is CONTROL:
                 self.emit_control(port, item)
             elif self.admits(rings, item):
@@ -448,7 +452,8 @@ class NodeState:
     def make_emit(self) -> Callable[[str, Any], Any]:
         """Make this node's ``emit``: an append to a list in the common case, handed on when the slice ends."""
         boxes: dict[str, Any] = {
-            port: [] if rings and all(ring.check is None for ring in rings) else _NEVER for port, rings in self.ports.items()
+            port: [] if rings and all(ring.check is None for ring in rings) else _NEVER
+            for port, rings in self.ports.items()
         }
         self.boxes = boxes
 
@@ -568,7 +573,9 @@ class NodeState:
     def fail(self, phase: str, error: BaseException, item: Any = None, port: str = "") -> None:
         """Record a failure of this node's code; a refused emit is not one, its message is kept and goes first."""
         if isinstance(error, BackpressureError):
-            for node in self.engine.nodes.values():  # usually this one; a handler may have emitted for another
+            for (
+                node
+            ) in self.engine.nodes.values():  # usually this one; a handler may have emitted for another
                 if node.name == error.node:
                     node.park(error.port, [error.message], first=error.message.type is CONTROL)
                     return
@@ -947,4 +954,3 @@ def _nothing(*_: Any) -> None:
 
 def _no(*_: Any) -> bool:
     return False
-

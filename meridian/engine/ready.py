@@ -46,7 +46,19 @@ class Turn:
         since: When that wait began, in nanoseconds.
     """
 
-    __slots__ = ("band", "batch", "busy_ns", "line", "node", "queued", "ring", "run", "since", "slices", "waits_for")
+    __slots__ = (
+        "band",
+        "batch",
+        "busy_ns",
+        "line",
+        "node",
+        "queued",
+        "ring",
+        "run",
+        "since",
+        "slices",
+        "waits_for",
+    )
 
     def __init__(self, node: int, band: int, batch: int = 1) -> None:
         self.node = node

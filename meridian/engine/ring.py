@@ -219,7 +219,9 @@ class Ring:
         elif result is REPLACED:
             while self.items and self._is_full(item, self.depth()):
                 self._evict("replaced")
-            if self._is_full(item, self.depth()):  # nothing left that could make room (capacity 0, or all CONTROL)
+            if self._is_full(
+                item, self.depth()
+            ):  # nothing left that could make room (capacity 0, or all CONTROL)
                 self.lose("dropped", 1)
                 return DROPPED
             self._append(item)
@@ -486,7 +488,9 @@ class Ring:
         """Begin a section; return whether this is the engine's thread."""
         me = get_ident()
         if self.inside == me:
-            raise RuntimeError(f"a coalesce function or policy must not put on or take from its own edge, {self.id}")
+            raise RuntimeError(
+                f"a coalesce function or policy must not put on or take from its own edge, {self.id}"
+            )
         if self.owner == me:
             self.busy = True
             if self.foreign:
@@ -575,7 +579,9 @@ class LimitedRing(Ring):
     def _size_of(self, item: Any) -> int:
         n: Any = self.size(item.payload if isinstance(item, Message) else item)
         if not isinstance(n, int) or n < 0:
-            raise ValueError(f"size of edge {self.id} answered {type_name(n)}: it has to tell a number of bytes")
+            raise ValueError(
+                f"size of edge {self.id} answered {type_name(n)}: it has to tell a number of bytes"
+            )
         return n
 
     def _put(self, item: Any, policy: Policy) -> PutResult:

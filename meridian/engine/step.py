@@ -270,7 +270,9 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
                             y = fn(x.payload)
                             if y is not None:
                                 y = inherit(x, y)
-                                special = special or not untyped or y.__class__ is not Message or y.type is CONTROL
+                                special = (
+                                    special or not untyped or y.__class__ is not Message or y.type is CONTROL
+                                )
                         else:
                             y = x
                             special = True
@@ -446,7 +448,9 @@ def _drive_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -
         if not credit:
             return 0
         k = min(turn.batch, node.free, credit - node.in_flight)
-        if k <= 0:  # as many results as there is room are on their way; the next one to arrive lets us try again
+        if (
+            k <= 0
+        ):  # as many results as there is room are on their way; the next one to arrive lets us try again
             return node.put_off(turn)
         xs = ring.take(k, True)
         k = len(xs)
@@ -473,7 +477,9 @@ def _drive_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -
     return step
 
 
-def compile_source(engine: PythonEngine, node: NodeState, items: Iterator[Any], turn: Turn) -> Callable[[], int]:
+def compile_source(
+    engine: PythonEngine, node: NodeState, items: Iterator[Any], turn: Turn
+) -> Callable[[], int]:
     """Make the step of a plain source: pull as many items as there is room."""
     only = node.only_ring()
     raw = node.trusted and only is not None

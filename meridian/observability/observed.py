@@ -5,7 +5,7 @@ Within a run the engine counts in batches instead; see ``meridian.runtime.observ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -16,7 +16,9 @@ from meridian.redaction import describe_error
 
 
 @contextmanager
-def message(node: str, port: str, trace_id: Callable[[], str], counted: bool = True) -> Iterator[None]:
+def message(
+    node: str, port: str, trace_id: Callable[[], str], counted: bool = True
+) -> Generator[None, None, None]:
     """Observe the handling of one message.
 
     Args:
@@ -43,7 +45,7 @@ def message(node: str, port: str, trace_id: Callable[[], str], counted: bool = T
 
 
 @contextmanager
-def tick(node: str) -> Iterator[None]:
+def tick(node: str) -> Generator[None, None, None]:
     """Observe one tick of ``node``."""
     began = perf_counter()
     try:

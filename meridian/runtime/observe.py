@@ -60,7 +60,9 @@ class Observer:
 
     # ---- handlers --------------------------------------------------------------------------------------------
 
-    def handler(self, state: NodeState, handle: Callable[[str, Any], Any], is_async: bool) -> Callable[[str, Any], Any]:
+    def handler(
+        self, state: NodeState, handle: Callable[[str, Any], Any], is_async: bool
+    ) -> Callable[[str, Any], Any]:
         """Return what is to be called for each message of a node written as a class."""
         self._bare[state.id] = (state, handle)
         if not (self._tracing or self._debug):
@@ -138,7 +140,9 @@ class Observer:
             return start_span("node.on_tick", {"node": name}), perf_counter()
 
         def end(began: float) -> None:
-            get_metrics().histogram("node_tick_duration_seconds", {"node": name}).observe(perf_counter() - began)
+            get_metrics().histogram("node_tick_duration_seconds", {"node": name}).observe(
+                perf_counter() - began
+            )
 
         def succeeded() -> None:
             if get_logger().is_enabled("DEBUG"):
@@ -266,7 +270,9 @@ class Observer:
             self._count(metrics, "node_messages_total", labels, done)
             self._count(metrics, "node_errors_total", labels, state.errors)
         metrics.gauge("scheduler_runnable_nodes").set(len(run.engine.queue))
-        metrics.gauge("scheduler_blocked_nodes").set(sum(1 for state in run.assembly.known_states() if state.held))
+        metrics.gauge("scheduler_blocked_nodes").set(
+            sum(1 for state in run.assembly.known_states() if state.held)
+        )
 
     def _count(self, metrics: Any, name: str, labels: dict[str, str], total: float) -> None:
         key = (name, *labels.values())[:3]
@@ -307,5 +313,8 @@ class _Handling:
         self._span.__exit__(*exc)
         if self._debug and exc[0] is None:
             get_logger().debug(
-                "node.message_processed", "message handled", node=self._node, duration=perf_counter() - self._began
+                "node.message_processed",
+                "message handled",
+                node=self._node,
+                duration=perf_counter() - self._began,
             )

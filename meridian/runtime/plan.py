@@ -9,11 +9,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from meridian.core.edge import Edge
-from meridian.core.node import Node
 from meridian.core.subgraph import Subgraph
+
+if TYPE_CHECKING:
+    from meridian.core.edge import Edge
+    from meridian.core.node import Node
 
 
 class PlannedNode(NamedTuple):
@@ -132,7 +134,13 @@ def _add(plan: Plan, index: dict[str, int], graph: Subgraph, prefix: str, budget
         source, target = prefix + source, prefix + target
         append(
             PlannedEdge(
-                f"{source}:{port}->{target}:{target_port}", edge, index[source], port, index[target], target_port, budget
+                f"{source}:{port}->{target}:{target_port}",
+                edge,
+                index[source],
+                port,
+                index[target],
+                target_port,
+                budget,
             )
         )
 

@@ -156,7 +156,9 @@ def count(
         handled[planned.target] += taken
         accepted = taken + depth + merged + sum(lost.values())
         policy, blocked_s = policy_name(ring.policy), ring.blocked_s(now)
-        edges.append(EdgeReport(planned.id, policy, ring.capacity, accepted, taken, depth, merged, lost, blocked_s))
+        edges.append(
+            EdgeReport(planned.id, policy, ring.capacity, accepted, taken, depth, merged, lost, blocked_s)
+        )
     nodes = []
     for i, (name, _) in enumerate(plan.nodes):
         how = "failed" if i in failed else "stopped" if over else "started"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Coroutine
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine
 from inspect import iscoroutinefunction
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -59,7 +59,8 @@ class Attached:
         self._run = run
         self._state = state
         self.name = state.name
-        self._bare = self.emit = state.make_emit()
+        self.emit: Callable[[str, Message[Any]], Message[Any]] = state.make_emit()
+        self._bare = self.emit
 
     def use(self, node: Node, observer: Observer) -> None:
         """Let ``observer`` look at what is emitted, or no longer."""
@@ -107,7 +108,13 @@ class Feeding:
     def _send(self, item: Any) -> bool:
         state, only = self._state, self._only
         cls = item.__class__
-        if only is None or cls is Message or cls is To or state.parked or not (only.check is None or only.check.passes(item)):
+        if (
+            only is None
+            or cls is Message
+            or cls is To
+            or state.parked
+            or not (only.check is None or only.check.passes(item))
+        ):
             if state.try_result(item) is not None:
                 return False
         elif not only.offer_one(item):
@@ -293,7 +300,9 @@ class Run:
         try:
             self.assembly.join()
             await self._start()
-            logger.info("scheduler.ready", "all nodes started", nodes_count=len(self.plan.nodes) - len(self.failed))
+            logger.info(
+                "scheduler.ready", "all nodes started", nodes_count=len(self.plan.nodes) - len(self.failed)
+            )
             self.reason = await self.done
         except BaseException:
             self.reason = "cancelled"
@@ -330,7 +339,9 @@ class Run:
         self.assembly.wake_leftovers()
         if self._tickers:
             interval = max(self.config.tick_interval_ms, 0) / 1000
-            self._tick_timer = self.loop.call_later(interval, self._tick, self.loop.time() + interval, context=self.context)
+            self._tick_timer = self.loop.call_later(
+                interval, self._tick, self.loop.time() + interval, context=self.context
+            )
         if self.stopping:
             self._begin_stop()
         self.observer.started(self.built_ns, self.clock.monotonic_ns() - began)
@@ -508,7 +519,9 @@ class Run:
             return
         remaining = self.config.shutdown_timeout_s - (self.clock.monotonic_ns() - self._begin_ns) / 1e9
         if remaining <= 0:
-            get_logger().info("scheduler.timeout", "tickers without a declared end: stopping at a quiet moment")
+            get_logger().info(
+                "scheduler.timeout", "tickers without a declared end: stopping at a quiet moment"
+            )
             self._finish("quiet")
         else:
             if self._quiet_timer is None:
@@ -642,7 +655,9 @@ class Run:
         described = describe_error(error)
         self.errors_total += 1
         self.errors.append(ErrorReport(name, phase, described.type, described.where, described.message))
-        event = {"on_message": "node.message_error", "on_tick": "node.tick_error"}.get(phase, f"node.{phase[3:]}_error")
+        event = {"on_message": "node.message_error", "on_tick": "node.tick_error"}.get(
+            phase, f"node.{phase[3:]}_error"
+        )
         get_logger().error(
             event,
             f"{phase} failed",
@@ -690,7 +705,12 @@ class Run:
                 )  # fmt: skip
             else:
                 logger.warn_limited(
-                    edge + cause, "scheduler.message_dropped", f"messages lost: {cause}", edge_id=edge, cause=cause, n=n
+                    edge + cause,
+                    "scheduler.message_dropped",
+                    f"messages lost: {cause}",
+                    edge_id=edge,
+                    cause=cause,
+                    n=n,
                 )
 
     def _reconfigured(self) -> None:
@@ -748,7 +768,9 @@ def _chosen(node: Node, public: str, protected: str) -> tuple[Any, bool]:
     if not _is_async(getattr(node, protected)):
         return hook, False
 
-    async def awaited(*args: Any) -> None:  # it is plain, but may return what the protected one returned to it
+    async def awaited(
+        *args: Any,
+    ) -> None:  # it is plain, but may return what the protected one returned to it
         result = hook(*args)
         if isinstance(result, Awaitable):
             await result

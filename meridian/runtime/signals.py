@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 @contextmanager
-def stop_on_signals(stop: Callable[[], None]) -> Iterator[list[int]]:
+def stop_on_signals(stop: Callable[[], object]) -> Generator[list[int], None, None]:
     """Call ``stop`` on SIGINT or SIGTERM; yields the list of signals that came.
 
     Does nothing outside the main thread, where Python delivers no signals, and leaves alone a handler that somebody

@@ -37,10 +37,15 @@ def validate_together(graphs: Iterable[Subgraph]) -> list[ValidationIssue]:
     for graph in graphs:
         for name, node in _all_nodes(graph, ""):
             if name in names:
-                issues.append(_error("DUP_NODE", f"two registered graphs have a node {name!r}: rename one of them"))
+                issues.append(
+                    _error("DUP_NODE", f"two registered graphs have a node {name!r}: rename one of them")
+                )
             elif id(node) in owners:
                 issues.append(
-                    _error("DUP_NODE", f"one node object stands in the graph as {owners[id(node)]!r} and as {name!r}")
+                    _error(
+                        "DUP_NODE",
+                        f"one node object stands in the graph as {owners[id(node)]!r} and as {name!r}",
+                    )
                 )
             names.add(name)
             owners[id(node)] = name
@@ -69,7 +74,9 @@ def _ports_of(graph: Subgraph, name: str, direction: PortDirection) -> dict[str,
     if isinstance(node, Subgraph):
         exposed = node.exposed_inputs if direction is _IN else node.exposed_outputs
         return {port: graph._port((name, port), direction) for port in exposed}
-    return {port.name: port for port in ports_of(node.inputs if direction is _IN else node.outputs, direction)}
+    return {
+        port.name: port for port in ports_of(node.inputs if direction is _IN else node.outputs, direction)
+    }
 
 
 def _edges(graph: Subgraph, prefix: str) -> Iterator[ValidationIssue]:
@@ -80,30 +87,43 @@ def _edges(graph: Subgraph, prefix: str) -> Iterator[ValidationIssue]:
         out, into = edge.source_port, edge.target_port
         key = (edge.source_node, out.name, edge.target_node, into.name)
         if key in seen:
-            yield _error("DUP_EDGE", f"edge {prefix}{edge.id} exists twice: every message would be delivered twice")
+            yield _error(
+                "DUP_EDGE", f"edge {prefix}{edge.id} exists twice: every message would be delivered twice"
+            )
         seen.add(key)
         if edge.capacity <= 0:
-            yield _error("BAD_CAP", f"edge {prefix}{edge.id} has capacity {edge.capacity}: it must be positive")
-        if (edge.max_bytes is not None and edge.max_bytes <= 0) or (edge.max_age_s is not None and edge.max_age_s <= 0):
+            yield _error(
+                "BAD_CAP", f"edge {prefix}{edge.id} has capacity {edge.capacity}: it must be positive"
+            )
+        if (edge.max_bytes is not None and edge.max_bytes <= 0) or (
+            edge.max_age_s is not None and edge.max_age_s <= 0
+        ):
             yield _error("BAD_LIMIT", f"edge {prefix}{edge.id}: max_bytes and max_age_s must be positive")
         source, target = nodes.get(edge.source_node), nodes.get(edge.target_node)
         if source is None or target is None:
             for name in (edge.source_node, edge.target_node):
                 if name not in nodes:
                     yield _error(
-                        "UNKNOWN_NODE", f"edge {prefix}{edge.id} names node {prefix + name!r}, which is not in the graph"
+                        "UNKNOWN_NODE",
+                        f"edge {prefix}{edge.id} names node {prefix + name!r}, which is not in the graph",
                     )
             continue
         given: Any = out
-        if not _has(source.__dict__.get("outputs"), out):  # the port may have been exchanged since: look by name
+        if not _has(
+            source.__dict__.get("outputs"), out
+        ):  # the port may have been exchanged since: look by name
             there = _ports_of(graph, edge.source_node, _OUT)
             given = there.get(out.name)
             if given is None:
-                yield _error("NO_SRC_PORT", _no_port(edge.id, prefix + edge.source_node, "output", out.name, there))
+                yield _error(
+                    "NO_SRC_PORT", _no_port(edge.id, prefix + edge.source_node, "output", out.name, there)
+                )
         if not _has(target.__dict__.get("inputs"), into):
             there = _ports_of(graph, edge.target_node, _IN)
             if into.name not in there:
-                yield _error("NO_DST_PORT", _no_port(edge.id, prefix + edge.target_node, "input", into.name, there))
+                yield _error(
+                    "NO_DST_PORT", _no_port(edge.id, prefix + edge.target_node, "input", into.name, there)
+                )
         gives: Any = getattr(getattr(given, "spec", None), "schema", None)
         takes: Any = getattr(edge.spec, "schema", None)
         try:
@@ -136,7 +156,9 @@ def _schemas(edge: str, given: Any, taken: Any) -> Iterator[ValidationIssue]:
             yield _error("BAD_SCHEMA", f"edge {edge}: {error}")
             return
     if not compatible(given, taken):
-        yield _error("SCHEMA_MISMATCH", f"edge {edge}: the output gives {_name(given)}, the input takes {_name(taken)}")
+        yield _error(
+            "SCHEMA_MISMATCH", f"edge {edge}: the output gives {_name(given)}, the input takes {_name(taken)}"
+        )
 
 
 def _name(schema: Any) -> str:
@@ -166,12 +188,12 @@ def _cycles(graph: Subgraph, prefix: str) -> Iterator[ValidationIssue]:
     for edge in graph.edges:
         feeds.setdefault(edge.source_node, []).append(edge.target_node)
     state: dict[str, int] = {}  # 1 on the way, 2 done
-    for start in feeds:
+    for start, targets in feeds.items():
         if start in state:
             continue
         path = [start]
         state[start] = 1
-        todo = [iter(feeds[start])]
+        todo = [iter(targets)]
         while todo:
             for target in todo[-1]:
                 if state.get(target) == 1:

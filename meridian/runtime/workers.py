@@ -122,7 +122,9 @@ class Worker:
             except asyncio.CancelledError as error:
                 if handed.cancelled():  # nothing was in progress
                     raise
-                work, waits_for = handed.result()  # a timeout of the handler, say, that was faster than this task
+                work, waits_for = (
+                    handed.result()
+                )  # a timeout of the handler, say, that was faster than this task
                 cancelled = error
             self.detached = True
             try:
@@ -131,7 +133,9 @@ class Worker:
                 if self.run.stopped:
                     raise
                 task = asyncio.current_task()
-                while task is not None and task.cancelling():  # the handler cancelled itself; the node goes on
+                while (
+                    task is not None and task.cancelling()
+                ):  # the handler cancelled itself; the node goes on
                     task.uncancel()
                 self.state.fail("on_message", error)
             finally:
@@ -163,7 +167,9 @@ class BatchWorker(Worker):
         with_port: ``fn`` takes the port too.
     """
 
-    def __init__(self, run: Run, state: NodeState, fn: Any, *, stream: bool = False, with_port: bool = False) -> None:
+    def __init__(
+        self, run: Run, state: NodeState, fn: Any, *, stream: bool = False, with_port: bool = False
+    ) -> None:
         super().__init__(run, state)
         self.fn = fn
         self._work = self._ports if with_port else self._streams if stream else self._results
@@ -383,7 +389,9 @@ class SourceWorker:
                 finally:
                     state.produced += 1
                 if state.produced % 64 == 0:
-                    await asyncio.sleep(0)  # one that never suspends, into edges that never fill, must not starve others
+                    await asyncio.sleep(
+                        0
+                    )  # one that never suspends, into edges that never fill, must not starve others
         except BaseException as error:
             if not is_failure(error):
                 raise

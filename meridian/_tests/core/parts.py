@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,7 +19,6 @@ from meridian import (
     SchedulerConfig,
     Subgraph,
 )
-import itertools
 
 DATA, CONTROL, ERROR = MessageType.DATA, MessageType.CONTROL, MessageType.ERROR
 IN, OUT = PortDirection.INPUT, PortDirection.OUTPUT

@@ -112,7 +112,11 @@ def test_messages_of_full_edges_arrive_four_to_two_to_one():
     scheduler, log = loaded(1000, 1, 1000)
     scheduler.run()
     for rounds in (1, 10, 100):
-        assert Counter(port for port, _, _ in log.seen[: 7 * rounds]) == {"c": 4 * rounds, "h": 2 * rounds, "n": rounds}
+        assert Counter(port for port, _, _ in log.seen[: 7 * rounds]) == {
+            "c": 4 * rounds,
+            "h": 2 * rounds,
+            "n": rounds,
+        }
     for port in "chn":
         assert [payload for each, payload, _ in log.seen if each == port] == list(range(1000))
 

@@ -190,7 +190,9 @@ def test_control_that_has_to_wait_is_delivered_in_order_and_before_parked_data()
         def _handle_message(self, port: str, msg: Message[Any]) -> None:
             got.append(msg.payload)
 
-    report, _ = run([source(range(1)), Burst(work), Out("out", Node.with_ports("out", ["input"], []).inputs)], [4, 1])
+    report, _ = run(
+        [source(range(1)), Burst(work), Out("out", Node.with_ports("out", ["input"], []).inputs)], [4, 1]
+    )
     assert sorted(map(str, got)) == ["0", "1", "2", "3", "c0", "c1", "c2"]
     assert [each for each in got if isinstance(each, str)] == ["c0", "c1", "c2"]
     assert [each for each in got if isinstance(each, int)] == [0, 1, 2, 3]

@@ -221,7 +221,12 @@ def test_byte_limits_lose_nothing_on_blocking_edges(plan, per_edge):
 
 
 @pytest.mark.req("V3")
-@given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.integers(1, 6), st.sampled_from([1, 3, 64]), st.integers(0, 99))
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    st.integers(1, 6),
+    st.sampled_from([1, 3, 64]),
+    st.integers(0, 99),
+)
 def test_tokens_on_a_cycle_go_round_as_long_as_one_place_is_free(capacities, tokens, batch, seed):
     rounds = 30
     tokens = min(tokens, sum(capacities) - 1) or (1 if sum(capacities) > 1 or len(capacities) == 1 else 0)

@@ -246,21 +246,26 @@ class RingMachine(RuleBasedStateMachine):
     @rule()
     def put(self) -> None:
         payload = self.next()
-        answer = self.expect(lambda: self.model.put(payload, self.policy), lambda: self.ring.put(self.wrapped(payload)))
+        answer = self.expect(
+            lambda: self.model.put(payload, self.policy), lambda: self.ring.put(self.wrapped(payload))
+        )
         self.accepted += answer not in (None, PutResult.BLOCKED)
 
     @rule(policy=st.sampled_from(["block", "drop", "latest", "join", "replaced"]))
     def put_with_another_policy(self, policy) -> None:
         payload = self.next()
         answer = self.expect(
-            lambda: self.model.put(payload, policy), lambda: self.ring.put(self.wrapped(payload), POLICIES[policy])
+            lambda: self.model.put(payload, policy),
+            lambda: self.ring.put(self.wrapped(payload), POLICIES[policy]),
         )
         self.accepted += answer not in (None, PutResult.BLOCKED)
 
     @rule()
     def put_control(self) -> None:
         payload = self.next()
-        answer = self.expect(lambda: self.model.put_control(payload), lambda: self.ring.put(Message(CONTROL, payload)))
+        answer = self.expect(
+            lambda: self.model.put_control(payload), lambda: self.ring.put(Message(CONTROL, payload))
+        )
         self.accepted += answer is PutResult.OK
 
     @rule()
@@ -412,7 +417,9 @@ def test_user_code_of_a_ring_that_puts_on_it_is_refused(reach: str):
             ring.put("again")
             return PutResult.OK
 
-    ring = Ring("a:o->b:i", 1, Greedy() if reach == "policy" else Coalesce(lambda old, new: ring.put("again")))
+    ring = Ring(
+        "a:o->b:i", 1, Greedy() if reach == "policy" else Coalesce(lambda old, new: ring.put("again"))
+    )
     if reach == "policy":
         with pytest.raises(RuntimeError, match="own edge"):
             ring.put("first")

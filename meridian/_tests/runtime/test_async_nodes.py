@@ -161,7 +161,9 @@ def test_the_current_task_and_the_context_are_the_same_before_and_after_a_wait(l
         task, before = asyncio.current_task(), variable.get()
         variable.set(x)
         await asyncio.sleep(0)
-        seen.append(task is asyncio.current_task() and task is not None and variable.get() == x and before == x - 1)
+        seen.append(
+            task is asyncio.current_task() and task is not None and variable.get() == x and before == x - 1
+        )
 
     run(graph("g", source(range(5)) >> looks), loop_factory)
     assert seen == [True] * 5
@@ -195,7 +197,10 @@ def test_the_debug_mode_of_asyncio_finds_nothing():
         await asyncio.sleep(0)
         return x
 
-    report = run(graph("g", source(range(50)) >> via(capacity=2) >> sometimes >> pooled >> sink(got.append)), debug=True)
+    report = run(
+        graph("g", source(range(50)) >> via(capacity=2) >> sometimes >> pooled >> sink(got.append)),
+        debug=True,
+    )
     assert (got, report.reason) == (list(range(50)), "finished")
 
 
