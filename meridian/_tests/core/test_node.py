@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from meridian import Message, MessageType, Node, Port, PortDirection, PortSpec, Subgraph
+from meridian import Message, MessageType, Node, Port, PortSpec, Subgraph
 from meridian._tests.core.parts import (
     DATA,
     IN,
@@ -816,4 +816,3 @@ def test_messages_wait_until_all_nodes_have_started():
 
 def test_its_repr_names_class_and_name():
     assert repr(Relay("r")) == "<Relay 'r'>"
-    assert PortDirection.INPUT is IN

@@ -22,7 +22,6 @@ from meridian._tests.core.parts import (
     outputs,
     payloads,
     run,
-    scheduler,
     taken,
 )
 from meridian.core.policies import (
@@ -411,4 +410,3 @@ def test_control_emitted_into_a_full_lossy_edge_waits_instead(policy):
 
 def test_payloads_are_read_from_messages_and_raw_items_alike():
     assert payloads([data(1), 2]) == [1, 2]
-    assert scheduler().is_running() is False

@@ -15,10 +15,7 @@ from meridian._tests.core.parts import (
     Collect,
     Ticker,
     chain,
-    control,
-    data,
     in_thread,
-    inputs,
     join,
     outputs,
     run,
@@ -346,6 +343,3 @@ def test_a_second_run_while_running_returns_none_at_once():
     made = scheduler(Inside(lambda: seen.append(made.run())), Ticker())
     made.run()
     assert seen == [None]
-    assert control().is_control()
-    assert data(1).is_data()
-    assert inputs("in")

@@ -17,7 +17,6 @@ from meridian._tests.core.parts import (
     Collect,
     Relay,
     chain,
-    data,
     edge,
     inputs,
     outputs,
@@ -399,4 +398,3 @@ def test_what_is_neither_node_nor_graph_is_refused():
 
 def test_its_repr_counts():
     assert repr(pair()) == "<Subgraph 'g': 2 nodes, 0 edges>"
-    assert data(1).is_data()

@@ -13,7 +13,7 @@ from collections import Counter
 
 import pytest
 
-from meridian import Message, Node, PriorityBand, Scheduler, SchedulerConfig, Subgraph
+from meridian import Message, Node, PriorityBand, Subgraph
 from meridian._tests.core.parts import (
     DATA,
     ERROR,
@@ -75,10 +75,7 @@ def test_nodes_start_in_registration_order_and_stop_in_reverse_topological_order
     made.connect(("src", "out"), ("mid", "in"))
     made.connect(("mid", "out"), ("sink", "in"))
     run(made, Recorder("alone", notes))
-    assert notes == [
-        "start sink", "start mid", "start src", "start alone",
-        "stop sink", "stop mid", "stop src", "stop alone",
-    ] or notes[:4] == ["start sink", "start mid", "start src", "start alone"]  # fmt: skip
+    assert notes[:4] == ["start sink", "start mid", "start src", "start alone"]
     stops = [note for note in notes if note.startswith("stop")]
     assert len(stops) == 4
     assert stops.index("stop sink") < stops.index("stop mid") < stops.index("stop src")
@@ -893,20 +890,13 @@ def test_a_shutdown_is_logged_between_ready_and_complete(events):
     made = scheduler(Collect("c"), Ticker(), shutdown_timeout_s=30)
     made.shutdown()
     made.run()
-    told = [each for each in events() if each.startswith("scheduler.")]
-    assert told == [
+    assert [each for each in events() if each.startswith("scheduler.")] == [
         "scheduler.shutdown_requested",
         "scheduler.start",
         "scheduler.shutdown_start",
         "scheduler.ready",
         "scheduler.shutdown_complete",
-    ] or told == [
-        "scheduler.shutdown_requested",
-        "scheduler.start",
-        "scheduler.ready",
-        "scheduler.shutdown_start",
-        "scheduler.shutdown_complete",
-    ]  # fmt: skip
+    ]
 
 
 def test_a_run_that_fails_is_logged_as_an_error(records):
@@ -1099,6 +1089,4 @@ def test_switching_to_debug_during_a_run_shows_the_messages_from_then_on(records
     )
     out.stop, out.until = made.shutdown, 5
     made.run()
-    assert isinstance(made, Scheduler)
-    assert isinstance(made._cfg, SchedulerConfig)
     assert "node.message_processed" in [each["event"] for each in records()]
