@@ -7,6 +7,7 @@ from any thread, and keeps what a run left on it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from meridian.core.message import DATA, Message
@@ -26,6 +27,9 @@ T = TypeVar("T")
 
 _BLOCK = Block()
 _LATEST = Latest()
+
+_making = RLock()
+"""Held while a ring is made outside a run, and while an edge joins one; there is little of either."""
 
 _logger, _DEBUG = get_logger(), LogLevel.DEBUG.rank
 _EVENTS = {
@@ -227,12 +231,13 @@ class Edge(Generic[T]):
         Raises:
             RuntimeError: it takes part in another one.
         """
-        if self._host is not None:
-            raise RuntimeError(
-                f"edge {self.id} takes part in a run already: a graph runs in one scheduler at a time"
-            )
-        self._host = host
-        self._index = index
+        with _making:
+            if self._host is not None:
+                raise RuntimeError(
+                    f"edge {self.id} takes part in a run already: a graph runs in one scheduler at a time"
+                )
+            self._index = index
+            self._host = host
 
     def leave(self, host: Host) -> None:
         """Take part in that run no more."""
@@ -246,7 +251,12 @@ class Edge(Generic[T]):
     def ring(self) -> Ring:
         """Return where the items are kept, making it on first use."""
         host = self._host
-        return self.make_ring() if host is None else host.ring(self._index)
+        if host is None:
+            with _making:  # two threads may be the first, and a run may begin meanwhile
+                host = self._host
+                if host is None:
+                    return self._ring or self.make_ring()
+        return host.ring(self._index)
 
     def make_ring(self, budget: Budget | None = None, clock: Callable[[], int] | None = None) -> Ring:
         """Make the place where the items are kept, or fit the one there is to a run's byte budget and clock."""
@@ -254,9 +264,7 @@ class Edge(Generic[T]):
         limited = self.max_bytes is not None or self.max_age_s is not None or budget is not None
         if ring is not None and (isinstance(ring, LimitedRing) or not limited):
             if isinstance(ring, LimitedRing):
-                ring.budget = budget
-                if clock is not None:
-                    ring.clock = clock
+                ring.use(budget, clock or _monotonic_ns)
             return ring
         id, capacity, policy = self.id, max(self._capacity, 0), self._default_policy or _BLOCK
         check = None if self._spec is None else _check_of(self._spec)
@@ -276,8 +284,8 @@ class Edge(Generic[T]):
                 size=self.size or payload_bytes,
                 clock=clock or _monotonic_ns,
             )
-            while ring is not None and ring.depth():  # filled before the graph's byte budget was known
-                made.put(ring.get(), _BLOCK)
+            if ring is not None:  # filled before the graph's byte budget was known
+                made.take_over(ring)
         self._ring = made
         return made
 

@@ -714,6 +714,36 @@ class LimitedRing(Ring):
             self.budget.lock.release()
         super()._leave(own)
 
+    def use(self, budget: Budget | None, clock: Callable[[], int]) -> None:
+        """Count for another budget, and tell ages by another clock, from now on."""
+        own = super()._enter()
+        now, then = clock(), self.clock()
+        if now != then:
+            self._notes = deque((n, entered + now - then) for n, entered in self._notes)
+        self.clock = clock
+        if self.budget is not None:
+            self.budget.charge(-self.bytes)
+        self.budget = budget
+        if budget is not None:
+            with budget.lock:
+                budget.charge(self.bytes)
+        super()._leave(own)
+
+    def take_over(self, other: Ring) -> None:
+        """Take all that ``other`` holds, and its counts; nothing is lost, even where it is more than the limits allow."""
+        for item in other.items:
+            try:
+                n = self._size_of(item)
+            except Exception:  # what nobody can tell the size of counts for nothing
+                n = 0
+            self._charge(n)
+            self.items.append(item)
+            self._notes.append((n, self.clock()))
+        if other.control:
+            self.control = deque(other.control)
+            self.space -= len(other.control)
+        self.mixed, self.taken, self.merged, self.lost = other.mixed, other.taken, other.merged, other.lost
+
     def head_age_ns(self) -> int:
         """Return how long the oldest data item has waited, 0 when there is none."""
         return self.clock() - self._notes[0][1] if self._notes else 0

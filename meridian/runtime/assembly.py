@@ -98,6 +98,8 @@ class Assembly:
         ring.on_loss = self._on_loss
         self.engine.attach(ring, planned.target, planned.target_port, self.bands.get(planned.id, 2))
         self._rings[i] = ring
+        if ring.depth():  # put on it before it was attached
+            self.engine.knock(ring)
         return ring
 
     def ring_of(self, id: str) -> Ring | None:

@@ -74,15 +74,19 @@ def test_bursts_into_a_small_edge_arrive_whole_and_in_order(burst, capacity, rev
 def test_past_the_bound_an_emit_is_refused_and_a_loop_until_the_error_ends():
     got: list[Any] = []
     accepted: list[int] = []
+    refused: list[bool] = []
 
     def work(self: Node, msg: Message[Any]) -> None:
-        with pytest.raises(RuntimeError, match="Backpressure"):
+        try:
             for i in range(10**6):
                 self.emit("output", Message(DATA, i))
                 accepted.append(i)
+        except RuntimeError as error:
+            refused.append("Backpressure" in str(error))
 
     report, _ = run([source(range(1)), Burst(work, max_parked=5), sink(got.append, name="out")], [4, 3])
     assert got == accepted == list(range(8))
+    assert refused == [True]
     assert (report.reason, report.errors) == ("finished", [])
 
 
@@ -101,13 +105,14 @@ def test_a_refusal_that_escapes_is_no_error_and_its_message_arrives_before_what_
 def test_a_refused_message_can_be_emitted_again_without_being_doubled():
     got: list[Any] = []
     kept: list[Message[Any]] = []
+    same: list[bool] = []
 
     def work(self: Node, msg: Message[Any]) -> None:
         for message in [*kept, msg, Message(DATA, -msg.payload - 1)]:
             try:
                 self.emit("output", message)
             except BackpressureError as error:
-                assert error.message is message
+                same.append(error.message is message)
                 if message not in kept:
                     kept.append(message)
             else:
@@ -117,6 +122,7 @@ def test_a_refused_message_can_be_emitted_again_without_being_doubled():
     report, _ = run([source(range(50)), Burst(work, max_parked=1), sink(got.append, name="out")], [4, 1])
     assert len(got) == len(set(got))
     assert len(got) + len(kept) == 100
+    assert all(same)
     assert report.errors == []
 
 
@@ -171,7 +177,7 @@ def test_a_full_cycle_is_reported_as_stuck_and_takes_few_slices(capacity):
     scheduler.run()
     report = scheduler.report()
     assert report.reason == "stuck"
-    assert report.left and max(report.left.values()) <= capacity
+    assert 1 <= max(report.left.values()) <= capacity
     assert slices < 100
     for edge in report.edges:
         assert edge.accepted == edge.delivered + edge.depth

@@ -124,7 +124,7 @@ def run(graph: Subgraph, batch: int, seed: int | None) -> Any:
 
 
 def build(plan: Any, policies: list[Any]) -> tuple[Subgraph, dict[str, list[int]], dict[str, Counter[int]]]:
-    inner, feeds, n, capacities, batch, seed, async_source = plan
+    inner, feeds, n, capacities, _, _, async_source = plan
 
     async def feed():
         for i in range(n):
@@ -182,7 +182,7 @@ def test_on_blocking_edges_nothing_is_lost_or_doubled(plan):
 @given(plans())
 def test_where_one_producer_feeds_one_path_the_order_stays(plan):
     inner, _, *rest = plan
-    chain = ([each for each in inner], [[(i, 0)] for i in range(len(inner))], *rest)
+    chain = (list(inner), [[(i, 0)] for i in range(len(inner))], *rest)
     graph, got, _ = build(chain, [None])
     run(graph, plan[4], plan[5])
     for items in got.values():

@@ -367,7 +367,7 @@ class RingMachine(RuleBasedStateMachine):
         assert (ring.lost or {}) == model.lost
         assert ring.depth() + len(model.reserved) <= model.capacity
         assert ring.accepted() == self.accepted
-        assert not ring.busy and not ring.foreign and not ring.inside
+        assert (ring.busy, ring.foreign, ring.inside) == (False, 0, 0)
         if ring.limited:
             assert ring.bytes == model.bytes()
             assert ring.bytes <= (model.max_bytes if model.max_bytes is not None else 1 << 30)

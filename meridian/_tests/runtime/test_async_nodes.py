@@ -250,7 +250,8 @@ def test_a_cancelled_send_sends_nothing_and_leaves_the_line():
 
     report = asyncio.run(asyncio.wait_for(main(), 20))
     sent = sender.outcome.count("sent")
-    assert sender.outcome[0] == "sent" and "cancelled" in sender.outcome
+    assert sender.outcome[0] == "sent"
+    assert "cancelled" in sender.outcome
     assert (len(got), report.edges[1].delivered, report.errors) == (sent, sent, [])
 
 
