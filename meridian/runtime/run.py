@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine
 from inspect import iscoroutinefunction
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from meridian.core.errors import ClosedError, NodeError
 from meridian.core.function import FnNode, Inlet, SourceNode
@@ -242,7 +242,9 @@ class Run:
         if isinstance(node, SourceNode):
             return
         attached = Attached(self, state)
-        node._attached = attached
+        node._attached = cast(
+            "Any", attached
+        )  # its emit is a function kept in a slot, which pyright takes for a method
         if type(node).emit is Node.emit and "emit" not in vars(node):
             vars(node)["emit"] = attached.emit  # saves one call for each emit
         self.observer.attached(node, attached)
