@@ -306,8 +306,8 @@ class Run:
                 "scheduler.ready", "all nodes started", nodes_count=len(self.plan.nodes) - len(self.failed)
             )
             self.reason = await self.done
-        except BaseException:
-            self.reason = "cancelled"
+        except BaseException as error:
+            self.reason = "failed" if isinstance(error, Exception) else "cancelled"
             raise
         finally:
             await self._stop()
@@ -461,10 +461,13 @@ class Run:
             self._reconfigured()
         try:
             more = self.observer.slice(SLICE_MESSAGES, SLICE_NS)
-        except BaseException:
-            # KeyboardInterrupt or SystemExit on its way out of the loop: no node's code runs any more but its on_stop.
-            self._live = False
-            self._finish("cancelled")
+        except BaseException as error:
+            self._live = False  # no node's code runs any more but its on_stop
+            if isinstance(error, Exception):  # a bug of ours: not for the loop to log, but for run() to raise
+                if not self.done.done():
+                    self.done.set_exception(error)
+                return
+            self._finish("cancelled")  # KeyboardInterrupt or SystemExit, on its way out of the loop
             raise
         if self._losses:
             self._report_losses()

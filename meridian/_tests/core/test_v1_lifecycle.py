@@ -1,6 +1,6 @@
 """Sections 8.3 to 8.5 and 9.2 of the v1 contract: a run from start to end, routing, fairness, and what is logged."""
 
-# mypy: no-check-untyped-defs
+# mypy: no-check-untyped-defs, disable-error-code="annotation-unchecked"
 # What v1 programs may write, and what they get for it, is more than the types allow.
 
 from __future__ import annotations
@@ -1090,3 +1090,20 @@ def test_switching_to_debug_during_a_run_shows_the_messages_from_then_on(records
     out.stop, out.until = made.shutdown, 5
     made.run()
     assert "node.message_processed" in [each["event"] for each in records()]
+
+
+def test_a_bug_of_the_engine_ends_the_run_and_leaves_it(monkeypatch, records):
+    from meridian.engine.kernel import PythonEngine
+
+    def breaks(self, messages, nanoseconds):
+        raise ZeroDivisionError
+
+    notes = []
+    made = scheduler(Recorder("r", notes), shutdown_timeout_s=30)
+    monkeypatch.setattr(PythonEngine, "run", breaks)
+    with pytest.raises(ZeroDivisionError):
+        made.run()
+    assert notes == ["start r", "stop r"]
+    assert made.is_running() is False
+    assert "scheduler.error" in [each["event"] for each in records()]
+    assert made.report().reason == "failed"
