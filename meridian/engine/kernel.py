@@ -6,7 +6,7 @@ guard themselves), through `PythonEngine.knock`, and through a node's inbox.
 
 from __future__ import annotations
 
-from _thread import get_ident
+from _thread import allocate_lock, get_ident
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +28,8 @@ SLICE_CAP_NS = 200_000
 """A slice that took longer makes the next one of the same turn smaller, down to a single message."""
 
 NO_LIMIT = 1 << 30
+
+_making_inbox: Final = allocate_lock()
 
 _NEVER: Final = range(1 << 31)
 """Stands for the box of a port whose messages need a closer look: always full."""
@@ -265,7 +267,9 @@ class NodeState:
         """Leave one result in the inbox, for the engine's thread to hand on; ``False`` if that is full."""
         port, value = item if item.__class__ is To else (self.default, item)
         if self.inbox is None:
-            self.inbox = deque()
+            with _making_inbox:  # two threads may be the first
+                if self.inbox is None:
+                    self.inbox = deque()
         if len(self.inbox) + len(self.parked or ()) >= self.max_parked:
             return False
         self.inbox.append((port, value))
@@ -481,14 +485,10 @@ class NodeState:
         self.quota = 0
         out = self.out
         if out:
-            items, out[:] = out[:], []
-            self.hand_on(items)
+            self.hand_on(_emptied(out))
         for port, box in (self.boxes or {}).items():
-            n = len(box)
-            if n and box is not _NEVER:
-                items = box[:n]
-                del box[:n]  # not clear(): another thread may have appended meanwhile
-                self.deliver(port, items)
+            if box and box is not _NEVER:
+                self.deliver(port, _emptied(box))
 
     def checked(self, port: str, message: Any) -> list[Ring]:
         """Return the rings of ``port`` after checking that ``message`` may go there.
@@ -537,15 +537,16 @@ class NodeState:
     def _flush_box(self, port: str) -> None:
         box = self.boxes.get(port) if self.boxes else None
         if box and box is not _NEVER:
-            items, box[:] = box[:], []
-            self.deliver(port, items)
+            self.deliver(port, _emptied(box))
 
     def _emit_from_thread(self, port: str, message: Any, rings: list[Ring]) -> Any:
         if not rings:
             self.unrouted += 1
             return message
         if self.inbox is None:
-            self.inbox = deque()
+            with _making_inbox:  # two threads may be the first
+                if self.inbox is None:
+                    self.inbox = deque()
         if len(self.inbox) + len(self.parked or ()) >= self.max_parked:
             raise BackpressureError(rings[0].id, rings[0].capacity, self.name, port, message)
         self.inbox.append((port, message))
@@ -919,6 +920,13 @@ class _Compile:
         assert turn is not None
         turn.run = compile_step(self.engine, self.engine.node(self.ring.node), self.ring, turn)
         return turn.run()
+
+
+def _emptied(box: list[Any]) -> list[Any]:
+    """Take what is in ``box``; what another thread appends meanwhile stays for the next time."""
+    items = box[:]
+    del box[: len(items)]
+    return items
 
 
 def all_data(items: list[Any]) -> bool:
