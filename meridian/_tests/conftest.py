@@ -6,6 +6,7 @@ its own when CI is set and a profile that leaves a value open inherits it from t
 """
 
 import os
+import signal
 
 import pytest
 from hypothesis import Phase, settings
@@ -44,3 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "v1(*ids): the quirks (L n) and defects (D n) of v1 whose keeping or mending this test shows",
     )
+
+
+# A job that a shell started in the background inherits an ignored SIGINT and hands it on: the programs under test are to
+# be interrupted all the same.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
