@@ -431,7 +431,6 @@ class NodeState:
 
     def unpark(self) -> int:
         """Deliver what is parked, in order, as far as there is room; then let the node run again."""
-        self.flush()  # nothing is in the boxes but what another thread emitted as a slice ended
         while self.inbox:
             came_for, item = self.inbox.popleft()
             self.park(came_for, [item], first=isinstance(item, Message) and item.type is CONTROL)
@@ -460,14 +459,13 @@ class NodeState:
             for port, rings in self.ports.items()
         }
         self.boxes = boxes
+        owner = self.engine.owner
 
         def emit(port: str, msg: Any) -> Any:
             try:
                 box = boxes[port]
-                if msg.type is DATA and len(box) < self.quota:
+                if msg.type is DATA and len(box) < self.quota and get_ident() == owner:
                     box.append(msg)
-                    if not self.quota:  # another thread, and the slice ended just now
-                        self.engine.knock(self)
                     return msg
             except (KeyError, AttributeError):  # no such port, or no message: said in full there
                 pass
