@@ -526,11 +526,22 @@ class LimitedRing(Ring):
         max_bytes: Most bytes that queued data may have together, or ``None``.
         max_age_ns: Data that waited longer is not delivered but lost, cause ``expired``; or ``None``.
         budget: Bytes shared with the other edges of a graph, or ``None``.
+        budget_share: How much of it may be in use for this ring to take more; see `Budget`.
         size: Tells the bytes of one payload.
         clock: Nanoseconds, for ages.
     """
 
-    __slots__ = ("_kept", "_notes", "budget", "bytes", "clock", "max_age_ns", "max_bytes", "size")
+    __slots__ = (
+        "_kept",
+        "_notes",
+        "budget",
+        "bytes",
+        "budget_share",
+        "clock",
+        "max_age_ns",
+        "max_bytes",
+        "size",
+    )
 
     limited = True
 
@@ -551,6 +562,7 @@ class LimitedRing(Ring):
         self.max_bytes = max_bytes
         self.max_age_ns = max_age_ns
         self.budget = budget
+        self.budget_share = 0
         self.size = size
         self.clock = clock
         self.bytes = 0
@@ -565,7 +577,7 @@ class LimitedRing(Ring):
             self._leave(own)
         if self.max_bytes is not None and self.bytes >= self.max_bytes:
             return 0
-        if self.budget is not None and self.budget.used >= self.budget.limit:
+        if self.budget is not None and self.budget.used >= (self.budget_share or self.budget.limit):
             return 0
         return super().room()
 
@@ -601,7 +613,7 @@ class LimitedRing(Ring):
     def _exceeds(self, n: int) -> bool:
         budget = self.budget
         return (self.max_bytes is not None and self.bytes + n > self.max_bytes) or (
-            budget is not None and budget.used + n > budget.limit
+            budget is not None and not budget.admits(n, self.budget_share)
         )
 
     def never_fits(self, item: Any) -> bool:
@@ -752,6 +764,14 @@ class LimitedRing(Ring):
 class Budget:
     """Bytes that all limited rings of one graph share.
 
+    What is queued near the sources must not take the bytes that its own results will need, or nothing could move any
+    more. So a ring takes more only while no more than its share is in use by all of them together: the whole limit for
+    the rings nearest to the sinks, less and less towards the sources, in equal steps. The last stretch to the sinks always
+    has a step for itself, so it drains; then the stretch before it does. That holds for items up to one step in size; larger
+    ones are taken while nothing else is queued, which may be never in a graph that is busy.
+
+    Source: the ordering of resources by which deadlock is avoided (Havender); differs in that all draw from one pool.
+
     Attributes:
         limit: Most bytes that may be queued.
         used: Bytes that are queued now.
@@ -765,6 +785,11 @@ class Budget:
         self.used = 0
         self.lock = RLock()
         self.rings: list[LimitedRing] = []
+
+    def admits(self, n: int, share: int) -> bool:
+        """Say whether a ring with that share (0 for all of it) may take ``n`` bytes more."""
+        used = self.used + n
+        return used <= self.limit and (not share or used <= share or not self.used)
 
     def charge(self, n: int) -> None:
         """Take ``n`` bytes, or give them back if negative; then whoever waited for room on any edge may try again."""

@@ -139,16 +139,15 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
             turn.run = general
             return general(xs)
         out: list[Any] = []
-        append = out.append
         rest = iter(xs)
-        x = None
+        failed = 0
         while True:
             try:
-                for x in rest:
-                    append(fn(x))
+                out.extend(map(fn, rest))  # results before an exception stay in `out`
                 break
             except failures as error:
-                node.fail("on_message", error, x, ring.port)
+                node.fail("on_message", error, xs[len(out) + failed], ring.port)
+                failed += 1
         n = offer(out)
         if n < len(out):
             node.park(node.default, out[n:])

@@ -60,6 +60,20 @@ class Plan(NamedTuple):
     edges: list[PlannedEdge]
     budgets: list[int | None]
 
+    def levels(self) -> list[int]:
+        """Return for each node the number of edges on the longest way to it; edges that close a cycle don't count."""
+        feeds: list[list[int]] = [[] for _ in self.nodes]
+        for edge in self.edges:
+            feeds[edge.source].append(edge.target)
+        order = self.stop_order()[::-1]
+        position = {node: i for i, node in enumerate(order)}
+        levels = [0] * len(self.nodes)
+        for node in order:
+            for target in feeds[node]:
+                if position[target] > position[node]:
+                    levels[target] = max(levels[target], levels[node] + 1)
+        return [max(level, 1) for level in levels]  # a node that feeds only itself
+
     def stop_order(self) -> list[int]:
         """Return node indices in reverse topological order: consumers before their producers.
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from meridian import Emit, graph, node, sink, source
 from meridian.core.message import CONTROL, Message
 from meridian.core.node import Node
 from meridian.core.policies import block
 from meridian.core.scheduler import Scheduler, SchedulerConfig
 from meridian.core.subgraph import Subgraph
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.req("V14")
 
@@ -81,3 +86,40 @@ def test_ages_are_kept_from_one_clock_to_the_next():
     scheduler.register(graph)
     scheduler.run()
     assert (gate.got, scheduler.report().edges[0].lost) == (["old"], {})
+
+
+@pytest.mark.req("V14", "V4")
+@pytest.mark.parametrize("budget", [4, 7, 30, 100])
+@pytest.mark.parametrize("style", ["plain", "async", "stream", "emit", "suspending"])
+def test_a_byte_budget_slows_a_pipeline_down_and_never_stops_it(budget, style):
+    async def awaited(x: bytes) -> bytes:
+        return x
+
+    async def suspending(x: bytes) -> bytes:
+        await asyncio.sleep(0)
+        return x
+
+    def streamed(x: bytes) -> Iterator[bytes]:
+        yield x
+
+    def emitting(x: bytes, emit: Emit[bytes]) -> None:
+        emit(x)
+
+    def plain(x: bytes) -> bytes:
+        return x
+
+    fn = {"plain": plain, "async": awaited, "stream": streamed, "emit": emitting, "suspending": suspending}[
+        style
+    ]
+    got: list[bytes] = []
+    items = [b"%d" % (i % 10) for i in range(300)]
+    middle = node(fn)
+    pipeline = graph(
+        "g", source(items) >> middle.named("one") >> middle.named("two") >> sink(got.append), max_bytes=budget
+    )
+    scheduler = Scheduler()
+    scheduler.register(pipeline)
+    scheduler.run()
+    report = scheduler.report()
+    assert (report.reason, got, report.errors) == ("finished", items, [])
+    assert all(edge.accepted == edge.delivered == 300 for edge in report.edges)
