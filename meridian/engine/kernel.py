@@ -44,6 +44,7 @@ class NodeState:
         kind: How results leave the handler: ``map``, ``call``, ``stream`` or ``drive`` (see `step`), or ``source``.
         fn: The handler.
         wants_message: The handler takes a `Message` rather than its payload.
+        enveloped: Messages came to it, so its results may be envelopes too.
         trusted: Results are typed by annotation and that type fits all targets, so they needn't be looked at.
         ports: Rings that leave each output port, in connect order.
         rings: All of them.
@@ -65,6 +66,7 @@ class NodeState:
         "closed",
         "default",
         "deferred",
+        "enveloped",
         "engine",
         "error_policy",
         "errors",
@@ -108,7 +110,7 @@ class NodeState:
         self.ports = ports
         self.default = next(iter(ports), "")
         self.rings: list[Ring] = []
-        self.wants_message = self.trusted = False
+        self.wants_message = self.trusted = self.enveloped = False
         self.forwards_control = kind in ("map", "stream", "drive", "emit")
         self.error_policy = ErrorPolicy.LOG_AND_CONTINUE
         self.held = 0
@@ -206,6 +208,8 @@ class NodeState:
             if out.kind == BLOCK and out.room() <= 0:
                 return None
         taken = ring.take(1)
+        if ring.mixed:
+            self.enveloped = True
         if self.wants_message and taken and taken[0].__class__ is not Message:
             taken[0] = wrap(taken[0], self.engine.scope.now, DATA if turn.band else CONTROL)
         if not ring.items:
@@ -232,13 +236,15 @@ class NodeState:
         """Hand on a batch of results: all at once where they need no second look, else one by one."""
         if not self.ports:  # what a sink returns is ignored
             return
-        if not self.trusted and not (self.untyped and all_data(results)):
-            for cls in set(map(type, results)) - self._plain:
+        raw = not self.enveloped
+        if not self.trusted:
+            raw = not (self.untyped and all_data(results))
+            for cls in set(map(type, results)) - self._plain if raw else ():
                 example = next(result for result in results if type(result) is cls)
                 if not self.is_plain(example):
                     self.route(results)
                     return
-        self.deliver(self.default, results)
+        self.deliver(self.default, results, raw)
 
     def hand_on_one(self, result: Any) -> None:
         """Hand on a single result of a node whose results need no second look and have room."""
@@ -310,8 +316,14 @@ class NodeState:
                 return False
         return True
 
-    def deliver(self, port: str, items: list[Any]) -> None:
-        """Put ``items`` on every ring of ``port``, or on none; what has no room is parked."""
+    def deliver(self, port: str, items: list[Any], raw: bool = False) -> None:
+        """Put ``items`` on every ring of ``port``, or on none; what has no room is parked.
+
+        Args:
+            port: The output.
+            items: Raw payloads, or envelopes that are not CONTROL.
+            raw: It is known that none is an envelope.
+        """
         rings = self.ports[port]
         if not rings:
             self.unrouted += len(items)
@@ -320,7 +332,7 @@ class NodeState:
             self.park(port, items)
             return
         if len(rings) == 1:
-            n = self._offer(rings[0], items)
+            n = self._offer(rings[0], items, raw)
         elif any(ring.limited or ring.kind == CUSTOM for ring in rings):
             n = len(items)
             for i, item in enumerate(items):
@@ -333,24 +345,24 @@ class NodeState:
             some = items if n >= len(items) else items[:n]
             n = len(some)
             if n:
-                self._put_all(rings, some)
+                self._put_all(rings, some, raw)
         if n < len(items):
             self.park(port, items[n:])
 
-    def _put_all(self, rings: Sequence[Ring], items: list[Any]) -> None:
+    def _put_all(self, rings: Sequence[Ring], items: list[Any], raw: bool = False) -> None:
         """Put ``items`` on every ring, where there is room for them.
 
         Another thread may have been faster since that was found out: then what has no room on one ring any more is parked
         for that ring alone.
         """
-        for ring, item in self._late(rings, items):
+        for ring, item in self._late(rings, items, raw):
             self.park(ring, [item])
 
-    def _late(self, rings: Sequence[Ring], items: list[Any]) -> list[tuple[Ring, Any]]:
+    def _late(self, rings: Sequence[Ring], items: list[Any], raw: bool = False) -> list[tuple[Ring, Any]]:
         """Put ``items`` on every ring; return what had no room after all."""
         late: list[tuple[Ring, Any]] = []
         for ring in rings:
-            n = self._offer(ring, items)
+            n = self._offer(ring, items, raw)
             if n < len(items):
                 late += [(ring, item) for item in items[n:]]
         return late
@@ -359,7 +371,9 @@ class NodeState:
         """Return where a parked message goes: all rings of a port, or just one."""
         return (where,) if isinstance(where, Ring) else self.ports[where]
 
-    def _offer(self, ring: Ring, items: list[Any]) -> int:
+    def _offer(self, ring: Ring, items: list[Any], raw: bool = False) -> int:
+        if raw and ring.kind != CUSTOM:
+            return ring.offer(items)
         if not ring.mixed and Message in map(type, items):
             ring.mixed = True
         if len(items) == 1 and items[0].__class__ is Message and items[0].type is CONTROL:
@@ -609,6 +623,7 @@ class NodeState:
     def begin_stream(self, item: Any, ring: Ring) -> None:
         """Start the generator for one message."""
         if isinstance(item, Message):
+            self.enveloped = True
             if item.type is not DATA and not self.wants_message:
                 self.stream = iter((item,))  # passed on, in its place
                 return

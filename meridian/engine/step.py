@@ -293,7 +293,7 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
         if special:
             node.route(out)
         elif only is None:
-            node.deliver(node.default, out)
+            node.deliver(node.default, out, not mixed)
         else:
             if mixed:
                 only.mixed = True
@@ -337,6 +337,8 @@ def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
         else:
             xs = take(turn.batch)
         k = len(xs)
+        if ring.mixed:
+            node.enveloped = True
         now = scope.now
         kind = DATA if turn.band else CONTROL  # what a raw item becomes, as in v1
         scope.node, scope.port = node.name, port
@@ -449,10 +451,12 @@ def _drive_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -
         k = min(turn.batch, node.free, credit - node.in_flight)
         if (
             k <= 0
-        ):  # as many results as there is room are on their way; the next one to arrive lets us try again
+        ):  # as many results as there is room for are on their way; the next one to arrive tries again
             return node.put_off(turn)
         xs = ring.take(k, True)
         k = len(xs)
+        if ring.mixed:
+            node.enveloped = True
         if node.wants_message:
             kind = DATA if turn.band else CONTROL
             xs = [x if x.__class__ is Message else wrap(x, scope.now, kind) for x in xs]

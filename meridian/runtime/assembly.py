@@ -160,7 +160,7 @@ class Assembly:
         if isinstance(node, FnNode):
             function = node.function
             state = self.engine.add_node(i, name, function.kind, function.fn, ports)
-            state.wants_message = function.wants_message
+            state.wants_message = state.enveloped = function.wants_message
             state.trusted = function.trusted and _guaranteed(node, state, schemas)
         elif isinstance(node, SourceNode):
             state = self.engine.add_node(i, name, "source", None, ports)

@@ -108,9 +108,13 @@ def test_a_byte_budget_slows_a_pipeline_down_and_never_stops_it(budget, style):
     def plain(x: bytes) -> bytes:
         return x
 
-    fn = {"plain": plain, "async": awaited, "stream": streamed, "emit": emitting, "suspending": suspending}[
-        style
-    ]
+    fn: Any = {
+        "plain": plain,
+        "async": awaited,
+        "stream": streamed,
+        "emit": emitting,
+        "suspending": suspending,
+    }[style]
     got: list[bytes] = []
     items = [b"%d" % (i % 10) for i in range(300)]
     middle = node(fn)
