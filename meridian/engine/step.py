@@ -422,8 +422,6 @@ def _stream_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) 
             out += produced
             if not more:
                 node.stream = node.stream_of = None
-            elif len(out) < k:
-                continue
         scope.handling = None
         if out:
             node.hand_on(out)

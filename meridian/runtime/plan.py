@@ -93,8 +93,6 @@ class Plan(NamedTuple):
             if not free:  # a cycle: break it at its first node
                 free.append(next(i for i in stuck if not done[i]))
             i = free.pop()
-            if done[i]:
-                continue
             done[i] = True
             order.append(i)
             for target in reversed(feeds[i]):
