@@ -179,7 +179,7 @@ class NodeState:
         """Queue what was put off."""
         deferred, self.deferred = self.deferred, None
         for turn in deferred or ():
-            self.engine.ready(turn, True)
+            self.engine.ready(turn)
 
     def hold(self) -> None:
         """Asynchronous work goes on: nothing else of this node may run."""
@@ -441,7 +441,7 @@ class NodeState:
             if would_block(ring, item):
                 ring.wait(turn)
                 return
-        self.engine.ready(turn, True)
+        self.engine.ready(turn)
 
     def unpark(self) -> int:
         """Deliver what is parked, in order, as far as there is room; then let the node run again."""
@@ -741,7 +741,7 @@ class PythonEngine:
         """Let ``node`` pull from ``items`` whenever there is room downstream."""
         turn = node.source_turn = self.turn(node.id, NORMAL_BAND)
         turn.run = compile_source(self, node, items, turn)
-        self.ready(turn, True)
+        self.ready(turn)
 
     def add_tick(self, node: NodeState, tick: Callable[[], None]) -> Turn:
         """Make the turn that runs ``tick``; queue it with `ready` when it is due."""
@@ -777,7 +777,7 @@ class PythonEngine:
             turn.ring = ring
             turn.run = compile_step(self, self.node(ring.node), ring, turn)
         if not turn.queued:
-            self.ready(turn, True)
+            self.ready(turn)
 
     def wake_control(self, ring: Ring, own: bool) -> None:
         """A CONTROL message came: queue the ring's control turn in the CONTROL band."""
@@ -789,15 +789,13 @@ class PythonEngine:
             turn = ring.control_turn = self.turn(ring.node, 0)
             turn.run = compile_control_step(self, self.node(ring.node), ring, turn)
         if not turn.queued:
-            self.ready(turn, True)
+            self.ready(turn)
 
-    def ready(self, turn: Turn, own: bool) -> None:
+    def ready(self, turn: Turn) -> None:
         """Put ``turn`` in its line."""
         turn.queued = True
         turn.line.append(turn)
-        if not own:
-            self.arm_from_thread()
-        elif not self.running:
+        if not self.running:
             self.arm()
 
     def knock(self, who: Ring | NodeState) -> None:
@@ -817,7 +815,7 @@ class PythonEngine:
             if isinstance(who, NodeState):
                 flush = who._flush()
                 if not flush.queued:
-                    self.ready(flush, True)
+                    self.ready(flush)
                 continue
             if who.engine is not self:
                 continue

@@ -66,7 +66,7 @@ def compile_control_step(engine: PythonEngine, node: NodeState, ring: Ring, turn
         for message in ring.take_control(1):  # none, if another thread took it meanwhile
             node.handle_control(message, ring.port)
         if ring.control and not turn.queued:
-            engine.ready(turn, True)
+            engine.ready(turn)
         return 1
 
     return step
@@ -429,7 +429,7 @@ def _stream_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) 
             if node.held:
                 node.put_off(turn)
             else:
-                engine.ready(turn, True)
+                engine.ready(turn)
         return max(handled, len(out))
 
     return step
@@ -472,7 +472,7 @@ def _drive_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -
             if node.held or node.free == 0:
                 node.put_off(turn)
             else:
-                engine.ready(turn, True)
+                engine.ready(turn)
         return k - len(left)
 
     return step

@@ -614,7 +614,7 @@ class Run:
             return
         for _, turn in self._tickers:
             if not turn.queued:
-                self.engine.ready(turn, True)
+                self.engine.ready(turn)
         interval = max(self.config.tick_interval_ms, 0) / 1000
         due = max(due + interval, self.loop.time())
         self._tick_timer = self.loop.call_at(due, self._tick, due, context=self.context)
