@@ -73,7 +73,6 @@ class Ring:
         "inside",
         "items",
         "kind",
-        "known",
         "lost",
         "low",
         "merged",
@@ -101,7 +100,6 @@ class Ring:
         self.kind = _BUILT_IN.get(type(policy), CUSTOM)
         self.low = self._low()
         self.check = check
-        self.known: set[type] | None = None
         self.mixed = False
         self.taken = self.merged = self.waits = self.blocked_ns = 0
         self.lost: dict[str, int] | None = None
