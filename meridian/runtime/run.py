@@ -271,7 +271,7 @@ class Run:
         hook, is_async = _chosen(node, "on_tick", "_handle_tick")
         hook = self.observer.tick(state, hook)
         if is_async:
-            worker = Worker(self, state)
+            worker = Worker(self, state, "on_tick")
             self._workers.append(worker)
 
             async def guarded() -> None:

@@ -28,6 +28,16 @@ _leave_task = asyncio.tasks._leave_task
 
 
 @types.coroutine
+def _begin() -> Generator[None, None, asyncio.CancelledError | None]:
+    """Wait for the first step of the task; return the cancellation that came before it."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        return error
+    return None
+
+
+@types.coroutine
 def _adopt(
     work: Coroutine[Any, Any, None], waits_for: Any, cancelled: asyncio.CancelledError | None
 ) -> Generator[Any, Any, None]:
@@ -69,11 +79,13 @@ class Worker:
     Args:
         run: The run it belongs to.
         state: The node, as the engine knows it.
+        phase: The hook that failures are reported under.
     """
 
-    def __init__(self, run: Run, state: NodeState) -> None:
+    def __init__(self, run: Run, state: NodeState, phase: str = "on_message") -> None:
         self.run = run
         self.state = state
+        self.phase = phase
         self.context = contextvars.copy_context()
         self.scope = Scope(None, run.random, run.clock.time)
         self.scope.node = state.name
@@ -89,9 +101,12 @@ class Worker:
         """
         loop = self.run.loop
         task = self._task
-        if task is None or task.done():
+        if task is None or task.done() or task.cancelling():  # cancelled by a handler that then didn't wait
             self._handed = loop.create_future()
-            task = self._task = loop.create_task(self._go_on(), context=self.context)
+            going_on = self._go_on(self._handed)
+            # Begun by hand: a task that is cancelled before its first step would never run the coroutine at all.
+            going_on.send(None)
+            task = self._task = loop.create_task(going_on, context=self.context)
         outer = asyncio.current_task(loop)
         if outer is not None:  # a run-to-completion put, from a task of the user's
             _leave_task(loop, outer)
@@ -111,21 +126,18 @@ class Worker:
         handed.set_result((work, waits_for))
         return False
 
-    async def _go_on(self) -> None:
+    async def _go_on(self, handed: asyncio.Future[tuple[Coroutine[Any, Any, None], Any]]) -> None:
         """The node's task: finishes what `start` had to hand over."""
+        cancelled = await _begin()
         while True:
-            handed = self._handed
-            assert handed is not None
-            cancelled: asyncio.CancelledError | None = None
-            try:
-                work, waits_for = await handed
-            except asyncio.CancelledError as error:
-                if handed.cancelled():  # nothing was in progress
-                    raise
-                work, waits_for = (
-                    handed.result()
-                )  # a timeout of the handler, say, that was faster than this task
-                cancelled = error
+            if cancelled is None:
+                try:
+                    await handed
+                except asyncio.CancelledError as error:
+                    cancelled = error
+            if cancelled is not None and (handed.cancelled() or not handed.done()):  # nothing was in progress
+                raise cancelled
+            work, waits_for = handed.result()  # a timeout of the handler, say, was faster than this task
             self.detached = True
             try:
                 await _adopt(work, waits_for, cancelled)
@@ -133,14 +145,13 @@ class Worker:
                 if self.run.stopped:
                     raise
                 task = asyncio.current_task()
-                while (
-                    task is not None and task.cancelling()
-                ):  # the handler cancelled itself; the node goes on
+                while task is not None and task.cancelling():  # the hook cancelled itself; the node goes on
                     task.uncancel()
-                self.state.fail("on_message", error)
+                self.state.fail(self.phase, error)
             finally:
                 self.detached = False
-                self._handed = self.run.loop.create_future()
+                cancelled = None
+                handed = self._handed = self.run.loop.create_future()
                 self.run.in_flight -= 1
             self.finish()
             self.state.release()

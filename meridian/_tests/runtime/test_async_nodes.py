@@ -138,6 +138,59 @@ def test_a_handler_that_cancels_itself_stops_nothing_but_itself(loop_factory):
     assert (got, report.errors_total, report.reason, report.left) == ([0, 2, 3], 1, "finished", {})
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_handler_that_cancels_itself_before_its_task_ran_stops_nothing_but_itself(loop_factory, first):
+    got: list[int] = []
+
+    @node
+    async def suicidal(x: int) -> int:
+        if x == first:
+            asyncio.current_task().cancel()
+            await asyncio.Event().wait()
+        return x
+
+    report = run(graph("g", source(range(4)) >> suicidal >> sink(got.append)), loop_factory)
+    assert (got, errors(report)) == ([x for x in range(4) if x != first], [("suicidal", "CancelledError")])
+    assert (report.reason, report.left) == ("finished", {})
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+def test_a_handler_that_cancels_itself_and_returns_costs_at_most_the_next_wait(loop_factory, suspends):
+    got: list[int] = []
+
+    @node
+    async def careless(x: int) -> int:
+        if x == 1:
+            asyncio.current_task().cancel()
+        elif suspends:
+            await asyncio.sleep(0)
+        return x
+
+    report = run(graph("g", source(range(4)) >> careless >> sink(got.append)), loop_factory)
+    assert (report.reason, report.left) == ("finished", {})
+    if suspends:  # as in any task: it is the next thing awaited that is cancelled
+        assert (got, errors(report)) == ([0, 1, 3], [("careless", "CancelledError")])
+    else:
+        assert (got, errors(report)) == ([0, 1, 2, 3], [])
+
+
+def test_an_asynchronous_tick_that_cancels_itself_fails_alone(loop_factory):
+    class Ticker(Node):
+        ticks = 0
+
+        async def on_tick(self) -> None:
+            self.ticks += 1
+            if self.ticks == 1:
+                asyncio.current_task().cancel()
+                await asyncio.sleep(0)
+
+    ticker = Ticker("ticker")
+    made = Subgraph.from_nodes("g", [ticker])
+    report = run(made, loop_factory, tick_interval_ms=5, shutdown_timeout_s=0.1)
+    assert ticker.ticks > 1
+    assert [(error.node, error.phase) for error in report.errors] == [("ticker", "on_tick")]
+
+
 @pytest.mark.req("V9")
 def test_a_plain_handler_that_raises_a_cancellation_fails_that_message_only():
     got: list[int] = []
