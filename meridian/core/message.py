@@ -271,6 +271,10 @@ class Message(_Fields[T_co]):
         """Return a message with ``new`` merged over the headers; payload and metadata are the same objects."""
         return Message(self.type, self.payload, self.metadata, {**self.headers, **new})
 
+    def with_payload(self, payload: T) -> Message[T]:
+        """Return the DATA message that this one leads to: the same trace, headers and metadata, this one's id as parent."""
+        return derive(self, payload)
+
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
             return NotImplemented

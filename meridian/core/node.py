@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
         def emit(self, port: str, msg: Message[Any]) -> Message[Any]: ...
         def send(self, port: str, msg: Message[Any]) -> Awaitable[Message[Any]]: ...
+        def now(self) -> float: ...
+        def tick_in(self, seconds: float) -> None: ...
+        def pause(self) -> None: ...
+        def resume(self) -> None: ...
+        def record_error(self, error: BaseException) -> None: ...
 
 
 class Node(Wirable):
@@ -40,6 +46,7 @@ class Node(Wirable):
     * ``on_start``: once, before the node's first message; raising means that it takes no part in this run.
     * ``_handle_message`` (or ``on_message``): for every message.
     * ``_handle_tick`` (or ``on_tick``): every ``tick_interval_ms``, first one interval after the start.
+    * ``on_drain``: once, when no more input will come: the place to emit what the node still holds.
     * ``on_stop``: once, in reverse topological order, if it was started.
 
     Attributes:
@@ -80,6 +87,14 @@ class Node(Wirable):
     def on_start(self) -> Any:
         """Called once before the first message. The base only logs."""
         get_logger().info("node.start", "node started", node=self.name)
+
+    def on_drain(self) -> Any:
+        """Called when no more input will come; emit here what the node still holds (an open window, a half-full batch).
+
+        At the end of a run, and of a shutdown, when nothing moves any more, nodes are drained one after the other in
+        topological order; each is called when what the ones before it emitted has been handled. A run that is aborted, or
+        that exceeds ``shutdown_timeout_s``, drains no further.
+        """
 
     def on_stop(self) -> Any:
         """Called once at the end, if the node was started. The base only logs."""
@@ -123,6 +138,46 @@ class Node(Wirable):
         moment after ``shutdown_timeout_s``, as in v1.
         """
         return None
+
+    # ---- time and flow -----------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """Return seconds of the run's clock, which only differ meaningfully; of the machine's, without a run."""
+        return time.monotonic() if self._attached is None else self._attached.now()
+
+    def tick_in(self, seconds: float) -> None:
+        """Ask for a tick of its own, besides the regular ones; safe from any thread, nothing without a run.
+
+        Of several requests the earliest counts. During a shutdown, when regular ticks have stopped, these still come as
+        long as `has_pending` is true.
+
+        Args:
+            seconds: Time from now, of the run's clock; 0 means as soon as possible.
+
+        Raises:
+            RuntimeError: the node defines no tick hook.
+        """
+        if self._attached is not None:
+            self._attached.tick_in(seconds)
+
+    def pause(self) -> None:
+        """Take no more data until `resume`, so that edges fill and producers wait; CONTROL and ticks still come.
+
+        What is left of the batch in hand goes back to its edge; a node without outputs may still get that. Call it from a
+        hook. Nothing without a run.
+        """
+        if self._attached is not None:
+            self._attached.pause()
+
+    def resume(self) -> None:
+        """Take data again. Call it from a hook. Nothing if it wasn't paused, or without a run."""
+        if self._attached is not None:
+            self._attached.resume()
+
+    def record_error(self, error: BaseException) -> None:
+        """Count a failure that the node dealt with itself: it appears in the report, without payload, and nothing else happens."""
+        if self._attached is not None:
+            self._attached.record_error(error)
 
     # ---- output ----------------------------------------------------------------------------------------------
 

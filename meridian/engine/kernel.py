@@ -15,7 +15,16 @@ from meridian.core.message import CONTROL, DATA, Message, MessageType, no_messag
 from meridian.core.policies import ErrorPolicy, PutResult
 from meridian.engine.ready import NORMAL_BAND, ReadyQueue, Turn
 from meridian.engine.ring import BLOCK, CUSTOM, Ring
-from meridian.engine.step import BUSY, PARKED, To, compile_control_step, compile_source, compile_step, inherit
+from meridian.engine.step import (
+    BUSY,
+    PARKED,
+    PAUSED,
+    To,
+    compile_control_step,
+    compile_source,
+    compile_step,
+    inherit,
+)
 from meridian.redaction import type_name
 
 if TYPE_CHECKING:
@@ -48,7 +57,7 @@ class NodeState:
         trusted: Results are typed by annotation and that type fits all targets, so they needn't be looked at.
         ports: Rings that leave each output port, in connect order.
         rings: All of them.
-        held: Why the node must not run now: ``PARKED`` and ``BUSY`` bits.
+        held: Why the node must not run now: ``PARKED``, ``BUSY`` and ``PAUSED`` bits.
         free: How many more messages may be in work at once (asynchronous nodes).
         in_flight: Messages in work whose results are still to come.
         parked: Emissions that wait for room, in order.
@@ -188,8 +197,21 @@ class NodeState:
     def release(self) -> None:
         """The asynchronous work is done."""
         self.held &= ~BUSY
-        if not self.held:
+        if not self.held & ~PAUSED:
             self.resume()
+
+    def pause(self) -> None:
+        """Take no more data; what is left of the batch in hand goes back to its edge. CONTROL and ticks still come."""
+        self.held |= PAUSED
+        if self.rest is not None and self.left is None and self.rings:
+            self.left = list(self.rest)
+
+    def unpause(self) -> None:
+        """Take data again."""
+        if self.held & PAUSED:
+            self.held &= ~PAUSED
+            if not self.held:
+                self.resume()
 
     def next_while_busy(self) -> tuple[list[Any], str] | None:
         """Take one more message for a node that is busy anyway, if that is fair: only one input waits, and no CONTROL.
@@ -460,7 +482,7 @@ class NodeState:
             parked.extendleft(reversed(self._late(rings, [item])))
             n += 1
         self.held &= ~PARKED
-        if not self.held:
+        if not self.held & ~PAUSED:
             self.resume()
         return n
 
@@ -749,7 +771,7 @@ class PythonEngine:
         scope = self.scope
 
         def step() -> int:
-            if node.held:
+            if node.held & ~PAUSED:
                 return node.put_off(turn)
             node.quota = min((ring.room() for ring in node.rings if ring.kind == BLOCK), default=NO_LIMIT)
             scope.node = node.name

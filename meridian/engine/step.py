@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from meridian.engine.ready import Turn
     from meridian.engine.ring import Ring
 
-PARKED, BUSY = 1, 2
+PARKED, BUSY, PAUSED = 1, 2, 8
 """Why a node is held: it has parked messages; its asynchronous work is not done."""
 
 
@@ -59,8 +59,9 @@ def compile_control_step(engine: PythonEngine, node: NodeState, ring: Ring, turn
     """Make the step that serves the control lane of ``ring``: one message a slice, to be quick about it."""
 
     def step() -> int:
-        if node.held or not ring.control:
-            return node.put_off(turn) if node.held else 0
+        held = node.held & ~PAUSED  # a node that takes no more data still obeys
+        if held or not ring.control:
+            return node.put_off(turn) if held else 0
         if node.kind == "drive" and node.free == 0:
             return node.put_off(turn)
         for message in ring.take_control(1):  # none, if another thread took it meanwhile

@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine
+from contextlib import suppress
 from inspect import iscoroutinefunction
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from meridian.engine.kernel import NodeState, PythonEngine
     from meridian.engine.ready import Turn
     from meridian.engine.ring import Ring
+    from meridian.redaction import ErrorDescription
     from meridian.runtime.plan import Plan
 
 SLICE_MESSAGES = 512
@@ -73,6 +75,34 @@ class Attached:
         while (full := self._state.blocked_by(port, msg)) is not None:
             await self._run.room_on(full)
         return msg
+
+    def now(self) -> float:
+        """Return seconds of the run's clock."""
+        return self._run.clock.monotonic_ns() / 1e9
+
+    def tick_in(self, seconds: float) -> None:
+        """Let the node tick in so many seconds, besides its regular ticks."""
+        run, state = self._run, self._state
+        if run.engine.owner != get_ident():
+            with suppress(RuntimeError):  # the loop is closed: the run is over
+                run.loop.call_soon_threadsafe(self.tick_in, seconds)
+        elif not ticks(run.plan.nodes[state.id].node):
+            raise RuntimeError(f"node {self.name!r} asks for a tick, but defines no on_tick")
+        else:
+            run.tick_in(state.id, seconds)
+
+    def pause(self) -> None:
+        """Let the node take no more data."""
+        self._state.pause()
+
+    def resume(self) -> None:
+        """Let the node take data again."""
+        self._state.unpause()
+
+    def record_error(self, error: BaseException) -> None:
+        """Count a failure that the node dealt with itself."""
+        self._state.errors += 1
+        self._run.record(self.name, "on_message", describe_error(error))
 
 
 class Feeding:
@@ -202,6 +232,10 @@ class Run:
         self._inlets: list[Inlet] = []
         self._waiting_for_room: set[asyncio.Future[None]] = set()
         self._tickers: list[tuple[Node, Turn]] = []
+        self._asked: dict[int, asyncio.TimerHandle | None] = {}
+        """Nodes that asked for a tick, by index, with the timer of the next one."""
+        self._to_drain: deque[int] = deque()
+        self._draining: asyncio.Task[None] | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._quiet_timer: asyncio.TimerHandle | None = None
@@ -260,13 +294,7 @@ class Run:
             state.fn = handler
 
     def _add_ticker(self, node: Node, state: NodeState) -> None:
-        overridden = (
-            type(node).on_tick is not Node.on_tick
-            or type(node)._handle_tick is not Node._handle_tick
-            or "on_tick" in vars(node)
-            or "_handle_tick" in vars(node)
-        )
-        if not overridden or isinstance(node, (FnNode, SourceNode)):
+        if not ticks(node) or isinstance(node, (FnNode, SourceNode)):
             return
         hook, is_async = _chosen(node, "on_tick", "_handle_tick")
         hook = self.observer.tick(state, hook)
@@ -338,7 +366,15 @@ class Run:
                 self._open(node, state)
             else:
                 self._add_ticker(node, state)
+        self._to_drain += (
+            index
+            for index in reversed(self.plan.stop_order())
+            if index not in self.failed and drains(self.plan.nodes[index].node)
+        )
         self.assembly.wake_leftovers()
+        for index, timer in self._asked.items():
+            if timer is None:  # it was due before the start was over
+                self._asked_tick(index)
         if self._tickers:
             interval = max(self.config.tick_interval_ms, 0) / 1000
             self._tick_timer = self.loop.call_later(
@@ -405,10 +441,19 @@ class Run:
         self.stopping = True
         self._live = False
         begin = self.clock.monotonic_ns()
-        for timer in (self._tick_timer, self._quiet_timer, self._idle_timer, *self._timers):
+        for timer in (
+            self._tick_timer,
+            self._quiet_timer,
+            self._idle_timer,
+            *self._timers,
+            *self._asked.values(),
+        ):
             if timer is not None:
                 timer.cancel()
-        waiting = [task for worker in self._workers if (task := worker.cancel()) is not None]
+        if self._draining is not None:
+            self._draining.cancel()
+        waiting = [] if self._draining is None else [self._draining]
+        waiting += [task for worker in self._workers if (task := worker.cancel()) is not None]
         for worker in self._workers:
             if isinstance(worker, PoolWorker):
                 waiting += worker._tasks
@@ -508,7 +553,8 @@ class Run:
         if not self._live or self.done.done() or self.in_flight or not self.engine.idle() or self._armed:
             return
         if self.stopping:
-            self._finish("shutdown" if self.failure is None else "failed")
+            if not self._is_pending_still() and not self._drain():
+                self._finish("shutdown" if self.failure is None else "failed")
             return
         if self.waiting_sources:
             self._watch_idle()
@@ -518,12 +564,16 @@ class Run:
             self._watch_idle()
             return
         if None not in pending and (self._has_source or pending):
+            if self._drain():
+                return
             left = any(ring is not None and ring.depth() for _, ring in self.assembly.known_rings())
             stuck = self.open_sources or left or any(state.parked for state in self.assembly.known_states())
             self._finish("stuck" if stuck else "finished")
             return
         remaining = self.config.shutdown_timeout_s - (self.clock.monotonic_ns() - self._begin_ns) / 1e9
         if remaining <= 0:
+            if self._drain():
+                return
             get_logger().info(
                 "scheduler.timeout", "tickers without a declared end: stopping at a quiet moment"
             )
@@ -539,6 +589,32 @@ class Run:
         except Exception as error:
             self.engine.nodes[turn.node].fail("on_tick", error)
             return None
+
+    def _is_pending_still(self) -> bool:
+        """Say whether, during a stop, a node that asked for ticks has something to do; those still to be drained don't count."""
+        return any(
+            self._has_pending(node, turn)
+            for node, turn in self._tickers
+            if turn.node in self._asked and turn.node not in self._to_drain
+        )
+
+    def _drain(self) -> bool:
+        """Let the next node emit what it holds; ``False`` if none is left."""
+        if not self._to_drain:
+            return False
+        self.in_flight += 1
+        self._draining = self.loop.create_task(
+            self._drain_node(self._to_drain.popleft()), context=self.context.copy()
+        )
+        return True
+
+    async def _drain_node(self, index: int) -> None:
+        try:
+            await self._hook(index, "on_drain")
+        finally:
+            self._draining = None
+            self.in_flight -= 1
+            self.settle()
 
     def _quiet(self) -> None:
         self._quiet_timer = None
@@ -619,6 +695,22 @@ class Run:
         due = max(due + interval, self.loop.time())
         self._tick_timer = self.loop.call_at(due, self._tick, due, context=self.context)
 
+    def tick_in(self, index: int, seconds: float) -> None:
+        """Let a node tick after so many seconds, or when it asked for one before, if that is earlier."""
+        due = self.loop.time() + max(seconds, 0)
+        timer = self._asked.get(index)
+        if timer is not None:
+            if timer.when() <= due:
+                return
+            timer.cancel()
+        self._asked[index] = self.loop.call_at(due, self._asked_tick, index, context=self.context)
+
+    def _asked_tick(self, index: int) -> None:
+        self._asked[index] = None
+        turn = self.assembly.state(index).tick_turn
+        if self._live and turn is not None and not turn.queued:
+            self.engine.ready(turn)
+
     # ---- room ------------------------------------------------------------------------------------------------
 
     async def room_on(self, ring: Ring) -> None:
@@ -658,8 +750,7 @@ class Run:
         state = self.assembly.known_state(index)
         name = self.plan.nodes[index].name
         described = describe_error(error)
-        self.errors_total += 1
-        self.errors.append(ErrorReport(name, phase, described.type, described.where, described.message))
+        self.record(name, phase, described)
         event = {"on_message": "node.message_error", "on_tick": "node.tick_error"}.get(
             phase, f"node.{phase[3:]}_error"
         )
@@ -687,6 +778,11 @@ class Run:
                 "context": {"node": name, "phase": phase, "port": port},
             }
             state.deliver(out, [Message(ERROR, payload, {"error_source": "meridian"})])
+
+    def record(self, name: str, phase: str, described: ErrorDescription) -> None:
+        """Count a failure of a node, and keep what may be told of it."""
+        self.errors_total += 1
+        self.errors.append(ErrorReport(name, phase, described.type, described.where, described.message))
 
     def _declares(self, index: int, port: str) -> bool:
         """Say whether the node has that output by now; it may have got it after the run began."""
@@ -781,6 +877,22 @@ def _chosen(node: Node, public: str, protected: str) -> tuple[Any, bool]:
             await result
 
     return awaited, True
+
+
+def ticks(node: Node) -> bool:
+    """Say whether ``node`` defines a tick hook."""
+    own, cls = vars(node), type(node)
+    return (
+        cls.on_tick is not Node.on_tick
+        or cls._handle_tick is not Node._handle_tick
+        or "on_tick" in own
+        or "_handle_tick" in own
+    )
+
+
+def drains(node: Node) -> bool:
+    """Say whether ``node`` may hold something back that `Node.on_drain` emits."""
+    return type(node).on_drain is not Node.on_drain or "on_drain" in vars(node)
 
 
 def _is_async(hook: Any) -> bool:

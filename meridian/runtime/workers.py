@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from meridian.core.message import DATA, Message, Scope, current_scope
 from meridian.engine.kernel import SLICE_CAP_NS
-from meridian.engine.step import To, inherit
+from meridian.engine.step import PAUSED, To, inherit
 
 if TYPE_CHECKING:
     from meridian.engine.kernel import NodeState
@@ -278,7 +278,7 @@ class BatchWorker(Worker):
                 if not is_failure(error):
                     raise
                 self.state.fail("on_message", error, x, port)
-            if self.state.parked:  # what isn't begun waits until that is delivered
+            if self.state.parked or self.state.held & PAUSED:  # what isn't begun waits
                 return
 
     def _handle(self, message: Message[Any]) -> None:
@@ -349,7 +349,7 @@ class PoolWorker:
             self._deliver(slot)
         while self._slots and self._slots[0][0]:
             self._deliver(self._slots.popleft())
-        if not state.held:
+        if not state.held & ~PAUSED:
             state.resume()
         self.run.settle()
 
