@@ -56,6 +56,7 @@ class Node(Wirable):
 
     error_policy: ErrorPolicy = ErrorPolicy.LOG_AND_CONTINUE
     max_parked: int = 1024
+    regular_ticks: bool = True
     inputs: list[Port]
     outputs: list[Port]
     _attached: Attachment | None = None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from meridian.core.errors import BackpressureError
 from meridian.core.message import Message, MessageType
 from meridian.core.node import Node
 from meridian.core.policies import ErrorPolicy
@@ -15,9 +18,10 @@ from meridian.observability.logging import get_logger
 from meridian.redaction import describe_error, exposure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = [
+    "BurstNode",
     "DistributionStrategy",
     "ErrorPolicy",
     "FunctionNode",
@@ -134,6 +138,56 @@ class FunctionNode(Node):
                 self.emit(first, create_error_message(error, {"node": self.name, **context}, original))
         else:
             raise error
+
+
+class BurstNode(FunctionNode):
+    """The base of nodes that may emit more at a time than edges have room for.
+
+    What an edge refuses stays here, in order; no more data is taken until it is gone. An iterator is only asked for its
+    next message when the one before was accepted, so it may be endless.
+    """
+
+    regular_ticks = False
+
+    def __init__(
+        self, name: str, inputs: list[Port], outputs: list[Port], config: NodeConfig | None = None
+    ) -> None:
+        super().__init__(name, inputs, outputs, config)
+        self._backlog: deque[tuple[str, Iterator[Message[Any]]]] = deque()
+
+    def _emit_all(self, port: str, messages: Iterable[Message[Any]]) -> None:
+        """Emit ``messages`` in order, now or when there is room; an exception of the iterable ends it and passes."""
+        self._backlog.append((port, iter(messages)))
+        if len(self._backlog) == 1:
+            self._emit_backlog()
+
+    def _emit_backlog(self) -> bool:
+        """Emit what there is room for; say whether that was all."""
+        backlog = self._backlog
+        while backlog:
+            port, messages = backlog[0]
+            try:
+                for message in messages:
+                    try:
+                        self.emit(port, message)
+                    except BackpressureError:
+                        backlog[0] = port, chain((message,), messages)
+                        self.pause()
+                        self.tick_in(0)  # comes when what is parked has been delivered
+                        return False
+            except BaseException:
+                backlog.popleft()
+                raise
+            backlog.popleft()
+        self.resume()
+        return True
+
+    def _handle_tick(self) -> None:
+        self._emit_backlog()
+
+    def has_pending(self) -> bool | None:
+        """Say whether something waits for room."""
+        return bool(self._backlog)
 
 
 def create_error_message(

@@ -375,7 +375,7 @@ class Run:
         for index, timer in self._asked.items():
             if timer is None:  # it was due before the start was over
                 self._asked_tick(index)
-        if self._tickers:
+        if any(node.regular_ticks for node, _ in self._tickers):
             interval = max(self.config.tick_interval_ms, 0) / 1000
             self._tick_timer = self.loop.call_later(
                 interval, self._tick, self.loop.time() + interval, context=self.context
@@ -688,8 +688,8 @@ class Run:
     def _tick(self, due: float) -> None:
         if self.stopping or not self._live:
             return
-        for _, turn in self._tickers:
-            if not turn.queued:
+        for node, turn in self._tickers:
+            if node.regular_ticks and not turn.queued:
                 self.engine.ready(turn)
         interval = max(self.config.tick_interval_ms, 0) / 1000
         due = max(due + interval, self.loop.time())
