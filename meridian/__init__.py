@@ -7,11 +7,13 @@ The house, from the bottom up; imports point down only::
     runtime/         one run: validation, plan, slices, asynchronous work, signals, report
     observability/   logs, metrics, traces
     redaction/       what may leave the process
-    nodes/ testing/  written on the public API
+    nodes/ testing/  written on the public API; a node's module is loaded when one of its names is used
     cli/             the command line
 """
 
-from meridian import _v1_paths
+from typing import TYPE_CHECKING, Any
+
+from meridian import _v1_paths, nodes
 from meridian import utils as utils
 from meridian.core.edge import Edge
 from meridian.core.function import Emit, Inlet, node, sink, source
@@ -24,6 +26,9 @@ from meridian.core.scheduler import Scheduler, SchedulerConfig
 from meridian.core.subgraph import Subgraph, graph
 from meridian.core.wiring import via
 from meridian.engine.step import To
+
+if TYPE_CHECKING:
+    from meridian.nodes import *  # noqa: F403 - its __all__ is part of this one
 
 __version__ = "2.0.0"
 
@@ -54,3 +59,21 @@ __all__ = [
     "source",
     "via",
 ]
+__all__ += nodes.__all__
+
+if not TYPE_CHECKING:  # type checkers would take every misspelt name for an Any
+
+    def __getattr__(name: str) -> Any:
+        """Load one of the ready-made nodes, and keep it."""
+        if name not in nodes.__all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(nodes, name)
+        return value
+
+    def __dir__() -> list[str]:
+        """Return the names there are, loaded or not."""
+        return sorted({*globals(), *__all__})
+
+
+# Names of this module that nobody is meant to import from it.
+del TYPE_CHECKING, Any

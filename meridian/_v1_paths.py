@@ -34,7 +34,10 @@ _INNER: Final[dict[str, tuple[str, ...]]] = {
     "meridian.observability.tracing": ("config", "context", "providers", "spans"),
 }
 
-MOVED: Final[dict[str, str]] = {f"{home}.{inner}": home for home, names in _INNER.items() for inner in names}
+MOVED: Final[dict[str, str]] = {
+    **{f"{home}.{inner}": home for home, names in _INNER.items() for inner in names},
+    "meridian.nodes.testing": "meridian.testing.harness",
+}
 """Old path to new home."""
 
 

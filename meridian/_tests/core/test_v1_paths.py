@@ -65,6 +65,7 @@ DEEP = {
     "meridian.observability.tracing.context": "set_trace_id get_trace_id get_span_id generate_trace_id",
     "meridian.observability.tracing.providers": "InMemoryTracer NoopTracer get_tracer configure_tracing",
     "meridian.observability.tracing.spans": "Span NoopSpan OpenTelemetrySpan start_span",
+    "meridian.nodes.testing": "NodeTestHarness",
 }
 
 

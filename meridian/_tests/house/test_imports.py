@@ -40,6 +40,12 @@ def test_the_check_above_would_notice_a_third_party_module():
     assert run_isolated(LIST_MODULES.replace("import meridian\n", "import meridian, pytest\n")) != "[]\n"
 
 
+@pytest.mark.req("V11")
+def test_import_meridian_loads_no_ready_made_node():
+    loaded = "[name for name in sys.modules if name.startswith(('meridian.nodes.', 'meridian.testing'))]"
+    assert run_isolated(f"import sys, meridian, meridian.nodes\nprint({loaded})") == "[]\n"
+
+
 @pytest.mark.req("V1")
 def test_all_is_exactly_the_public_attributes():
     declared = list(meridian.__all__)

@@ -1,0 +1,103 @@
+"""Every name of the node library can be had from three places, and none is loaded before somebody asks for it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import meridian
+from meridian import nodes
+
+pytestmark = pytest.mark.req("V1", "V11")
+
+LISTED = [(module, name) for module, names in nodes.HOMES.items() for name in names]
+
+
+def in_its_own_process(code: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize(("module", "name"), LISTED, ids=[name for _, name in LISTED])
+def test_a_name_is_the_same_object_in_its_module_in_meridian_nodes_and_in_meridian(module, name):
+    home = importlib.import_module(module)
+    assert getattr(nodes, name) is getattr(home, name)
+    assert getattr(meridian, name) is getattr(home, name)
+
+
+@pytest.mark.parametrize("module", nodes.HOMES)
+def test_what_a_module_declares_public_is_exported(module):
+    declared = set(getattr(importlib.import_module(module), "__all__", nodes.HOMES[module]))
+    internal = {"BurstNode"}  # a base class for these modules
+    assert declared - internal <= set(nodes.HOMES[module])
+
+
+def test_every_module_of_the_package_is_in_the_table():
+    folder = Path(nodes.__file__).parent
+    found = {f"meridian.nodes.{path.stem}" for path in folder.iterdir() if path.stem not in NOT_NODES}
+    assert found == {module for module in nodes.HOMES if module.startswith("meridian.nodes.")}
+
+
+NOT_NODES = {"__init__", "__pycache__", "catalogue"}
+
+
+def test_the_three_lists_of_the_package_agree():
+    tree = ast.parse(Path(nodes.__file__).read_text(encoding="utf-8"))
+    checked = next(each for each in tree.body if isinstance(each, ast.If) and isinstance(each.test, ast.Name))
+    seen_by_type_checkers = {
+        each.module: tuple(alias.name for alias in each.names)
+        for each in checked.body
+        if isinstance(each, ast.ImportFrom)
+    }
+    assert seen_by_type_checkers == nodes.HOMES
+    assert nodes.__all__ == [name for names in nodes.HOMES.values() for name in names]
+
+
+def test_the_first_use_of_a_name_loads_its_module_and_no_other():
+    in_its_own_process(
+        "import sys, meridian\n"
+        "assert 'meridian.nodes.base' not in sys.modules\n"
+        "assert meridian.FunctionNode is meridian.nodes.FunctionNode\n"
+        "loaded = {name for name in sys.modules if name.startswith('meridian.nodes.')}\n"
+        "assert loaded == {'meridian.nodes.base'}, loaded\n"
+    )
+
+
+def test_a_name_is_kept_after_its_first_use():
+    in_its_own_process(
+        "import meridian\n"
+        "assert 'FunctionNode' not in vars(meridian)\n"
+        "meridian.FunctionNode\n"
+        "assert 'FunctionNode' in vars(meridian) and 'FunctionNode' in vars(meridian.nodes)\n"
+    )
+
+
+def test_star_imports_bring_every_name():
+    for package in ("meridian", "meridian.nodes"):
+        names: dict[str, object] = {}
+        exec(f"from {package} import *", names)
+        assert set(nodes.__all__) <= set(names)
+
+
+def test_dir_shows_what_is_not_loaded_yet():
+    in_its_own_process(
+        "import meridian\n"
+        "assert set(meridian.__all__) <= set(dir(meridian))\n"
+        "assert set(meridian.nodes.__all__) <= set(dir(meridian.nodes))\n"
+        "assert 'FunctionNode' not in vars(meridian)\n"
+    )
+
+
+@pytest.mark.parametrize("package", ["meridian", "meridian.nodes"])
+def test_a_misspelt_name_is_not_found_and_the_error_says_where_it_was_looked_for(package):
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'DataProducr'"):
+        getattr(importlib.import_module(package), "DataProducr")  # noqa: B009 - the spelling is the point
+    with pytest.raises(ImportError):
+        exec(f"from {package} import DataProducr")
