@@ -136,7 +136,7 @@ class Node(Wirable):
 
         ``True``: the run must not end yet (an open window, an unfinished source). ``False``: its ticks no longer
         matter. ``None``, the default: unknown; a run whose sources are all finished then ends at the first quiet
-        moment after ``shutdown_timeout_s``, as in v1.
+        moment after ``shutdown_timeout_s``, as in v1. Without regular ticks, ``None`` means while a tick is asked for.
         """
         return None
 

@@ -177,6 +177,7 @@ class BurstNode(FunctionNode):
                         return False
             except BaseException:
                 backlog.popleft()
+                self.tick_in(0)  # goes on with the rest
                 raise
             backlog.popleft()
         self.resume()

@@ -585,7 +585,10 @@ class Run:
 
     def _has_pending(self, node: Node, turn: Turn) -> bool | None:
         try:
-            return node.has_pending()
+            pending = node.has_pending()
+            if pending is None and not node.regular_ticks:
+                return self._asked.get(turn.node) is not None
+            return pending
         except Exception as error:
             self.engine.nodes[turn.node].fail("on_tick", error)
             return None
