@@ -114,7 +114,7 @@ class FunctionNode(Node):
             self._handle_failure(error, original_message)
             return None
 
-    def _handle_failure(self, error: Exception, original: Message[Any] | None = None, **context: Any) -> None:
+    def _handle_failure(self, error: BaseException, original: Message[Any] | None = None, **context: Any) -> None:
         """Deal with ``error`` as the error policy says: log it, emit it as an ERROR message, or raise it.
 
         Args:

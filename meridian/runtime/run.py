@@ -594,11 +594,11 @@ class Run:
             return None
 
     def _is_pending_still(self) -> bool:
-        """Say whether, during a stop, a node that asked for ticks has something to do; those still to be drained don't count."""
+        """Say whether, during a stop, a node that minds its own time has something to do; one still to be drained doesn't count."""
         return any(
             self._has_pending(node, turn)
             for node, turn in self._tickers
-            if turn.node in self._asked and turn.node not in self._to_drain
+            if (turn.node in self._asked or not node.regular_ticks) and turn.node not in self._to_drain
         )
 
     def _drain(self) -> bool:
