@@ -18,6 +18,20 @@ if TYPE_CHECKING:
         setup_standard_ports,
         validate_callable,
     )
+    from meridian.nodes.flow_control import (
+        BackoffStrategy,
+        CircuitBreakerNode,
+        CircuitState,
+        RateLimitAlgorithm,
+        RetryNode,
+        ThrottleNode,
+        TimeoutAction,
+        TimeoutNode,
+    )
+    from meridian.nodes.workers import (
+        AsyncWorker,
+        WorkerPool,
+    )
     from meridian.testing.harness import NodeTestHarness
 
 HOMES: Final[dict[str, tuple[str, ...]]] = {
@@ -31,6 +45,20 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "create_error_message",
         "setup_standard_ports",
         "validate_callable",
+    ),
+    "meridian.nodes.workers": (
+        "AsyncWorker",
+        "WorkerPool",
+    ),
+    "meridian.nodes.flow_control": (
+        "BackoffStrategy",
+        "CircuitBreakerNode",
+        "CircuitState",
+        "RateLimitAlgorithm",
+        "RetryNode",
+        "ThrottleNode",
+        "TimeoutAction",
+        "TimeoutNode",
     ),
     "meridian.testing.harness": ("NodeTestHarness",),
 }
@@ -49,6 +77,18 @@ __all__ = [
     "create_error_message",
     "setup_standard_ports",
     "validate_callable",
+    # workers
+    "AsyncWorker",
+    "WorkerPool",
+    # flow_control
+    "BackoffStrategy",
+    "CircuitBreakerNode",
+    "CircuitState",
+    "RateLimitAlgorithm",
+    "RetryNode",
+    "ThrottleNode",
+    "TimeoutAction",
+    "TimeoutNode",
     # testing
     "NodeTestHarness",
 ]
