@@ -32,6 +32,7 @@ _INNER: Final[dict[str, tuple[str, ...]]] = {
     "meridian.observability.logging": ("config", "context", "logger"),
     "meridian.observability.metrics": ("config", "collection", "instruments", "providers"),
     "meridian.observability.tracing": ("config", "context", "providers", "spans"),
+    "meridian.utils.validators": ("graph", "issue", "ports", "schema"),
 }
 
 MOVED: Final[dict[str, str]] = {

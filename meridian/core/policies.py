@@ -38,7 +38,7 @@ class Policy(Protocol):
 class Block:
     """A full edge accepts nothing until its consumer made room. Loses nothing; the default of `Subgraph.connect`."""
 
-    def on_enqueue(self, capacity: int, size: int, item: Any, /) -> PutResult:
+    def on_enqueue(self, capacity: int, size: int, item: Any) -> PutResult:
         """``OK`` while there is room, else ``BLOCKED``."""
         return PutResult.OK if size < capacity else PutResult.BLOCKED
 
@@ -49,7 +49,7 @@ class Block:
 class Drop:
     """A full edge discards the new item and counts it as lost, cause ``dropped``."""
 
-    def on_enqueue(self, capacity: int, size: int, item: Any, /) -> PutResult:
+    def on_enqueue(self, capacity: int, size: int, item: Any) -> PutResult:
         """``OK`` while there is room, else ``DROPPED``."""
         return PutResult.OK if size < capacity else PutResult.DROPPED
 
@@ -60,7 +60,7 @@ class Drop:
 class Latest:
     """A full edge discards its oldest item, cause ``replaced``, and keeps the order of the rest."""
 
-    def on_enqueue(self, capacity: int, size: int, item: Any, /) -> PutResult:
+    def on_enqueue(self, capacity: int, size: int, item: Any) -> PutResult:
         """``OK`` while there is room, else ``REPLACED``."""
         return PutResult.OK if size < capacity else PutResult.REPLACED
 
@@ -89,7 +89,7 @@ class Coalesce:
         if self.on not in ("payload", "message"):
             raise ValueError(f"coalesce(on={self.on!r}): use 'payload' or 'message'")
 
-    def on_enqueue(self, capacity: int, size: int, item: Any, /) -> PutResult:
+    def on_enqueue(self, capacity: int, size: int, item: Any) -> PutResult:
         """``OK`` while there is room, else ``COALESCED``; never calls ``fn``."""
         return PutResult.OK if size < capacity else PutResult.COALESCED
 

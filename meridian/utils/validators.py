@@ -19,3 +19,5 @@ __all__ = [
     "validate_graph",
     "validate_ports",
 ]
+
+__path__: list[str] = []  # v1's inner modules, see `meridian._v1_paths`

@@ -23,6 +23,7 @@ def test_there_is_no_trace_id_out_of_the_box():
 
 
 @pytest.mark.req("V16")
+@pytest.mark.v1("D41")
 def test_logging_and_tracing_share_one_trace_context():
     log.set_trace_id("from-logging")
     assert tracing.get_trace_id() == "from-logging"
@@ -36,6 +37,7 @@ def test_none_clears_the_trace_id():
     assert get_trace_id() is None
 
 
+@pytest.mark.v1("D38")
 def test_context_fields_nest_and_are_restored():
     with with_context(node="a", anything=1):
         with with_context(node="b"):
@@ -119,6 +121,7 @@ def test_clearing_in_a_handler_brings_the_message_back():
     assert get_trace_id() == "m1"
 
 
+@pytest.mark.v1("D40")
 def test_what_a_handler_set_is_gone_after_it():
     handle("m1", "first")
     set_trace_id("mine")

@@ -108,6 +108,7 @@ def test_context_comes_before_extra_fields_and_fields_and_later_keys_win():
     ]
 
 
+@pytest.mark.v1("D36")
 def test_json_false_writes_pairs():
     made, stream = logger(json=False)
     made.info(
@@ -123,6 +124,7 @@ def test_json_false_writes_pairs():
     st.dictionaries(st.text(), st.text() | st.integers() | st.floats() | st.binary(), max_size=5),
     st.booleans(),
 )
+@pytest.mark.v1("D39")
 def test_any_record_is_exactly_one_line(fields: dict[str, Any], as_json: bool):
     made, stream = logger(json=as_json, extra_fields=fields)
     made.info("e", "m")
@@ -170,6 +172,7 @@ class Hostile:
     ],
     ids=range(9),  # made by hand: the hostile value can't be named
 )
+@pytest.mark.v1("D39")
 def test_a_field_that_json_cannot_express_is_named_by_its_type(value: object, shown: str, as_json: bool):
     made, stream = logger(json=as_json)
     made.info("e", "m", bad=value, good=1)
@@ -193,6 +196,7 @@ def test_a_nested_payload_is_named_by_its_type():
     assert only(stream)["items"] == [1, "<Secret>"]
 
 
+@pytest.mark.v1("D39")
 def test_circular_and_too_deep_fields_are_named_by_their_type():
     circle: list[Any] = []
     circle.append(circle)
@@ -274,6 +278,7 @@ def test_a_log_config_names_the_stream_of_its_time():
     )
 
 
+@pytest.mark.v1("D37")
 def test_a_handle_follows_reconfiguration():
     handle = get_logger()
     first, second = io.StringIO(), io.StringIO()
@@ -347,6 +352,7 @@ def test_a_forked_child_can_log_while_the_parent_holds_the_lock():
 # --- rate limit
 
 
+@pytest.mark.v1("D45")
 def test_a_limited_warning_is_written_once_a_second_per_key():
     clock = Clock()
     made, stream = logger(clock)

@@ -104,6 +104,7 @@ def test_every_bucket_counts_what_is_at_most_its_bound(numbers: list[float], bou
     assert histogram.count == len(numbers)
 
 
+@pytest.mark.v1("D44")
 def test_increments_of_several_threads_add_up():
     metrics = PrometheusMetrics()
 
@@ -124,6 +125,7 @@ def test_increments_of_several_threads_add_up():
 # --- the provider that keeps
 
 
+@pytest.mark.v1("L16")
 def test_the_default_configuration_is_v1s():
     config = PrometheusConfig()
     assert config.namespace == "meridian-runtime"
@@ -132,6 +134,7 @@ def test_the_default_configuration_is_v1s():
     assert PrometheusMetrics().config == config
 
 
+@pytest.mark.v1("L15")
 def test_keys_show_namespace_and_sorted_unquoted_labels():
     metrics = PrometheusMetrics(PrometheusConfig(namespace="app", default_buckets=[1]))
     metrics.counter("c").inc()
@@ -148,6 +151,7 @@ def test_keys_show_namespace_and_sorted_unquoted_labels():
     }
 
 
+@pytest.mark.v1("L16")
 def test_the_default_key_prefix_is_v1s():
     metrics = PrometheusMetrics()
     metrics.histogram("scheduler_loop_latency_seconds")
@@ -265,6 +269,7 @@ def test_metrics_are_off_until_configured():
     assert is_metrics_enabled() is True
 
 
+@pytest.mark.v1("D43")
 def test_bound_instruments_follow_a_later_configuration():
     counter, gauge, histogram = bound_counter("c", {"a": "b"}), bound_gauge("g"), bound_histogram("h")
     counter.inc(100)

@@ -48,6 +48,7 @@ V1_NAMES = {
 
 @pytest.mark.req("V1")
 @pytest.mark.parametrize("module", V1_NAMES)
+@pytest.mark.v1("D47")
 def test_every_v1_name_is_public_where_it_was(module: str):
     loaded = __import__(f"meridian.observability{module}", fromlist=["x"])
     assert set(V1_NAMES[module].split()) <= set(loaded.__all__)
@@ -87,6 +88,7 @@ def test_a_level_may_be_a_name(level: Any):
     assert get_logger().config.level is LogLevel.WARN
 
 
+@pytest.mark.v1("D36")
 def test_log_json_false_writes_pairs_without_a_field_about_it():
     stream = io.StringIO()
     configure_observability(ObservabilityConfig(log_json=False, log_stream=stream))
@@ -96,6 +98,7 @@ def test_log_json_false_writes_pairs_without_a_field_about_it():
 
 
 @pytest.mark.req("X1")
+@pytest.mark.v1("D43")
 def test_disabled_means_disabled():
     configure("DEBUG", io.StringIO(), {"left": "over"}, json=False)
     configure_metrics(PrometheusMetrics())
@@ -144,6 +147,7 @@ def test_a_wrong_value_changes_nothing(bad: dict[str, Any]):
     assert get_logger().config == before
 
 
+@pytest.mark.v1("D47")
 def test_a_dict_is_refused_with_the_way_out():
     with pytest.raises(TypeError, match=r"ObservabilityConfig\(\*\*settings\)"):
         configure_observability({"log_level": "INFO"})  # type: ignore[arg-type]

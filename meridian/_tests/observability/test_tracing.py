@@ -138,6 +138,7 @@ def test_the_default_configuration_is_v1s():
 
 
 @pytest.mark.req("X1")
+@pytest.mark.v1("D46")
 def test_an_unknown_provider_traces_nothing_and_says_so(records: Any):
     configure_tracing(TracingConfig(enabled=True, provider="jaeger", sample_rate=1.0))
     assert isinstance(get_tracer(), NoopTracer)
@@ -169,6 +170,7 @@ def test_numbers_out_of_range_are_refused_and_change_nothing(bad: dict[str, Any]
 # --- in memory
 
 
+@pytest.mark.v1("D42")
 def test_a_block_records_a_finished_span():
     tracer = in_memory(sample_rate=1.0)
     with start_span("node.on_message", {"node": "n"}) as span:
@@ -200,6 +202,7 @@ def test_tracers_made_without_configuration_are_ready_to_use():
 
 
 @pytest.mark.req("V16")
+@pytest.mark.v1("D42")
 def test_nested_spans_share_the_trace_and_know_their_parent():
     in_memory()
     with start_span("outer") as outer:
@@ -263,6 +266,7 @@ def test_a_raising_block_finishes_its_span_with_the_class_only():
 
 
 @pytest.mark.req("X1")
+@pytest.mark.v1("D42")
 def test_memory_is_bounded_and_what_was_shed_is_counted():
     tracer = in_memory(max_spans=3)
     for number in range(5):
@@ -297,6 +301,7 @@ def test_reconfiguring_inside_a_block_still_restores_the_context():
 
 
 @pytest.mark.parametrize(("rate", "kept"), [(0.0, 0), (1.0, 20)])
+@pytest.mark.v1("D42")
 def test_rate_zero_keeps_nothing_and_rate_one_everything(rate: float, kept: int):
     tracer = in_memory(sample_rate=rate)
     for number in range(20):
@@ -480,6 +485,7 @@ def test_an_opentelemetry_tracer_that_is_not_enabled_imports_nothing(
 
 
 @pytest.mark.req("X1")
+@pytest.mark.v1("D46")
 def test_without_the_package_tracing_is_off_and_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, records: Any
 ):

@@ -57,10 +57,12 @@ class StandIn:
         return self._ports[1]
 
 
+@pytest.mark.v1("L14")
 def test_methods_that_return_dicts_are_fine():
     assert validate_ports(StandIn({"a": 1}, {"b": 2})) == []
 
 
+@pytest.mark.v1("L14")
 def test_a_method_that_returns_no_dict_is_one_error_per_side():
     issues = validate_ports(Mock())
     assert texts(issues) == [
@@ -70,6 +72,7 @@ def test_a_method_that_returns_no_dict_is_one_error_per_side():
     assert all(str(issue.location).startswith("node:Mock") for issue in issues)
 
 
+@pytest.mark.v1("L14")
 def test_each_key_that_is_no_string_is_an_error():
     issues = validate_ports(StandIn({1: 0, "a": 0, (CANARY,): 0}, {None: 0}))
     assert texts(issues) == [
@@ -80,6 +83,7 @@ def test_each_key_that_is_no_string_is_an_error():
 
 
 @pytest.mark.req("X2")
+@pytest.mark.v1("L14")
 def test_an_exception_while_checking_is_one_error_without_its_text():
     node = Mock()
     node.inputs.return_value = {}
@@ -87,6 +91,7 @@ def test_an_exception_while_checking_is_one_error_without_its_text():
     assert texts(validate_ports(node)) == ["error: Failed to validate ports: RuntimeError"]
 
 
+@pytest.mark.v1("L14")
 def test_what_has_no_ports_or_no_methods_for_them_has_no_issues():
     assert validate_ports(object()) == []
     assert validate_ports(SimpleNamespace(inputs=[1], outputs={2: 3})) == []
@@ -112,6 +117,7 @@ def test_ports_of_generated_nodes_may_be_a_dict_of_specifications():
     assert validate_ports(node) == []
 
 
+@pytest.mark.v1("D48")
 def test_real_ports_need_a_name_of_their_own_and_face_the_right_way():
     node = Node("n")
     node.inputs = [
@@ -152,6 +158,7 @@ def test_a_proper_stand_in_has_no_issues():
     assert validate_graph(good) == []
 
 
+@pytest.mark.v1("L14")
 def test_each_repeated_node_name_is_an_error():
     assert texts(validate_graph(graph(_nodes=[named("a"), named("a"), named("b"), named("a")]))) == [
         "error: Duplicate node name: a",
@@ -167,12 +174,14 @@ def test_nodes_and_edges_may_be_held_in_dicts():
 @pytest.mark.parametrize(
     ("capacity", "shown"), [(0, "0"), (-3, "-3"), (1.5, "<float>"), (None, "<NoneType>")]
 )
+@pytest.mark.v1("L14")
 def test_a_capacity_that_is_no_positive_integer_is_an_error(capacity: object, shown: str):
     assert texts(validate_graph(graph(_edges=[Mock(capacity=capacity)]))) == [
         f"error: Edge capacity must be positive, not {shown}"
     ]
 
 
+@pytest.mark.v1("L14")
 def test_blank_and_other_names_of_exposed_ports_are_warnings():
     bad = graph(_exposed_inputs={"": 1, "  ": 2, "ok": 3}, _exposed_outputs=[7])
     assert texts(validate_graph(bad)) == [
@@ -183,6 +192,7 @@ def test_blank_and_other_names_of_exposed_ports_are_warnings():
 
 
 @pytest.mark.req("X2")
+@pytest.mark.v1("L14")
 def test_what_was_found_before_an_exception_is_kept():
     class Broken:
         _nodes = (named("a"), named("a"))
@@ -197,6 +207,7 @@ def test_what_was_found_before_an_exception_is_kept():
     ]
 
 
+@pytest.mark.v1("L14")
 def test_an_unreadable_graph_is_exactly_one_error():
     assert texts(validate_graph(Mock(_nodes=5))) == ["error: Failed to validate graph: TypeError"]
 
@@ -209,6 +220,7 @@ def test_what_has_none_of_the_attributes_has_no_issues():
 # --- real graphs
 
 
+@pytest.mark.v1("D48")
 def test_a_real_graph_has_the_findings_of_its_own_validation():
     real = Subgraph.from_nodes("g", [Node.with_ports("a", [], ["out"]), Node.with_ports("b", ["in"], [])])
     real.connect(("a", "out"), ("b", "in"))
