@@ -27,8 +27,8 @@ if TYPE_CHECKING:
         def send(self, port: str, msg: Message[Any]) -> Awaitable[Message[Any]]: ...
         def now(self) -> float: ...
         def tick_in(self, seconds: float) -> None: ...
-        def pause(self) -> None: ...
-        def resume(self) -> None: ...
+        def pause(self, port: str | None) -> None: ...
+        def resume(self, port: str | None) -> None: ...
         def record_error(self, error: BaseException) -> None: ...
 
 
@@ -161,19 +161,22 @@ class Node(Wirable):
         if self._attached is not None:
             self._attached.tick_in(seconds)
 
-    def pause(self) -> None:
+    def pause(self, port: str | None = None) -> None:
         """Take no more data until `resume`, so that edges fill and producers wait; CONTROL and ticks still come.
 
         What is left of the batch in hand goes back to its edge; a node without outputs may still get that. Call it from a
         hook. Nothing without a run.
+
+        Args:
+            port: The input to take nothing from; all of them if left out.
         """
         if self._attached is not None:
-            self._attached.pause()
+            self._attached.pause(port)
 
-    def resume(self) -> None:
-        """Take data again. Call it from a hook. Nothing if it wasn't paused, or without a run."""
+    def resume(self, port: str | None = None) -> None:
+        """Take data again, from ``port`` or from all inputs. Call it from a hook. Nothing without a run."""
         if self._attached is not None:
-            self._attached.resume()
+            self._attached.resume(port)
 
     def record_error(self, error: BaseException) -> None:
         """Count a failure that the node dealt with itself: it appears in the report, without payload, and nothing else happens."""

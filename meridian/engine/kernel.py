@@ -61,6 +61,7 @@ class NodeState:
         free: How many more messages may be in work at once (asynchronous nodes).
         in_flight: Messages in work whose results are still to come.
         parked: Emissions that wait for room, in order.
+        paused: Inputs that no data is taken from now.
         rest: What is left of the batch in hand, while emits may end it.
         left: What it was ended before.
         quota: How many messages the running handler may emit on each port without asking for room.
@@ -93,6 +94,7 @@ class NodeState:
         "name",
         "out",
         "parked",
+        "paused",
         "ports",
         "produced",
         "put",
@@ -127,6 +129,7 @@ class NodeState:
         self.in_flight = 0
         self.deferred: list[Turn] | None = None
         self.parked: deque[tuple[str | Ring, Any]] | None = None
+        self.paused: set[str] | None = None
         self.max_parked = 1024
         self.inbox: deque[tuple[str, Any]] | None = None
         self.flush_turn: Turn | None = None
@@ -200,18 +203,34 @@ class NodeState:
         if not self.held & ~PAUSED:
             self.resume()
 
-    def pause(self) -> None:
-        """Take no more data; what is left of the batch in hand goes back to its edge. CONTROL and ticks still come."""
-        self.held |= PAUSED
-        if self.rest is not None and self.left is None and self.rings:
+    def pause(self, port: str | None = None) -> None:
+        """Take no more data from ``port``, or at all; what is left of the batch in hand goes back to its edge.
+
+        CONTROL and ticks still come.
+        """
+        if port is None:
+            self.held |= PAUSED
+        elif self.paused is None:
+            self.paused = {port}
+        else:
+            self.paused.add(port)
+        if (
+            self.rest is not None
+            and self.left is None
+            and self.rings
+            and port in (None, self.engine.scope.port)
+        ):
             self.left = list(self.rest)
 
-    def unpause(self) -> None:
-        """Take data again."""
-        if self.held & PAUSED:
+    def unpause(self, port: str | None = None) -> None:
+        """Take data from ``port`` again, or from all."""
+        if port is None:
             self.held &= ~PAUSED
-            if not self.held:
-                self.resume()
+            self.paused = None
+        elif self.paused is not None:
+            self.paused.discard(port)
+        if not self.held:
+            self.resume()
 
     def next_while_busy(self) -> tuple[list[Any], str] | None:
         """Take one more message for a node that is busy anyway, if that is fair: only one input waits, and no CONTROL.

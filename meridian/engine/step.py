@@ -326,7 +326,7 @@ def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
     out: list[Any] = [] if node.out is None else node.out
 
     def step() -> int:
-        if node.held:
+        if node.held or (node.paused and port in node.paused):
             return node.put_off(turn)
         credit = 1
         if has_outputs:
@@ -442,7 +442,7 @@ def _drive_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -
     drive = node.fn
 
     def step() -> int:
-        if node.held or node.free == 0:
+        if node.held or node.free == 0 or (node.paused and port in node.paused):
             return node.put_off(turn)
         credit = node.credit(turn)
         if not credit:

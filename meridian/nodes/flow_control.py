@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import deque
 from concurrent.futures import Executor, Future
@@ -19,6 +18,7 @@ from meridian.nodes.base import (
     setup_standard_ports,
     validate_callable,
 )
+from meridian.nodes.parameters import above, at_least
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,24 +72,6 @@ class RefusedError(MeridianError):
     payload_free = True
 
 
-def _number(name: str, parameter: str, value: float, least: float, *, above: bool = False) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"node {name!r}: {parameter} must be a number, got {type(value).__name__}")
-    if not math.isfinite(value) or value < least or (above and value == least):
-        raise ValueError(
-            f"node {name!r}: {parameter} must be {'above' if above else 'at least'} {least}, got {value}"
-        )
-    return value
-
-
-def _whole(name: str, parameter: str, value: int, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"node {name!r}: {parameter} must be an int, got {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"node {name!r}: {parameter} must be at least {least}, got {value}")
-    return value
-
-
 class ThrottleNode(FunctionNode):
     """Lets data through at a rate, in bursts of at most ``burst_size``.
 
@@ -140,10 +122,10 @@ class ThrottleNode(FunctionNode):
         config: NodeConfig | None = None,
     ) -> None:
         super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
-        self._rate = _number(name, "rate_limit", rate_limit, 0, above=True)
+        self._rate = above(name, "rate_limit", rate_limit, 0)
         self._algorithm = RateLimitAlgorithm(algorithm)
         self._size = (
-            max(1, int(rate_limit)) if burst_size is None else _whole(name, "burst_size", burst_size, 1)
+            max(1, int(rate_limit)) if burst_size is None else at_least(name, "burst_size", burst_size, 1)
         )
         self._input_port = input_port
         self._output_port = output_port
@@ -244,9 +226,9 @@ class CircuitBreakerNode(FunctionNode):
         config: NodeConfig | None = None,
     ) -> None:
         super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
-        self._failure_threshold = _whole(name, "failure_threshold", failure_threshold, 1)
-        self._success_threshold = _whole(name, "success_threshold", success_threshold, 1)
-        self._recovery_s = _number(name, "recovery_timeout_ms", recovery_timeout_ms, 0) / 1000
+        self._failure_threshold = at_least(name, "failure_threshold", failure_threshold, 1)
+        self._success_threshold = at_least(name, "success_threshold", success_threshold, 1)
+        self._recovery_s = at_least(name, "recovery_timeout_ms", recovery_timeout_ms, 0) / 1000
         self._input_port = input_port
         self._output_port = output_port
         self._state = CircuitState.CLOSED
@@ -351,10 +333,10 @@ class RetryNode(FunctionNode):
 
 
         got = []
+        retry = RetryNode("retry", flaky)
+        numbers, end = source([1, 2]), sink(got.append)
         scheduler = Scheduler()
-        scheduler.register(
-            graph("g", source([1, 2]) >> RetryNode("retry", flaky) >> sink(got.append))
-        )
+        scheduler.register(graph("g", numbers >> retry["input"], retry["output"] >> end))
         scheduler.run()
         assert (calls, got) == ([1, 1, 1, 2], [10, 20])
         ```
@@ -376,7 +358,7 @@ class RetryNode(FunctionNode):
         validate_callable(handler, 1)
         super().__init__(name, *setup_standard_ports([input_port], [output_port, dead_letter_port]), config)
         self._user_function = handler
-        self._most = _whole(name, "max_retries", max_retries, 1)
+        self._most = at_least(name, "max_retries", max_retries, 1)
         self._strategy = BackoffStrategy(backoff_strategy)
         self._dead_letter_port = dead_letter_port
         self._input_port = input_port
@@ -483,12 +465,10 @@ class TimeoutNode(BackgroundNode):
 
     Raises:
         TypeError: ``timeout_ms`` is no number.
-        ValueError: it is less than 1, or ``handler`` can't be called with a payload.
+        ValueError: it isn't above 0, or ``handler`` can't be called with a payload.
 
     Example:
         ```python
-        import time
-
         from meridian import Scheduler, graph, sink, source
         from meridian.nodes import TimeoutNode
 
@@ -514,7 +494,7 @@ class TimeoutNode(BackgroundNode):
         validate_callable(handler, 1)
         super().__init__(name, input_port, output_port, 1, config)
         self._user_function = handler
-        self._timeout_s = _number(name, "timeout_ms", timeout_ms, 1) / 1000
+        self._timeout_s = above(name, "timeout_ms", timeout_ms, 0) / 1000
         self._action = TimeoutAction(timeout_action)
         self._at_work: Job | None = None
         self._deadline = 0.0

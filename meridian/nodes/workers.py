@@ -11,19 +11,12 @@ from typing import TYPE_CHECKING, Any
 from meridian.core.message import DATA, Message
 from meridian.nodes.background import BackgroundNode, Job, call_aside, call_in, running_loop
 from meridian.nodes.base import DistributionStrategy, NodeConfig, validate_callable
+from meridian.nodes.parameters import at_least
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 __all__ = ["AsyncWorker", "WorkerPool"]
-
-
-def _at_least_one(name: str, parameter: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"node {name!r}: {parameter} must be an int, got {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"node {name!r}: {parameter} must be at least 1, got {value}")
-    return value
 
 
 def _is_async(fn: Any) -> bool:
@@ -86,9 +79,7 @@ class WorkerPool(BackgroundNode):
         validate_callable(worker_fn, 1)
         if _is_async(worker_fn):
             raise TypeError(f"node {name!r}: worker_fn is a coroutine function; use AsyncWorker for it")
-        super().__init__(
-            name, input_port, output_port, 2 * _at_least_one(name, "pool_size", pool_size), config
-        )
+        super().__init__(name, input_port, output_port, 2 * at_least(name, "pool_size", pool_size, 1), config)
         self._user_function = worker_fn
         self._pool_size = pool_size
         self._distribution_strategy = DistributionStrategy(distribution_strategy)
@@ -181,7 +172,7 @@ class AsyncWorker(BackgroundNode):
     ) -> None:
         validate_callable(async_fn, 1)
         super().__init__(
-            name, input_port, output_port, _at_least_one(name, "max_concurrent", max_concurrent), config
+            name, input_port, output_port, at_least(name, "max_concurrent", max_concurrent, 1), config
         )
         self._user_function = async_fn
         self._tasks: set[asyncio.Task[None]] = set()

@@ -91,13 +91,13 @@ class Attached:
         else:
             run.tick_in(state.id, seconds)
 
-    def pause(self) -> None:
+    def pause(self, port: str | None) -> None:
         """Let the node take no more data."""
-        self._state.pause()
+        self._state.pause(port)
 
-    def resume(self) -> None:
+    def resume(self, port: str | None) -> None:
         """Let the node take data again."""
-        self._state.unpause()
+        self._state.unpause(port)
 
     def record_error(self, error: BaseException) -> None:
         """Count a failure that the node dealt with itself."""

@@ -278,8 +278,9 @@ class BatchWorker(Worker):
                 if not is_failure(error):
                     raise
                 self.state.fail("on_message", error, x, port)
-            if self.state.parked or self.state.held & PAUSED:  # what isn't begun waits
-                return
+            state = self.state
+            if state.parked or state.held & PAUSED or (state.paused and port in state.paused):
+                return  # what isn't begun waits
 
     def _handle(self, message: Message[Any]) -> None:
         """Note the message in hand, in a scope of its own: tasks that the handler starts keep this one."""
