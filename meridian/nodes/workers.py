@@ -176,13 +176,13 @@ class AsyncWorker(BackgroundNode):
         )
         self._user_function = async_fn
         self._tasks: set[asyncio.Task[None]] = set()
-        self._runner: asyncio.Runner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def on_stop(self) -> Any:
         """Cancel what is still in work, and wait for it."""
-        if self._runner is not None:
-            self._runner.close()
-            self._runner = None
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -202,10 +202,10 @@ class AsyncWorker(BackgroundNode):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-            weakref.finalize(self, self._runner.close)
-        self._runner.run(self._work(job), context=job.scope(self.name))
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            weakref.finalize(self, self._loop.close)
+        self._loop.run_until_complete(self._loop.create_task(self._work(job), context=job.scope(self.name)))
         self._handle_tick()
 
     async def _work(self, job: Job) -> None:
