@@ -1,0 +1,1 @@
+"""Source text of nodes, subgraphs and their tests."""
