@@ -1,8 +1,10 @@
-"""Checks of the numbers that nodes are made with; every error names the node, the parameter, the value and the bound."""
+"""Checks of what nodes are made with; every error names the node, the parameter, the value and the bound."""
 
 from __future__ import annotations
 
+import inspect
 import math
+from typing import Any
 
 
 def at_least(node: str, parameter: str, value: int, least: int) -> int:
@@ -31,3 +33,8 @@ def above(node: str, parameter: str, value: float, bound: float) -> float:
     if not (math.isfinite(value) and value > bound):
         raise ValueError(f"node {node!r}: {parameter} must be above {bound}, got {value}")
     return value
+
+
+def is_coroutine_function(fn: Any) -> bool:
+    """Say whether calling ``fn``, a function or an object with ``__call__``, gives a coroutine."""
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(type(fn), "__call__", None))  # noqa: B004 - it is looked at, not tested for

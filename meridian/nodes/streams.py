@@ -14,7 +14,7 @@ from meridian.core.function import FnNode, NodeFunction, SourceNode, source
 from meridian.core.message import CONTROL, DATA, Message
 from meridian.core.policies import ErrorPolicy
 from meridian.nodes.base import FunctionNode, NodeConfig, setup_standard_ports
-from meridian.nodes.parameters import above, at_least
+from meridian.nodes.parameters import above, at_least, is_coroutine_function
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
@@ -117,9 +117,9 @@ class AsyncMap(FnNode):
         on_error: ErrorPolicy = ErrorPolicy.LOG_AND_CONTINUE,
     ) -> None:
         at_least(name, "concurrency", concurrency, 1)
+        if not is_coroutine_function(fn):
+            raise TypeError(f"node {name!r}: fn must be a coroutine function, got {type(fn).__name__}")
         function = NodeFunction(fn, name=name, concurrency=concurrency, ordered=ordered, on_error=on_error)
-        if not function.is_async or function.is_stream:
-            raise TypeError(f"node {name!r}: fn must be a coroutine function")
         super().__init__(name, function)
 
 

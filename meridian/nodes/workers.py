@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -11,16 +10,12 @@ from typing import TYPE_CHECKING, Any
 from meridian.core.message import DATA, Message
 from meridian.nodes.background import BackgroundNode, Job, call_aside, call_in, running_loop
 from meridian.nodes.base import DistributionStrategy, NodeConfig, validate_callable
-from meridian.nodes.parameters import at_least
+from meridian.nodes.parameters import at_least, is_coroutine_function
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 __all__ = ["AsyncWorker", "WorkerPool"]
-
-
-def _is_async(fn: Any) -> bool:
-    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004 - not whether it is callable
 
 
 class WorkerPool(BackgroundNode):
@@ -77,7 +72,7 @@ class WorkerPool(BackgroundNode):
         config: NodeConfig | None = None,
     ) -> None:
         validate_callable(worker_fn, 1)
-        if _is_async(worker_fn):
+        if is_coroutine_function(worker_fn):
             raise TypeError(f"node {name!r}: worker_fn is a coroutine function; use AsyncWorker for it")
         super().__init__(name, input_port, output_port, 2 * at_least(name, "pool_size", pool_size, 1), config)
         self._user_function = worker_fn

@@ -222,7 +222,7 @@ def test_a_call_that_outlasts_the_shutdown_is_given_up_and_said(capsys: pytest.C
     ("made", "error", "says"),
     [
         (lambda: WorkerPool("p", None), ValueError, "function"),  # type: ignore[arg-type]
-        (lambda: WorkerPool("p", lambda: 1), ValueError, "1 positional"),
+        (lambda: WorkerPool("p", threading.Event), ValueError, "1 positional"),
         (lambda: WorkerPool("p", asyncio.sleep), TypeError, "AsyncWorker"),
         (lambda: WorkerPool("p", str.upper, 0), ValueError, "pool_size must be at least 1, got 0"),
         (lambda: WorkerPool("p", str.upper, 1.5), TypeError, "pool_size must be an int, got float"),  # type: ignore[arg-type]
