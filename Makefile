@@ -73,14 +73,14 @@ $(VENV)/.ready-fast: $(RUST_SOURCES) $(VENV)/.ready-base | $(VENV)/.ready-test
 	  if [[ $$code == 0 ]]; then touch $@; elif [[ $$code != 77 ]]; then exit $$code; fi
 
 # ---------------------------------------------------------------------------------------------------------- verbs
-.PHONY: help setup demo test coverage lint fmt types conformance stress bench profile docs wheels check clean
+.PHONY: help setup demo test coverage lint fmt types conformance stress bench bench-v1 profile docs wheels check clean
 
 help: ## this list
 	@echo "Meridian: make VERB"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-13s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "Each verb sets up what it needs. ARGS=... goes to the tool behind test, coverage, conformance and bench;"
+	@echo "Each verb sets up what it needs. ARGS=... goes to the tool behind test, coverage, conformance, bench, bench-v1;"
 	@echo "PYTHON=... names the interpreter to make $(VENV) with."
 
 setup: $(VENV)/.ready-demo $(VENV)/.ready-test $(VENV)/.ready-lint $(VENV)/.ready-docs $(VENV)/.ready-build $(VENV)/.ready-bench $(VENV)/.ready-fast ## everything that any verb needs, at once
@@ -127,6 +127,9 @@ stress: $(VENV)/.ready-test ## does it survive: seeded scenarios, minutes (none 
 
 bench: $(VENV)/.ready-bench ## is it fast: the gates as a table of ratios (JSON=1 for one JSON object)
 	@$(PY) -m asv_bench.gates $(if $(JSON),--json) $(ARGS)
+
+bench-v1: $(VENV)/.ready-bench ## beside meridian-runtime 1.2.0, installed for it under build/ (JSON=1, ARGS="--only chain")
+	@$(PY) -m asv_bench.v1_side_by_side $(if $(JSON),--json) $(ARGS)
 
 profile: $(VENV)/.ready-bench ## where the time goes: flame graphs under profiles/ (no recorder yet: says so and fails)
 	@if [[ -e profiles/record.py ]]; then $(PY) profiles/record.py $(ARGS); \

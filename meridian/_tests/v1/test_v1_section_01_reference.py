@@ -13,6 +13,7 @@ import tomllib
 import warnings
 from collections.abc import Iterator
 from enum import Enum
+from importlib.metadata import PackageNotFoundError, requires
 from inspect import Parameter
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,15 @@ def test_the_package_says_that_it_is_typed():
 def test_the_version_is_of_digits_and_dots_and_not_zero():
     assert re.fullmatch(r"\d+(\.\d+){0,2}", meridian.__version__)
     assert meridian.__version__ != "0.0.0"
+
+
+@pytest.mark.v1("D50")
+def test_nothing_from_outside_is_required():
+    try:
+        required = requires("meridian-runtime") or []
+    except PackageNotFoundError:
+        pytest.skip("runs from a folder that was not installed")
+    assert [each for each in required if "extra ==" not in each] == []
 
 
 # --- signatures
