@@ -6,12 +6,12 @@ import inspect
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import chain
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.errors import BackpressureError
 from meridian.core.message import Message, MessageType
-from meridian.core.node import Node
+from meridian.core.node import Node, ports_of
 from meridian.core.policies import ErrorPolicy
 from meridian.core.ports import Port, PortDirection, PortSpec
 from meridian.observability.logging import get_logger
@@ -32,6 +32,8 @@ __all__ = [
     "setup_standard_ports",
     "validate_callable",
 ]
+
+_RETRY_S = 0.001
 
 
 class MergeStrategy(str, Enum):
@@ -107,14 +109,19 @@ class FunctionNode(Node):
     ) -> Any:
         """Call the user's function; return its result, or ``None`` if it failed and the error policy says to go on."""
         try:
-            if self._user_function is None:
-                raise RuntimeError(f"node {self.name!r} has no user function")
-            return self._user_function(*args, **kwargs)
+            return self._call_user_function(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - the error policy decides
             self._handle_failure(error, original_message)
             return None
 
-    def _handle_failure(self, error: BaseException, original: Message[Any] | None = None, **context: Any) -> None:
+    def _call_user_function(self, *args: Any, **kwargs: Any) -> Any:
+        if self._user_function is None:
+            raise RuntimeError(f"node {self.name!r} has no user function")
+        return self._user_function(*args, **kwargs)
+
+    def _handle_failure(
+        self, error: BaseException, original: Message[Any] | None = None, **context: Any
+    ) -> None:
         """Deal with ``error`` as the error policy says: log it, emit it as an ERROR message, or raise it.
 
         Args:
@@ -122,6 +129,15 @@ class FunctionNode(Node):
             original: The message in hand; without one, `ErrorPolicy.EMIT_ERROR` raises.
             context: Goes into the ERROR message, so it must not contain payloads.
         """
+        message = self._error_message(error, original, **context)
+        first = next((port.name for port in ports_of(self.outputs, PortDirection.OUTPUT)), None)
+        if message is not None and first is not None:
+            self.emit(first, message)
+
+    def _error_message(
+        self, error: BaseException, original: Message[Any] | None = None, **context: Any
+    ) -> Message[Any] | None:
+        """Do the same, but leave it to the caller to emit the ERROR message, if there is to be one."""
         policy = self._config.error_policy
         if policy is ErrorPolicy.LOG_AND_CONTINUE:
             described = describe_error(error)
@@ -130,14 +146,11 @@ class FunctionNode(Node):
                 node=self.name, error_type=described.type, error_msg=described.message, where=described.where,
             )  # fmt: skip
             self.record_error(error)
-        elif policy is ErrorPolicy.EMIT_ERROR and original is not None:
+            return None
+        if policy is ErrorPolicy.EMIT_ERROR and original is not None:
             self.record_error(error)
-            outputs = list(self.port_map().values())
-            first = next((port.name for port in outputs if port.is_output()), None)
-            if first is not None:
-                self.emit(first, create_error_message(error, {"node": self.name, **context}, original))
-        else:
-            raise error
+            return create_error_message(error, {"node": self.name, **context}, original)
+        raise error
 
 
 class BurstNode(FunctionNode):
@@ -153,11 +166,23 @@ class BurstNode(FunctionNode):
         self, name: str, inputs: list[Port], outputs: list[Port], config: NodeConfig | None = None
     ) -> None:
         super().__init__(name, inputs, outputs, config)
-        self._backlog: deque[tuple[str, Iterator[Message[Any]]]] = deque()
+        self._backlog: deque[Iterator[tuple[str, Message[Any]]]] = deque()
+        self._refused: tuple[str, Message[Any]] | None = None  # of the first burst in the backlog
 
     def _emit_all(self, port: str, messages: Iterable[Message[Any]]) -> None:
-        """Emit ``messages`` in order, now or when there is room; an exception of the iterable ends it and passes."""
-        self._backlog.append((port, iter(messages)))
+        """Emit ``messages`` in order, now or when there is room.
+
+        An exception of the iterable ends it and passes. One of an emit (a payload that doesn't fit an edge) passes too,
+        and the rest is emitted after it.
+        """
+        self._emit_burst(zip(repeat(port), messages, strict=False))
+
+    def _emit_to_each(self, ports: Iterable[str], message: Message[Any]) -> None:
+        """Emit one message on several ports, each now or when there is room."""
+        self._emit_burst((port, message) for port in ports)
+
+    def _emit_burst(self, burst: Iterator[tuple[str, Message[Any]]]) -> None:
+        self._backlog.append(burst)
         if len(self._backlog) == 1:
             self._emit_backlog()
 
@@ -165,23 +190,38 @@ class BurstNode(FunctionNode):
         """Emit what there is room for; say whether that was all."""
         backlog = self._backlog
         while backlog:
-            port, messages = backlog[0]
+            pair = self._refused
+            if pair is None:
+                try:
+                    pair = next(backlog[0], None)
+                except BaseException:
+                    backlog.popleft()
+                    self._wait_for_room()
+                    raise
+                if pair is None:
+                    backlog.popleft()
+                    continue
+            self._refused = None
             try:
-                for message in messages:
-                    try:
-                        self.emit(port, message)
-                    except BackpressureError:
-                        backlog[0] = port, chain((message,), messages)
-                        self.pause()
-                        self.tick_in(0)  # comes when what is parked has been delivered
-                        return False
+                self.emit(*pair)
+            except BackpressureError:
+                self._refused = pair
+                self._wait_for_room()
+                return False
             except BaseException:
-                backlog.popleft()
-                self.tick_in(0)  # goes on with the rest
+                self._wait_for_room()
                 raise
-            backlog.popleft()
         self.resume()
         return True
+
+    def _wait_for_room(self) -> None:
+        """Go on with the backlog as soon as what is parked has been delivered, and take no data before that."""
+        if self._backlog:
+            self.pause()
+            # A tick comes no sooner than that. Where nothing may be parked it wouldn't wait at all.
+            self.tick_in(0 if self.max_parked > 0 else _RETRY_S)
+        else:
+            self.resume()
 
     def _handle_tick(self) -> None:
         self._emit_backlog()
@@ -239,6 +279,30 @@ def validate_callable(func: Any, expected_arity: int | None = None) -> None:
     if taken < expected_arity:
         name = getattr(func, "__qualname__", type(func).__name__)
         raise ValueError(f"{name} must take {expected_arity} positional arguments, takes {taken}")
+
+
+def validate_function(node: Node, parameter: str, func: Any, arity: int) -> None:
+    """Check that a constructor got a plain function of ``arity`` positional arguments; here ``*args`` counts.
+
+    Raises:
+        ValueError: it is none, or asynchronous, or can't be called like that; names the node and the parameter.
+    """
+    where = f"{type(node).__name__} {node.name!r}: {parameter}"
+    validate = f"must be a function of {arity} argument{'' if arity == 1 else 's'}"
+    if not callable(func):
+        raise ValueError(f"{where} {validate}, got {func!r}")
+    if inspect.iscoroutinefunction(func) or inspect.isasyncgenfunction(func):
+        raise ValueError(
+            f"{where} {validate}, got an asynchronous one: use AsyncWorker, or a function node (@node)"
+        )
+    try:
+        signature = inspect.signature(func)
+    except (TypeError, ValueError):  # a builtin that doesn't tell
+        return
+    try:
+        signature.bind(*[None] * arity)
+    except TypeError as error:
+        raise ValueError(f"{where} {validate}, but {error}") from None
 
 
 def setup_standard_ports(

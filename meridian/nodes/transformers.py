@@ -1,0 +1,194 @@
+"""Nodes that put a function of the user's on a message's way: one result, none, or many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from meridian.core.message import CONTROL, DATA, Message
+from meridian.nodes.arguments import flag
+from meridian.nodes.base import BurstNode, FunctionNode, NodeConfig, setup_standard_ports, validate_function
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["FilterTransformer", "FlatMapTransformer", "MapTransformer"]
+
+
+class MapTransformer(FunctionNode):
+    """Emits what a function returns for each payload; ``None`` emits nothing.
+
+    The result travels in a message with the trace, the headers and the metadata of the one it was made of. CONTROL and
+    ERROR messages pass unchanged.
+
+    Args:
+        name: Unique within its graph.
+        transform_fn: Takes a payload, returns the next one. Failures are dealt with as the error policy says.
+        input_port: Name of the input.
+        output_port: Name of the output.
+        config: Settings; default ones if left out.
+
+    Raises:
+        ValueError: ``transform_fn`` isn't a plain function of one argument.
+
+    Example:
+        ```python
+        from meridian import graph, sink, source
+        from meridian.nodes import MapTransformer
+        from meridian.testing import simulate
+
+        got = []
+        double = MapTransformer("double", lambda x: 2 * x)
+        simulate(graph("g", source(range(4)) >> double >> sink(got.append)))
+        assert got == [0, 2, 4, 6]
+        ```
+    """
+
+    def __init__(
+        self,
+        name: str,
+        transform_fn: Callable[[Any], Any],
+        input_port: str = "input",
+        output_port: str = "output",
+        config: NodeConfig | None = None,
+    ) -> None:
+        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        validate_function(self, "transform_fn", transform_fn, 1)
+        self._user_function = transform_fn
+        self._input_port = input_port
+        self._output_port = output_port
+
+    def _handle_message(self, port: str, msg: Message[Any]) -> None:
+        if port != self._input_port:
+            return
+        if msg.type is not DATA:
+            self.emit(self._output_port, msg)
+            return
+        result = self._safe_call_user_function(msg.payload, original_message=msg)
+        if result is not None:
+            self.emit(self._output_port, msg.with_payload(result))
+
+
+class FilterTransformer(FunctionNode):
+    """Forwards the messages whose payload a predicate holds true for, each as it is.
+
+    A predicate that raises lets nothing pass, and is dealt with as the error policy says. ERROR messages always pass.
+
+    Args:
+        name: Unique within its graph.
+        predicate: Takes a payload, says whether its message goes on.
+        input_port: Name of the input.
+        output_port: Name of the output.
+        pass_through_control: Whether CONTROL messages pass.
+        config: Settings; default ones if left out.
+
+    Raises:
+        TypeError: ``pass_through_control`` isn't a bool.
+        ValueError: ``predicate`` isn't a plain function of one argument.
+
+    Example:
+        ```python
+        from meridian import graph, sink, source
+        from meridian.nodes import FilterTransformer
+        from meridian.testing import simulate
+
+        got = []
+        even = FilterTransformer("even", lambda x: x % 2 == 0)
+        simulate(graph("g", source(range(7)) >> even >> sink(got.append)))
+        assert got == [0, 2, 4, 6]
+        ```
+    """
+
+    def __init__(
+        self,
+        name: str,
+        predicate: Callable[[Any], Any],
+        input_port: str = "input",
+        output_port: str = "output",
+        pass_through_control: bool = True,
+        config: NodeConfig | None = None,
+    ) -> None:
+        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        validate_function(self, "predicate", predicate, 1)
+        self._user_function = predicate
+        self._input_port = input_port
+        self._output_port = output_port
+        self._pass_through_control = flag(self, "pass_through_control", pass_through_control)
+
+    def _handle_message(self, port: str, msg: Message[Any]) -> None:
+        if port != self._input_port:
+            return
+        if msg.type is DATA:
+            try:
+                passes = bool(self._call_user_function(msg.payload))
+            except Exception as error:  # noqa: BLE001 - the error policy decides
+                self._handle_failure(error, msg)
+                return
+        else:
+            passes = self._pass_through_control or msg.type is not CONTROL
+        if passes:
+            self.emit(self._output_port, msg)
+
+
+class FlatMapTransformer(BurstNode):
+    """Emits every element of what a function returns for each payload; ``None`` emits nothing.
+
+    The iterable is asked for its next element when the one before was accepted, so it may be larger than all room
+    downstream, or endless; no further message is taken meanwhile. Each element travels with the trace, the headers and
+    the metadata of the message it was made of. CONTROL and ERROR messages pass unchanged, behind what waits.
+
+    Where the function or its iterable raises, what came before stays emitted, and the error policy decides.
+
+    Args:
+        name: Unique within its graph.
+        transform_fn: Takes a payload, returns an iterable of payloads, or ``None``.
+        input_port: Name of the input.
+        output_port: Name of the output.
+        config: Settings; default ones if left out.
+
+    Raises:
+        ValueError: ``transform_fn`` isn't a plain function of one argument.
+
+    Example:
+        ```python
+        from meridian import graph, sink, source
+        from meridian.nodes import FlatMapTransformer
+        from meridian.testing import simulate
+
+        got = []
+        words = FlatMapTransformer("words", str.split)
+        simulate(graph("g", source(["to be", "or not"]) >> words >> sink(got.append)))
+        assert got == ["to", "be", "or", "not"]
+        ```
+    """
+
+    def __init__(
+        self,
+        name: str,
+        transform_fn: Callable[[Any], Iterable[Any] | None],
+        input_port: str = "input",
+        output_port: str = "output",
+        config: NodeConfig | None = None,
+    ) -> None:
+        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        validate_function(self, "transform_fn", transform_fn, 1)
+        self._user_function = transform_fn
+        self._input_port = input_port
+        self._output_port = output_port
+
+    def _handle_message(self, port: str, msg: Message[Any]) -> None:
+        if port == self._input_port:
+            self._emit_all(self._output_port, self._elements(msg) if msg.type is DATA else (msg,))
+
+    def _elements(self, msg: Message[Any]) -> Iterator[Message[Any]]:
+        failed: Exception
+        try:
+            elements = self._call_user_function(msg.payload)
+            if elements is not None:
+                for element in elements:
+                    yield msg.with_payload(element)
+            return
+        except Exception as error:  # noqa: BLE001 - the error policy decides
+            failed = error
+        message = self._error_message(failed, msg)
+        if message is not None:
+            yield message
