@@ -170,15 +170,19 @@ def test_a_throttle_never_loses_repeats_or_reorders_and_keeps_its_rate(n, rate, 
 # --- CircuitBreakerNode
 
 
+def state(node: CircuitBreakerNode) -> CircuitState:
+    return node.state  # through a function: type checkers believe that an attribute stays as it was
+
+
 def test_a_breaker_opens_at_the_threshold_and_refuses_data_with_an_error_of_the_same_trace():
     node = CircuitBreakerNode("b", failure_threshold=2)
     Time(node)
     harness = NodeTestHarness(node)
     harness.send_message("input", 1)
     harness.send_error("input", "one")
-    assert node.state is CircuitState.CLOSED
+    assert state(node) is CircuitState.CLOSED
     harness.send_error("input", "two")
-    assert node.state is CircuitState.OPEN
+    assert state(node) is CircuitState.OPEN
     harness.send_message("input", 2, headers={"trace_id": "t"})
     kinds = [message.type for message in harness.get_emitted_messages("output")]
     refused = harness.get_emitted_messages("output")[-1]
@@ -193,14 +197,14 @@ def test_a_breaker_is_on_trial_after_its_recovery_time_and_closes_after_enough_s
     harness.send_error("input", "e")
     time.s = 0.999
     harness.trigger_tick()
-    assert node.state is CircuitState.OPEN
+    assert state(node) is CircuitState.OPEN
     time.s = 1.0
     harness.trigger_tick()
-    assert node.state is CircuitState.HALF_OPEN
+    assert state(node) is CircuitState.HALF_OPEN
     harness.send_message("input", 1)
-    assert node.state is CircuitState.HALF_OPEN
+    assert state(node) is CircuitState.HALF_OPEN
     harness.send_message("input", 2)
-    assert node.state is CircuitState.CLOSED
+    assert state(node) is CircuitState.CLOSED
     assert payloads(harness)[1:] == [1, 2]
 
 
