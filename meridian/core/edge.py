@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
+from meridian.core.errors import SchemaError
 from meridian.core.message import DATA, Message
 from meridian.core.policies import Block, Latest, Policy, PutResult, as_policy
 from meridian.core.ports import PortSpec
@@ -165,7 +166,7 @@ class Edge(Generic[T]):
             Exactly what became of the item. CONTROL is refused by a full edge (``BLOCKED``), whatever the policy.
 
         Raises:
-            TypeError: the payload doesn't fit the schema, or ``policy`` is none; nothing changed.
+            SchemaError, TypeError: the payload doesn't fit the schema, or ``policy`` is none; nothing changed.
             ValueError: the item alone is larger than ``max_bytes``, or a custom policy answered nonsense.
         """
         ring = self._ring or self.ring()
@@ -192,9 +193,7 @@ class Edge(Generic[T]):
             edge_id=self.id,
             payload_type=type_name(value),
         )
-        raise TypeError(
-            f"edge {self.id} refused {type_name(value)}: it doesn't fit the schema of the input port"
-        )
+        raise SchemaError(self.id, type_name(value))
 
     def try_get(self) -> T | None:
         """Take the next item, CONTROL first, or return ``None`` when it is empty.

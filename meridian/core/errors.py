@@ -6,8 +6,10 @@
       GraphError             the declared graph is wrong; ``.issues`` lists everything, not just the first
       ConfigError            a setting is wrong; names the field, the value and what is allowed
       EdgeError              ``.edge`` names the edge
+        SchemaError          a payload doesn't fit what the input port takes
         BackpressureError    no room, and the message was *not* accepted; ``.message`` gives it back
         ClosedError          you closed it (an inlet), then put on it
+      PortError              a node has no such output; names those it has
       NodeError              a node's own code failed; ``.node``, ``.phase``; the original is ``__cause__``
       EngineError            the engine asked for can't be loaded
 
@@ -61,6 +63,18 @@ class EdgeError(MeridianError):
         super().__init__(text)
 
 
+class SchemaError(EdgeError, TypeError):
+    """A payload doesn't fit the schema of the input port that an edge leads to; it was not accepted.
+
+    Args:
+        edge: Id of the edge.
+        given: Name of the payload's class, which is all that is said of it.
+    """
+
+    def __init__(self, edge: str, given: str) -> None:
+        super().__init__(edge, f"edge {edge} refused {given}: it doesn't fit the schema of the input port")
+
+
 class BackpressureError(EdgeError, RuntimeError):
     """An edge is full, the node already holds all the parked messages it may, and this one was *not* accepted.
 
@@ -83,6 +97,28 @@ class BackpressureError(EdgeError, RuntimeError):
 
 class ClosedError(EdgeError, RuntimeError):
     """You closed this inlet, then put on it."""
+
+
+class PortError(MeridianError, KeyError):
+    """A node has no such output.
+
+    Its text isn't shown in reports and logs: a port may have been computed from a payload.
+
+    Args:
+        node: Name of the node.
+        port: The port that was asked for.
+        outputs: Names of the outputs that there are.
+    """
+
+    payload_free: ClassVar[bool] = False
+
+    def __init__(self, node: str, port: str, outputs: Iterable[str]) -> None:
+        self.node = node
+        self.port = port
+        known = ", ".join(map(repr, outputs)) or "none"
+        super().__init__(f"node {node!r} has no output {port!r}; its outputs: {known}")
+
+    __str__ = Exception.__str__  # KeyError's would show the quoted text
 
 
 class NodeError(MeridianError, RuntimeError):

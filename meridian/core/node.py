@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from meridian.core.errors import PortError
 from meridian.core.message import Message, MessageType, Scope, current_scope, no_message
 from meridian.core.policies import ErrorPolicy
 from meridian.core.ports import Port, PortDirection, PortSpec
@@ -200,9 +201,9 @@ class Node(Wirable):
             ``msg`` itself.
 
         Raises:
-            KeyError: there is no such output.
+            PortError: there is no such output; a KeyError.
             ValueError: the message's type is none of the three.
-            TypeError: not a message, or its payload doesn't fit an edge's schema; nothing was sent.
+            SchemaError, TypeError: its payload doesn't fit an edge's schema, or it is no message; nothing was sent.
             BackpressureError: no room, and ``max_parked`` messages are parked already; not accepted. If you let it
                 escape, the runtime keeps the message and delivers it first.
 
@@ -230,9 +231,7 @@ class Node(Wirable):
             raise no_message(self.name, port, msg)
         names = [each.name for each in ports_of(self.outputs, PortDirection.OUTPUT)]
         if port not in names:
-            raise KeyError(
-                f"node {self.name!r} has no output {port!r}; its outputs: {', '.join(names) or 'none'}"
-            )
+            raise PortError(self.name, port, names)
         logger = get_logger()
         if logger.is_enabled("DEBUG"):
             logger.debug(

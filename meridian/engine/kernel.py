@@ -10,7 +10,7 @@ from _thread import allocate_lock, get_ident
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from meridian.core.errors import BackpressureError
+from meridian.core.errors import BackpressureError, PortError, SchemaError
 from meridian.core.message import CONTROL, DATA, Message, MessageType, no_message, wrap
 from meridian.core.policies import ErrorPolicy, PutResult
 from meridian.engine.ready import NORMAL_BAND, ReadyQueue, Turn
@@ -334,10 +334,7 @@ class NodeState:
                 continue
             rings = self.ports.get(port)
             if rings is None:
-                names = ", ".join(map(repr, self.ports)) or "none"
-                self.fail(
-                    "on_message", KeyError(f"node {self.name!r} has no output {port!r}; its outputs: {names}")
-                )
+                self.fail("on_message", PortError(self.name, port, self.ports))
             elif isinstance(item, Message) and item.type is CONTROL:
                 self.emit_control(port, item)
             elif self.admits(rings, item):
@@ -353,7 +350,7 @@ class NodeState:
         for ring in rings:
             if ring.check is not None and not ring.check.passes(value):
                 ring.refuse("invalid")
-                self.fail("on_message", TypeError(misfit(ring, value)))
+                self.fail("on_message", SchemaError(ring.id, type_name(value)))
                 return False
         return True
 
@@ -555,14 +552,13 @@ class NodeState:
         rings = self.ports.get(port)
         if rings is None:
             if not self.engine.declares(self.id, port):
-                names = ", ".join(map(repr, self.ports)) or "none"
-                raise KeyError(f"node {self.name!r} has no output {port!r}; its outputs: {names}")
+                raise PortError(self.name, port, self.ports)
             rings = self.ports[port] = []  # declared since the run began: nothing is connected to it yet
         if message.type is DATA:
             for ring in rings:
                 if ring.check is not None and not ring.check.passes(message.payload):
                     self.engine.on_invalid(ring.id)
-                    raise TypeError(misfit(ring, message.payload))
+                    raise SchemaError(ring.id, type_name(message.payload))
         return rings
 
     def emit_now(self, port: str, message: Any) -> Any:
@@ -1001,11 +997,6 @@ def would_block(ring: Ring, item: Any) -> bool:
         except Exception:  # recorded when the item is put
             return False
     return False
-
-
-def misfit(ring: Ring, value: Any) -> str:
-    """Say which edge refused what class of payload."""
-    return f"edge {ring.id} refused {type_name(value)}: it doesn't fit the schema of the input port"
 
 
 def _nothing(*_: Any) -> None:

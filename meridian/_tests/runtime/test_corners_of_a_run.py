@@ -757,3 +757,33 @@ def test_no_handler_is_installed_outside_the_main_thread():
     thread.start()
     thread.join(30)
     assert found == [(True, [])]
+
+
+@pytest.mark.req("V9", "V10")
+def test_a_result_that_does_not_fit_the_schema_is_reported_with_the_edge_and_the_class_but_not_the_payload():
+    @node
+    def wrong(x: int) -> Any:
+        return "secret"
+
+    @node
+    def takes(x: int) -> None:
+        """Never called."""
+
+    report = run(graph("g", source([1]) >> wrong >> takes))
+    (error,) = report.errors
+    assert error.type == "meridian.core.errors.SchemaError"
+    assert (
+        error.message
+        == "edge wrong:output->takes:input refused <str>: it doesn't fit the schema of the input port"
+    )
+
+
+@pytest.mark.req("V9")
+def test_a_result_for_a_port_that_is_not_there_is_reported_without_the_port_which_may_be_a_payload():
+    @node(outputs=["a", "b"])
+    def routes(x: int) -> Any:
+        return To("secret", x)
+
+    report = run(graph("g", source([1]) >> routes))
+    (error,) = report.errors
+    assert (error.type, error.message) == ("meridian.core.errors.PortError", "[redacted]")
