@@ -343,3 +343,14 @@ def test_a_second_run_while_running_returns_none_at_once():
     made = scheduler(Inside(lambda: seen.append(made.run())), Ticker())
     made.run()
     assert seen == [None]
+
+
+def test_two_graphs_share_one_name_space():
+    made = scheduler(chain(Burst("b", [1]), Collect("c"), name="one"), chain(Burst("b", [2]), Collect("d")))
+    with pytest.raises(ValueError, match="'b'"):
+        made.run()
+
+
+def test_a_node_registered_by_itself_is_a_graph_of_its_own_name():
+    with pytest.raises(ValueError, match="'same'"):
+        run(Collect("same"), Collect("same"))

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import signal
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -1107,3 +1108,42 @@ def test_a_bug_of_the_engine_ends_the_run_and_leaves_it(monkeypatch, records):
     assert made.is_running() is False
     assert "scheduler.error" in [each["event"] for each in records()]
     assert made.report().reason == "failed"
+
+
+# ---- routing --------------------------------------------------------------------------------------------------
+
+
+def test_an_emit_reaches_the_edges_of_its_port_in_connect_order():
+    order = []
+
+    class Notes(Collect):
+        def _handle_message(self, port, msg):
+            order.append(self.name)
+
+    graph = Subgraph.from_nodes("g", [Burst("b", [1]), Notes("x"), Notes("y"), Notes("z")])
+    for name in ("z", "x", "y"):
+        graph.connect(("b", "out"), (name, "in"))
+    run(graph)
+    assert order == ["z", "x", "y"]
+
+
+@pytest.mark.v1("D44")
+def test_the_blocked_time_is_the_time_somebody_really_waited():
+    metrics = PrometheusMetrics()
+    configure_metrics(metrics)
+
+    class Slow(Collect):
+        def _handle_message(self, port, msg):
+            time.sleep(0.002)
+
+    run(chain(Burst("b", range(6)), Slow("c"), capacity=1), shutdown_timeout_s=1)
+    blocked = metrics.get_all_histograms()["meridian-runtime_edge_blocked_time_seconds{edge_id=b:out->c:in}"]
+    assert blocked.sum >= 0.004  # v1: microseconds
+
+
+@pytest.mark.v1("D44")
+def test_backpressure_is_no_error_of_the_node():
+    metrics = PrometheusMetrics()
+    configure_metrics(metrics)
+    run(chain(Burst("b", range(50)), Collect("c"), capacity=1))
+    assert metrics.get_all_counters()["meridian-runtime_node_errors_total{node=b}"].value == 0

@@ -11,7 +11,8 @@ from typing import Any, Literal, Optional, TypedDict
 
 import pytest
 
-from meridian._tests.core.parts import IN, OUT
+from meridian import Subgraph
+from meridian._tests.core.parts import IN, OUT, Burst, Collect, run
 from meridian.core.ports import Port, PortDirection, PortSpec, SchemaValidator
 
 pytestmark = pytest.mark.req("V1")
@@ -140,3 +141,12 @@ def test_a_schema_validator_is_anything_that_is_called_with_a_value():
 
     check: SchemaValidator = positive
     assert check(1) is True
+
+
+def test_the_policy_of_a_spec_has_no_effect():
+    graph = Subgraph.from_nodes("g", [burst := Burst("b", range(10)), sink := Collect("c")])
+    burst.outputs = [Port("out", PortDirection.OUTPUT, spec=PortSpec("out", int, "drop"))]
+    sink.inputs = [Port("in", PortDirection.INPUT, spec=PortSpec("in", int, "drop"))]
+    graph.connect(("b", "out"), ("c", "in"), capacity=2)
+    run(graph)
+    assert sink.got == list(range(10))

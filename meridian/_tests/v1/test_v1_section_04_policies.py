@@ -410,3 +410,26 @@ def test_control_emitted_into_a_full_lossy_edge_waits_instead(policy):
 
 def test_payloads_are_read_from_messages_and_raw_items_alike():
     assert payloads([data(1), 2]) == [1, 2]
+
+
+@pytest.mark.parametrize("policy", [block(), drop(), latest(), coalesce(max)])
+def test_on_enqueue_takes_its_arguments_by_name(policy):
+    assert policy.on_enqueue(capacity=1, size=0, item=None) is PutResult.OK
+    assert policy.on_enqueue(item=None, size=1, capacity=1) is not PutResult.OK
+
+
+def test_a_coalesce_policy_is_a_frozen_dataclass_with_its_function():
+    made = Coalesce(max)
+    assert made.fn is max
+    assert made == Coalesce(max)
+    with pytest.raises(AttributeError):
+        made.fn = min
+
+
+def test_routable_is_checked_at_run_time():
+    class Routed:
+        def route_key(self):
+            return "left"
+
+    assert isinstance(Routed(), Routable)
+    assert not isinstance(object(), Routable)

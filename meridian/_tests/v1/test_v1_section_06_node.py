@@ -32,6 +32,7 @@ from meridian._tests.core.parts import (
 )
 from meridian.core.errors import BackpressureError
 from meridian.observability.config import configure_observability, get_development_config
+from meridian.observability.logging import get_logger
 from meridian.observability.metrics import PrometheusMetrics, configure_metrics
 from meridian.observability.tracing import get_trace_id, get_tracer
 
@@ -816,3 +817,36 @@ def test_messages_wait_until_all_nodes_have_started():
 
 def test_its_repr_names_class_and_name():
     assert repr(Relay("r")) == "<Relay 'r'>"
+
+
+def test_what_is_logged_while_a_message_is_handled_carries_node_port_and_trace(records):
+    class Logs(Node):
+        def _handle_message(self, port, msg):
+            get_logger().info("mine", "handled")
+
+    node = Logs.with_ports("logs", ["in"], [])
+    node.on_message("in", data(1, trace_id="abc"))
+    run(chain(Burst("b", [data(2, trace_id="def")]), node))
+    mine = [record for record in records() if record["event"] == "mine"]
+    assert [(record["node"], record["port"], record["trace_id"]) for record in mine] == [
+        ("logs", "in", "abc"),
+        ("logs", "in", "def"),
+    ]
+
+
+def test_a_refusal_names_the_edge_and_its_capacity():
+    class Refused(Node):
+        max_parked = 1
+        text = ""
+
+        def on_start(self):
+            for n in range(4):
+                try:
+                    self.emit("out", data(n))
+                except RuntimeError as error:
+                    self.text = str(error)
+                    return
+
+    made = Refused.with_ports("r", [], ["out"])
+    run(chain(made, Collect("c"), capacity=2))
+    assert made.text == "Backpressure: Edge r:out->c:in is full (capacity: 2)"
