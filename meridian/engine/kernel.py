@@ -620,8 +620,18 @@ class NodeState:
 
     # ---- handlers --------------------------------------------------------------------------------------------
 
-    def fail(self, phase: str, error: BaseException, item: Any = None, port: str = "") -> None:
-        """Record a failure of this node's code; a refused emit is not one, its message is kept and goes first."""
+    def fail(
+        self, phase: str, error: BaseException, item: Any = None, port: str = "", out: list[Any] | None = None
+    ) -> None:
+        """Record a failure of this node's code; a refused emit is not one, its message is kept and goes first.
+
+        Args:
+            phase: The hook.
+            error: What it raised.
+            item: What it was handling.
+            port: Where that came in.
+            out: Results of the batch in hand: the ERROR message that the error policy may ask for goes to its place there.
+        """
         if isinstance(error, BackpressureError):
             for (
                 node
@@ -630,7 +640,17 @@ class NodeState:
                     node.park(error.port, [error.message], first=error.message.type is CONTROL)
                     return
         self.errors += 1
-        self.engine.on_error(self.id, phase, error, item, port)
+        made = self.engine.on_error(self.id, phase, error, item, port)
+        if made is None:
+            return
+        if out is not None:
+            out.append(made)
+        elif self.out is not None:
+            self.out.append(made)
+        else:
+            where, message = made
+            self._flush_box(where)
+            self.deliver(where, [message])
 
     def handle_control(self, message: Message[Any], port: str) -> None:
         """Handle one CONTROL message; functions that take payloads pass it on."""
@@ -685,7 +705,7 @@ class NodeState:
                 if len(out) >= n:
                     return out, True
         except self.engine.failures as error:
-            self.fail("on_message", error, self.stream_of, port)
+            self.fail("on_message", error, self.stream_of, port, out)
         return out, False
 
 
@@ -728,7 +748,7 @@ class PythonEngine:
         self.failures: tuple[type[BaseException], ...] = (Exception,)
         self.arm: Callable[[], None] = _nothing
         self.arm_from_thread: Callable[[], None] = _nothing
-        self.on_error: Callable[[int, str, BaseException, Any, str], None] = _nothing
+        self.on_error: Callable[[int, str, BaseException, Any, str], To | None] = _nothing
         self.on_invalid: Callable[[str], None] = _nothing
         self.declares: Callable[[int, str], bool] = _no
         self.on_finished: Callable[[int], None] = _nothing

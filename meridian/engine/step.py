@@ -289,7 +289,8 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
                         append(y)
                 break
             except failures as error:
-                node.fail("on_message", error, x, ring.port)
+                node.fail("on_message", error, x, ring.port, out)
+                special = True
         scope.handling = None
         if special:
             node.route(out)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Never
 from meridian.core.edge import checks_itself
 from meridian.core.function import FnNode, SourceNode
 from meridian.core.node import ports_of
+from meridian.core.policies import ErrorPolicy
 from meridian.core.ports import PortDirection
 from meridian.core.schema import guaranteed
 from meridian.engine.ring import Budget, LimitedRing, Ring
@@ -161,7 +162,9 @@ class Assembly:
             function = node.function
             state = self.engine.add_node(i, name, function.kind, function.fn, ports)
             state.wants_message = state.enveloped = function.wants_message
-            state.trusted = function.trusted and _guaranteed(node, state, schemas)
+            # An ERROR message may stand among the results.
+            plain = function.on_error is not ErrorPolicy.EMIT_ERROR
+            state.trusted = plain and function.trusted and _guaranteed(node, state, schemas)
         elif isinstance(node, SourceNode):
             state = self.engine.add_node(i, name, "source", None, ports)
             state.trusted = node.trusted and _guaranteed(node, state, schemas)

@@ -749,7 +749,7 @@ class Run:
 
     # ---- what goes wrong -------------------------------------------------------------------------------------
 
-    def _on_error(self, index: int, phase: str, error: BaseException, item: Any, port: str) -> None:
+    def _on_error(self, index: int, phase: str, error: BaseException, item: Any, port: str) -> To | None:
         state = self.assembly.known_state(index)
         name = self.plan.nodes[index].name
         described = describe_error(error)
@@ -767,7 +767,7 @@ class Run:
             **({"port": port} if port else {}),
         )
         if state is None:
-            return
+            return None
         if state.error_policy is ErrorPolicy.RAISE_EXCEPTION:
             if self.failure is None:
                 self.failure = NodeError(name, phase, error)
@@ -780,7 +780,8 @@ class Run:
                 "error_message": described.message,
                 "context": {"node": name, "phase": phase, "port": port},
             }
-            state.deliver(out, [Message(ERROR, payload, {"error_source": "meridian"})])
+            return To(out, Message(ERROR, payload, {"error_source": "meridian"}))
+        return None
 
     def record(self, name: str, phase: str, described: ErrorDescription) -> None:
         """Count a failure of a node, and keep what may be told of it."""

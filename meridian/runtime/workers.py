@@ -222,7 +222,7 @@ class BatchWorker(Worker):
             except BaseException as error:
                 if not is_failure(error):
                     raise
-                state.fail("on_message", error, x, port)
+                state.fail("on_message", error, x, port, out)
                 continue
             if not self.detached:
                 return
@@ -266,7 +266,10 @@ class BatchWorker(Worker):
             except BaseException as error:
                 if not is_failure(error):
                     raise
-                state.fail("on_message", error, x, port)
+                failed: list[Any] = []
+                state.fail("on_message", error, x, port, failed)
+                for made in failed:
+                    await self.run.send_result(state, made)
 
     async def _ports(self, rest: Iterator[Any], out: list[Any], port: str) -> None:
         for x in rest:
@@ -341,8 +344,9 @@ class PoolWorker:
         except BaseException as error:
             if not is_failure(error):
                 raise
-            state.fail("on_message", error, x, port)
-            y = None
+            failed: list[Any] = []
+            state.fail("on_message", error, x, port, failed)
+            y = failed[0] if failed else None
         finally:
             self.run.in_flight -= 1
         slot[:] = True, y

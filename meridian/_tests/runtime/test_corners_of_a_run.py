@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from meridian import Scheduler, graph, node, sink, source
+from meridian import Emit, Scheduler, graph, node, sink, source
 from meridian.core.errors import ClosedError
 from meridian.core.function import Inlet
 from meridian.core.message import CONTROL, DATA, ERROR, Message
@@ -787,3 +787,93 @@ def test_a_result_for_a_port_that_is_not_there_is_reported_without_the_port_whic
     report = run(graph("g", source([1]) >> routes))
     (error,) = report.errors
     assert (error.type, error.message) == ("meridian.core.errors.PortError", "[redacted]")
+
+
+def _kinds() -> dict[str, Any]:
+    def fails(x: int) -> None:
+        if x % 3 == 1:
+            raise ValueError
+
+    options: Any = {"on_error": ErrorPolicy.EMIT_ERROR}
+
+    @node(**options)
+    def plain(x: int) -> int:
+        fails(x)
+        return x
+
+    @node(**options)
+    def untyped(x):
+        fails(x)
+        return x
+
+    @node(**options)
+    def message(x: Message[int]) -> Any:
+        fails(x.payload)
+        return x.payload
+
+    @node(**options)
+    def emits(x: int, emit: Emit[int]) -> None:
+        fails(x)
+        emit(x)
+
+    @node(**options)
+    def stream(x: int) -> Iterator[int]:
+        fails(x)
+        yield x
+
+    @node(**options)
+    async def asynchronous(x: int) -> int:
+        fails(x)
+        return x
+
+    @node(**options)
+    async def suspends(x: int) -> int:
+        await asyncio.sleep(0)
+        fails(x)
+        return x
+
+    @node(concurrency=4, **options)
+    async def pool(x: int) -> int:
+        await asyncio.sleep(0.001 * (x % 4))
+        fails(x)
+        return x
+
+    @node(**options)
+    async def generator(x: int) -> AsyncIterator[int]:
+        fails(x)
+        yield x
+
+    class Emits(Node):
+        error_policy = ErrorPolicy.EMIT_ERROR
+
+        def _handle_message(self, port: str, msg: Message[Any]) -> None:
+            fails(msg.payload)
+            self.emit("output", msg)
+
+    class Sends(Emits):
+        async def _handle_message(self, port: str, msg: Message[Any]) -> None:  # type: ignore[override]
+            await asyncio.sleep(0)
+            fails(msg.payload)
+            await self.send("output", msg)
+
+    made: dict[str, Any] = {
+        each.name: each
+        for each in (plain, untyped, message, emits, stream, asynchronous, suspends, pool, generator)
+    }
+    for cls in (Emits, Sends):
+        like = Node.with_ports(cls.__name__, ["input"], ["output"])
+        made[cls.__name__] = cls(like.name, like.inputs, like.outputs)
+    return made
+
+
+@pytest.mark.req("V7", "V9")
+@pytest.mark.parametrize("capacity", [1, 3, 1024])
+@pytest.mark.parametrize("kind", _kinds())
+def test_an_error_that_is_emitted_keeps_its_place_among_the_results(kind, capacity):
+    got: list[Any] = []
+
+    def keep(msg: Message[Any]) -> None:
+        got.append("error" if msg.type is ERROR else msg.payload)
+
+    run(graph("g", source(range(100)) >> _kinds()[kind] >> via(capacity=capacity) >> sink(keep)))
+    assert got == ["error" if x % 3 == 1 else x for x in range(100)]
