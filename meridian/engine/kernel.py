@@ -701,7 +701,8 @@ class NodeState:
             return out, False
         try:
             for result in stream:
-                out.append(result if self.stream_of is None else inherit(self.stream_of, result))
+                parent = None if result is None else self.stream_of  # None is no result
+                out.append(result if parent is None else inherit(parent, result))
                 if len(out) >= n:
                     return out, True
         except self.engine.failures as error:

@@ -262,7 +262,9 @@ class BatchWorker(Worker):
                 self._handle(parent)
             try:
                 async for y in fn(x if parent is None or state.wants_message else parent.payload):
-                    await self.run.send_result(state, y if parent is None else inherit(parent, y))
+                    if parent is not None and y is not None:  # None is no result
+                        y = inherit(parent, y)
+                    await self.run.send_result(state, y)
             except BaseException as error:
                 if not is_failure(error):
                     raise

@@ -877,3 +877,23 @@ def test_an_error_that_is_emitted_keeps_its_place_among_the_results(kind, capaci
 
     run(graph("g", source(range(100)) >> _kinds()[kind] >> via(capacity=capacity) >> sink(keep)))
     assert got == ["error" if x % 3 == 1 else x for x in range(100)]
+
+
+@pytest.mark.req("V12")
+@pytest.mark.parametrize("enveloped", [False, True])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_generator_that_yields_none_sends_nothing_whatever_it_was_given(enveloped, asynchronous):
+    @node
+    def plain(x: int):
+        yield None
+        yield x
+
+    @node
+    async def asynchronously(x: int):
+        yield None
+        yield x
+
+    items = [Message(DATA, 1), Message(DATA, 2)] if enveloped else [1, 2]
+    got: list[Any] = []
+    run(graph("g", source(items) >> (asynchronously if asynchronous else plain) >> sink(got.append)))
+    assert got == [1, 2]
