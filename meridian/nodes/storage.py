@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meridian.core.errors import MeridianError
 from meridian.core.message import CONTROL, DATA, Message
-from meridian.nodes.alarm import Alarm, clock
+from meridian.nodes.alarm import MILLISECOND, Alarm, clock
 from meridian.nodes.arguments import flag, interval, member, number, size, wrong
 from meridian.nodes.base import BurstNode, FunctionNode, NodeConfig, setup_standard_ports
 from meridian.observability.logging import get_logger
@@ -438,7 +438,8 @@ class FileReaderNode(BurstNode):
 
     `position` moves on only when a line has been accepted downstream, and nothing is read ahead of that but one block: 1,000
     lines or 64 KiB, whatever is less (1 MiB while a line is that long). So a tick blocks the loop for a bounded time, and a
-    file of any size needs no more memory. A failure to read follows the error policy, at each look.
+    file of any size needs no more memory. Between two blocks there is a millisecond for others, and for a shutdown, which
+    doesn't wait for the end of the file. A failure to read follows the error policy, at each look.
 
     Args:
         name: Unique within its graph.
@@ -493,6 +494,8 @@ class FileReaderNode(BurstNode):
         self._alarm = Alarm(self)
         self._is_finished = False
         self._is_behind = False
+        self._looked = 0
+        """When the look began that is going on, in microseconds of the node's clock."""
         self._file: int | None = None
         self._let_go: Callable[[], Any] | None = None
         self._identity: tuple[int, int] | None = None
@@ -501,6 +504,8 @@ class FileReaderNode(BurstNode):
 
     def on_start(self) -> Any:
         self._is_finished = False
+        self._is_behind = True
+        self._looked = clock(self)
         self._alarm.set_in(0)
         return super().on_start()
 
@@ -509,15 +514,18 @@ class FileReaderNode(BurstNode):
             return
         if self._alarm.at is not None and not self._alarm.is_due():
             return
+        if not self._is_behind:
+            self._looked = clock(self) if self._alarm.at is None else self._alarm.at
         try:
             block = self._read()
         except OSError as error:
+            self._close()
             self._caught_up()
             self._handle_failure(_failed(self, "read", error))
             return
         if block.more:
             self._is_behind = True
-            self._alarm.set_in(0)
+            self._alarm.set_in(MILLISECOND)  # a quiet moment, in which a shutdown can end the reading
         else:
             self._caught_up()
         self._emit_all(self._output_port, self._messages(block))
@@ -531,7 +539,8 @@ class FileReaderNode(BurstNode):
     def _caught_up(self) -> None:
         self._is_behind = False
         if self._follow:
-            self._alarm.set_in(self._interval)
+            self._alarm.at = self._looked  # from when the look began, however long it took
+            self._alarm.repeat(self._interval)
         else:
             self._finish()
 
@@ -612,9 +621,7 @@ class FileReaderNode(BurstNode):
         """Say whether there is more of the file; ``None`` when it was read to its end in follow mode: nobody knows."""
         if self._backlog or self._is_behind:
             return True
-        if self._is_finished:
-            return False
-        return None if self._follow else True
+        return None if self._follow else not self._is_finished
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
