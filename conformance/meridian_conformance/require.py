@@ -7,7 +7,7 @@ check works as a plain function anywhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -49,7 +49,7 @@ _judge: ContextVar[Judge | None] = ContextVar("meridian_conformance_judge", defa
 
 
 @contextmanager
-def judging(judge: Judge) -> Iterator[Judge]:
+def judging(judge: Judge) -> Generator[Judge]:
     """Report to ``judge`` within the block."""
     token = _judge.set(judge)
     try:
