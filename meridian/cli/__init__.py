@@ -1,4 +1,4 @@
-"""The command line: ``meridian run``, ``meridian validate``, ``meridian info``.
+"""The command line: ``meridian run``, ``validate``, ``info``, ``nodes`` and ``scaffold``.
 
 ::
 
@@ -6,6 +6,8 @@
     run         one module for each command
     validate
     info
+    nodes
+    scaffold
     target      finds what TARGET names, and says what is wrong with it
     tables      a report as tables, at the end and while it runs
     streams     who owns stdout; readers that go away

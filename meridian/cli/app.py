@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from meridian.cli.complete import complete_target
+from meridian.cli.complete import complete_node, complete_target
 from meridian.cli.streams import VERSION
 from meridian.observability.logging import LogLevel
 
 # Lines end in a semicolon because older typers join them.
 EPILOG = """[bold]Exit codes:[/]
-0 it ran to its end, or the graph is valid;
-1 the run failed, or the graph is invalid;
+0 it ran to its end, the graph is valid, or what was asked for is done;
+1 the run failed, the graph is invalid, or a file can't be written;
 2 the command line is wrong, or TARGET can't be loaded;
 3 a package of an extra is missing;
 130, 143 SIGINT or SIGTERM came, and a run was drained and reported first."""
@@ -36,9 +36,26 @@ INFO = """Show version, engine and why, Python, platform, processors, and option
 
 Example: [bold]meridian info --json[/]"""
 
+NODES = """Show the nodes there are, or one with its parameters, ports and an example.
+
+Example: [bold]meridian nodes CacheNode[/]"""
+
+SCAFFOLD = "Write a node or a subgraph to start from, with tests."
+
+SCAFFOLD_NODE = """Write a node to start from; it runs as it is.
+
+Ports are name:type, with commas between. Types are those of annotations; a dotted path names one of your own. Files that are \
+there stay as they are.
+
+Example: [bold]meridian scaffold node OrderFilter --inputs order:dict --outputs kept:int --tests[/]"""
+
+SCAFFOLD_SUBGRAPH = """Write a subgraph to start from; it runs as it is.
+
+Example: [bold]meridian scaffold subgraph OrderFlow --tests[/]"""
+
 app = typer.Typer(
     name="meridian",
-    help="Run Meridian graphs, check them, and see what they run on.",
+    help="Run Meridian graphs, check them, write parts of them, and see what there is.",
     epilog=EPILOG,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -59,7 +76,7 @@ def meridian_command(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Run Meridian graphs, check them, and see what they run on."""
+    """Run Meridian graphs, check them, write parts of them, and see what there is."""
     del version
 
 
@@ -178,3 +195,93 @@ def info_command(
     from meridian.cli.info import info
 
     raise typer.Exit(info(as_json=as_json))
+
+
+@app.command("nodes", help=NODES)
+def nodes_command(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="One node, by its name.", autocompletion=complete_node, show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write it as one JSON object to stdout.")] = False,
+    as_schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema", help="Write the JSON Schema of the parameters to stdout; of all nodes, under $defs."
+        ),
+    ] = False,
+) -> None:
+    """See `NODES`."""
+    from meridian.cli.nodes import nodes
+
+    raise typer.Exit(nodes(name, as_json=as_json, as_schema=as_schema))
+
+
+scaffold_app = typer.Typer(help=SCAFFOLD, no_args_is_help=True)
+app.add_typer(scaffold_app, name="scaffold")
+
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Of the class, in PascalCase.", show_default=False)
+]
+DirOption = Annotated[str, typer.Option("--dir", metavar="DIR", help="Folder that the package stands in.")]
+TestsOption = Annotated[
+    bool, typer.Option("--tests", help="Write a test, too, in a folder tests beside DIR.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace what is there under this name.")]
+ScaffoldJsonOption = Annotated[
+    bool, typer.Option("--json", help="Write what was made as one JSON object to stdout.")
+]
+
+
+@scaffold_app.command("node", help=SCAFFOLD_NODE)
+def scaffold_node_command(
+    name: NameArgument,
+    inputs: Annotated[
+        str, typer.Option("--inputs", metavar="PORTS", help="Inputs, such as 'a:int,b:str'.")
+    ] = "",
+    outputs: Annotated[str, typer.Option("--outputs", metavar="PORTS", help="Outputs.")] = "",
+    package: Annotated[
+        str, typer.Option("--package", metavar="PACKAGE", help="Dotted name of the package to write to.")
+    ] = "nodes",
+    folder: DirOption = "src",
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            "--policy",
+            metavar="POLICY",
+            help="Overflow policy to recommend: block, drop, latest or coalesce.",
+            show_default=False,
+        ),
+    ] = None,
+    tests: TestsOption = False,
+    force: ForceOption = False,
+    as_json: ScaffoldJsonOption = False,
+) -> None:
+    """See `SCAFFOLD_NODE`."""
+    from meridian.cli.scaffold import scaffold_node
+
+    raise typer.Exit(
+        scaffold_node(
+            name, package, folder,
+            inputs=inputs, outputs=outputs, policy=policy, tests=tests, force=force, as_json=as_json,
+        )
+    )  # fmt: skip
+
+
+@scaffold_app.command("subgraph", help=SCAFFOLD_SUBGRAPH)
+def scaffold_subgraph_command(
+    name: NameArgument,
+    package: Annotated[
+        str, typer.Option("--package", metavar="PACKAGE", help="Dotted name of the package to write to.")
+    ] = "subgraphs",
+    folder: DirOption = "src",
+    tests: TestsOption = False,
+    force: ForceOption = False,
+    as_json: ScaffoldJsonOption = False,
+) -> None:
+    """See `SCAFFOLD_SUBGRAPH`."""
+    from meridian.cli.scaffold import scaffold_subgraph
+
+    raise typer.Exit(scaffold_subgraph(name, package, folder, tests=tests, force=force, as_json=as_json))

@@ -10,11 +10,11 @@ class Code(IntEnum):
     """Exit codes of every command."""
 
     OK = 0
-    """It ran to its end, or to the end that was asked for; or the graph is valid."""
+    """What was asked for is done: a graph ran to its end, or to the end that was asked for; a graph is valid."""
     FAILED = 1
-    """The run failed, or the graph is invalid."""
+    """The run failed, the graph is invalid, or a file can't be written (one that is there is not replaced)."""
     USAGE = 2
-    """The command line is wrong, or the target can't be loaded."""
+    """The command line is wrong, or the target can't be loaded; nothing was done."""
     MISSING = 3
     """A package of an extra is missing; the message says what to install."""
     INTERRUPTED = 130

@@ -1,4 +1,4 @@
-"""TARGET in the shell, completed without running or importing anything of the user's."""
+"""TARGET, and names of nodes, in the shell; completed without running or importing anything of the user's."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ def complete_target(incomplete: str) -> list[str]:
     except OSError:
         return []
     return found
+
+
+def complete_node(incomplete: str) -> list[str]:
+    """Return the names of nodes that begin like this."""
+    from meridian.nodes.catalogue import catalogue
+
+    begun = incomplete.lower()
+    return [entry.name for entry in catalogue() if entry.name.lower().startswith(begun)]
 
 
 def _defined(path: Path) -> list[str]:

@@ -22,6 +22,9 @@ OPTIONAL = {
     "prometheus": ("prometheus-client",),
     "otel": ("opentelemetry-api", "opentelemetry-sdk"),
     "schemas": ("pydantic", "msgspec", "jsonschema"),
+    "http": ("aiohttp",),
+    "redis": ("redis",),
+    "crypto": ("cryptography",),
 }
 """The packages of each extra."""
 

@@ -110,18 +110,16 @@ def show_report(report: RunReport, console: Console) -> None:
             f" after {report.elapsed_s:.3f} s on engine {report.engine}: {REASONS.get(reason, 'no reason given')}",
         )
     )
-    framed = console.is_terminal
     if report.edges:
         console.print()
-        _print(
+        print_table(
             console,
             _edges(_choose(report.edges, MOST_ROWS, _edge_weight), report.elapsed_s, console.width),
-            framed,
         )
         _say_more(console, len(report.edges), "edges")
     if report.nodes:
         console.print()
-        _print(console, _nodes(_choose(report.nodes, MOST_ROWS, _node_weight)), framed)
+        print_table(console, _nodes(_choose(report.nodes, MOST_ROWS, _node_weight)))
         _say_more(console, len(report.nodes), "nodes")
     if report.errors:
         console.print()
@@ -137,11 +135,12 @@ def show_report(report: RunReport, console: Console) -> None:
             Column("Where", [error.where for error in errors]),
             Column("Message", [error.message for error in errors]),
         ]
-        _print(console, columns, framed)
+        print_table(console, columns)
 
 
-def _print(console: Console, columns: Sequence[Column], framed: bool) -> None:
-    if framed:
+def print_table(console: Console, columns: Sequence[Column]) -> None:
+    """Print a table; plain lines without trailing blanks where that isn't a terminal."""
+    if console.is_terminal:
         console.print(table(columns, framed=True))
         return
     # Rich fills the last column with spaces; lines in a file end where their text does.

@@ -18,6 +18,32 @@ if TYPE_CHECKING:
         setup_standard_ports,
         validate_callable,
     )
+    from meridian.nodes.consumers import (
+        BatchConsumer,
+        DataConsumer,
+    )
+    from meridian.nodes.controllers import (
+        Merger,
+        Router,
+        Splitter,
+    )
+    from meridian.nodes.data_processing import (
+        CompressionMode,
+        CompressionNode,
+        CompressionType,
+        EncryptionAlgorithm,
+        EncryptionMode,
+        EncryptionNode,
+        SchemaType,
+        SerializationFormat,
+        SerializationNode,
+        ValidationNode,
+    )
+    from meridian.nodes.events import (
+        EventAggregator,
+        EventCorrelator,
+        TriggerNode,
+    )
     from meridian.nodes.flow_control import (
         BackoffStrategy,
         CircuitBreakerNode,
@@ -27,6 +53,55 @@ if TYPE_CHECKING:
         ThrottleNode,
         TimeoutAction,
         TimeoutNode,
+    )
+    from meridian.nodes.monitoring import (
+        AlertingNode,
+        HealthCheckNode,
+        MetricsCollectorNode,
+        SamplingNode,
+        SamplingStrategy,
+    )
+    from meridian.nodes.network import (
+        HttpClientNode,
+        HttpError,
+        HttpServerNode,
+        MessageQueueNode,
+        MissingExtraError,
+        NetworkError,
+        RedisSettings,
+        WebSocketNode,
+    )
+    from meridian.nodes.producers import (
+        BatchProducer,
+        DataProducer,
+    )
+    from meridian.nodes.state_management import (
+        CounterNode,
+        SessionNode,
+        StateMachineNode,
+        WindowNode,
+        WindowType,
+    )
+    from meridian.nodes.storage import (
+        BufferNode,
+        CacheNode,
+        EvictionPolicy,
+        FileReaderNode,
+        FileWriterNode,
+        PersistenceStrategy,
+    )
+    from meridian.nodes.streams import (
+        AsyncMap,
+        Batch,
+        Debounce,
+        Join,
+        JoinStrategy,
+        from_async_iterable,
+    )
+    from meridian.nodes.transformers import (
+        FilterTransformer,
+        FlatMapTransformer,
+        MapTransformer,
     )
     from meridian.nodes.workers import (
         AsyncWorker,
@@ -46,9 +121,69 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "setup_standard_ports",
         "validate_callable",
     ),
+    "meridian.nodes.producers": (
+        "BatchProducer",
+        "DataProducer",
+    ),
+    "meridian.nodes.consumers": (
+        "BatchConsumer",
+        "DataConsumer",
+    ),
+    "meridian.nodes.transformers": (
+        "FilterTransformer",
+        "FlatMapTransformer",
+        "MapTransformer",
+    ),
+    "meridian.nodes.controllers": (
+        "Merger",
+        "Router",
+        "Splitter",
+    ),
+    "meridian.nodes.events": (
+        "EventAggregator",
+        "EventCorrelator",
+        "TriggerNode",
+    ),
     "meridian.nodes.workers": (
         "AsyncWorker",
         "WorkerPool",
+    ),
+    "meridian.nodes.storage": (
+        "BufferNode",
+        "CacheNode",
+        "EvictionPolicy",
+        "FileReaderNode",
+        "FileWriterNode",
+        "PersistenceStrategy",
+    ),
+    "meridian.nodes.network": (
+        "HttpClientNode",
+        "HttpError",
+        "HttpServerNode",
+        "MessageQueueNode",
+        "MissingExtraError",
+        "NetworkError",
+        "RedisSettings",
+        "WebSocketNode",
+    ),
+    "meridian.nodes.monitoring": (
+        "AlertingNode",
+        "HealthCheckNode",
+        "MetricsCollectorNode",
+        "SamplingNode",
+        "SamplingStrategy",
+    ),
+    "meridian.nodes.data_processing": (
+        "CompressionMode",
+        "CompressionNode",
+        "CompressionType",
+        "EncryptionAlgorithm",
+        "EncryptionMode",
+        "EncryptionNode",
+        "SchemaType",
+        "SerializationFormat",
+        "SerializationNode",
+        "ValidationNode",
     ),
     "meridian.nodes.flow_control": (
         "BackoffStrategy",
@@ -59,6 +194,21 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "ThrottleNode",
         "TimeoutAction",
         "TimeoutNode",
+    ),
+    "meridian.nodes.state_management": (
+        "CounterNode",
+        "SessionNode",
+        "StateMachineNode",
+        "WindowNode",
+        "WindowType",
+    ),
+    "meridian.nodes.streams": (
+        "AsyncMap",
+        "Batch",
+        "Debounce",
+        "Join",
+        "JoinStrategy",
+        "from_async_iterable",
     ),
     "meridian.testing.harness": ("NodeTestHarness",),
 }
@@ -77,9 +227,60 @@ __all__ = [
     "create_error_message",
     "setup_standard_ports",
     "validate_callable",
+    # producers
+    "BatchProducer",
+    "DataProducer",
+    # consumers
+    "BatchConsumer",
+    "DataConsumer",
+    # transformers
+    "FilterTransformer",
+    "FlatMapTransformer",
+    "MapTransformer",
+    # controllers
+    "Merger",
+    "Router",
+    "Splitter",
+    # events
+    "EventAggregator",
+    "EventCorrelator",
+    "TriggerNode",
     # workers
     "AsyncWorker",
     "WorkerPool",
+    # storage
+    "BufferNode",
+    "CacheNode",
+    "EvictionPolicy",
+    "FileReaderNode",
+    "FileWriterNode",
+    "PersistenceStrategy",
+    # network
+    "HttpClientNode",
+    "HttpError",
+    "HttpServerNode",
+    "MessageQueueNode",
+    "MissingExtraError",
+    "NetworkError",
+    "RedisSettings",
+    "WebSocketNode",
+    # monitoring
+    "AlertingNode",
+    "HealthCheckNode",
+    "MetricsCollectorNode",
+    "SamplingNode",
+    "SamplingStrategy",
+    # data_processing
+    "CompressionMode",
+    "CompressionNode",
+    "CompressionType",
+    "EncryptionAlgorithm",
+    "EncryptionMode",
+    "EncryptionNode",
+    "SchemaType",
+    "SerializationFormat",
+    "SerializationNode",
+    "ValidationNode",
     # flow_control
     "BackoffStrategy",
     "CircuitBreakerNode",
@@ -89,6 +290,19 @@ __all__ = [
     "ThrottleNode",
     "TimeoutAction",
     "TimeoutNode",
+    # state_management
+    "CounterNode",
+    "SessionNode",
+    "StateMachineNode",
+    "WindowNode",
+    "WindowType",
+    # streams
+    "AsyncMap",
+    "Batch",
+    "Debounce",
+    "Join",
+    "JoinStrategy",
+    "from_async_iterable",
     # testing
     "NodeTestHarness",
 ]

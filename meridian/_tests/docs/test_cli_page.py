@@ -1,4 +1,4 @@
-"""The page about the command line shows what the commands really print."""
+"""The pages about the command line show what the commands really print."""
 
 import os
 import re
@@ -13,13 +13,20 @@ from meridian.cli.codes import Code
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+HOW_TO = (ROOT / "docs" / "how-to" / "scaffold.md").read_text(encoding="utf-8")
 FILES = re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', PAGE, re.MULTILINE | re.DOTALL)
-SESSIONS = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-COMMANDS = [
-    (first.partition("\n")[0], first.partition("\n")[2])
-    for session in SESSIONS
-    for first in re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]
-]
+
+
+def commands(page: str) -> list[tuple[str, str]]:
+    """The commands of a page, each with what it prints."""
+    return [
+        (first.partition("\n")[0], first.partition("\n")[2])
+        for session in re.findall(r"^```console\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+        for first in re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]
+    ]
+
+
+COMMANDS = commands(PAGE)
 
 UNSET = ("NO_COLOR", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "COLUMNS", "MERIDIAN_ENGINE")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNSET}
@@ -36,15 +43,30 @@ def matches(shown: str, printed: str) -> bool:
 def test_a_command_prints_what_the_page_shows(tmp_path, command, shown):
     for name, text in FILES:
         (tmp_path / name).write_text(text, encoding="utf-8")
+    check(tmp_path, command, shown)
+
+
+@pytest.mark.req("N1.4")
+def test_the_commands_of_the_page_about_scaffolding_print_what_it_shows_one_after_the_other(tmp_path):
+    for command, shown in commands(HOW_TO):
+        check(tmp_path, command, shown)
+
+
+PROGRAMS = {"meridian": [sys.executable, "-m", "meridian"], "python": [sys.executable, "-W", "error"]}
+
+
+def check(folder: Path, command: str, shown: str) -> None:
+    """Run a command, and compare exit code and output with what is shown; a lone `...` stands for anything."""
     program, *args = shlex.split(command)
-    assert program == "meridian"
     ran = subprocess.run(
-        [sys.executable, "-m", "meridian", *args],
-        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False,
+        [*PROGRAMS[program], *args],
+        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     code = re.search(r"^\[exit code (\d+)\]\n", shown, re.MULTILINE)
     shown = re.sub(r"^\[exit code \d+\]\n", "", shown, flags=re.MULTILINE)
-    assert ran.returncode == (int(code[1]) if code else 0)
+    assert ran.returncode == (int(code[1]) if code else 0), ran.stderr
+    if shown == "...\n":
+        return
     printed = ran.stdout + ran.stderr
     if args == ["info"]:  # the page shows where it begins
         printed = "".join(printed.splitlines(keepends=True)[: len(shown.splitlines())])
@@ -56,10 +78,19 @@ def test_the_page_lists_the_exit_codes_there_are():
     assert [int(number) for number in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == sorted(Code)
 
 
-def test_the_page_lists_every_option_of_run():
-    told = re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE)
-    ran = subprocess.run(
-        [sys.executable, "-m", "meridian", "run", "--help"],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    assert {*told, "--help"} == set(re.findall(r"^\W*(--[a-z-]+)", ran.stdout, re.MULTILINE))
+@pytest.mark.parametrize(
+    ("section", "commands"),
+    [("run", [["run"]]), ("scaffold", [["scaffold", "node"], ["scaffold", "subgraph"]])],
+)
+def test_the_page_lists_every_option_in_a_table(section, commands):
+    text = PAGE.partition(f"## meridian {section}\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`--[^|]+)\|", text, re.MULTILINE)
+    told = {option for cell in cells for option in re.findall(r"`(--[a-z-]+)", cell)}
+    there: set[str] = set()
+    for command in commands:
+        ran = subprocess.run(
+            [sys.executable, "-m", "meridian", *command, "--help"],
+            env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        there.update(re.findall(r"^\W*(--[a-z-]+)", ran.stdout, re.MULTILINE))
+    assert {*told, "--help"} == there
