@@ -153,8 +153,9 @@ class BatchProducer(_Producer):
     """Emits the items of an iterator as lists, one list per tick, then CONTROL ``{"event": "completed"}``.
 
     Each tick of the run (``tick_interval_ms``) takes ``batch_size`` items, in the run's thread: the iterator must not
-    block. The last list may be shorter. So may one whose items took more than ``batch_timeout_ms`` to come; that is
-    looked at after each item, as nothing can interrupt the iterator.
+    block. The last list may be shorter, and ``completed`` comes a tick after it, as CONTROL overtakes data (at the same tick
+    in a harness). A list may also be shorter if its items took more than ``batch_timeout_ms`` to come; that is looked at
+    after each item, as nothing can interrupt the iterator.
 
     Where the iterator raises, the items before are emitted as a shorter list, and the exception leaves the hook under
     every error policy; the next tick asks the iterator again. A shutdown ends the production as in `DataProducer`.
@@ -211,7 +212,9 @@ class BatchProducer(_Producer):
                 batch.append(self._next())
                 due = due or clock(self) + self._timeout
         except StopIteration:
-            messages.append(self._end())
+            # In a run the last list goes a tick ahead: CONTROL overtakes what waits on the same edge.
+            if not batch or self._attached is None:
+                messages.append(self._end())
         finally:  # whatever the iterator raised
             if batch:
                 messages.insert(0, Message(DATA, batch))
