@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +30,13 @@ def number(node: Node, parameter: str, value: Any) -> float:
     if not math.isfinite(value):
         raise wrong(ValueError, node, parameter, value, "a finite number")
     return value
+
+
+def positive(node: Node, parameter: str, value: Any) -> float:
+    """Return a finite number above 0."""
+    if number(node, parameter, value) <= 0:
+        raise wrong(ValueError, node, parameter, value, "above 0")
+    return float(value)
 
 
 def interval(node: Node, parameter: str, milliseconds: Any) -> int:
@@ -74,3 +82,9 @@ def functions(node: Node, parameter: str, values: Any) -> list[Callable[..., Any
     for each in values:
         validate_callable(each)
     return list(values)
+
+
+def is_coroutine_function(fn: Any) -> bool:
+    """Say whether calling ``fn``, a function or an object with ``__call__``, gives a coroutine."""
+    called = getattr(type(fn), "__call__", None)  # noqa: B004 - it is looked at, not tested for
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(called)

@@ -51,25 +51,25 @@ class BackgroundNode(FunctionNode):
 
     A subclass calls `_begin` for a message, works, and calls `_finish`, from any thread. Results are emitted by the
     node's tick, which `_finish` asks for, in the order of `_begin`: a slow message holds back those behind it. While
-    ``limit`` messages are in work, no more are taken, so edges fill and producers wait.
+    ``_limit`` messages are in work, or wait for one before them, no more are taken, so edges fill and producers wait.
 
     Args:
         name: Unique within its graph.
         input_port: Name of the input.
         output_port: Name of the output.
-        limit: Most messages in work or waiting for one before them.
         config: Settings; default ones if left out.
     """
 
     regular_ticks = False
 
+    _limit = 1
+
     def __init__(
-        self, name: str, input_port: str, output_port: str, limit: int, config: NodeConfig | None = None
+        self, name: str, input_port: str, output_port: str, config: NodeConfig | None = None
     ) -> None:
         super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
         self._input_port = input_port
         self._output_port = output_port
-        self._limit = limit
         self._jobs: deque[Job] = deque()
 
     def _begin(self, message: Message[Any]) -> Job:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from meridian.core.errors import BackpressureError, MeridianError
 from meridian.core.message import CONTROL, DATA, ERROR, Message
+from meridian.nodes.alarm import Alarm
+from meridian.nodes.arguments import interval, member, positive, size
 from meridian.nodes.background import BackgroundNode, Job, call_aside, call_in
 from meridian.nodes.base import (
     FunctionNode,
@@ -18,7 +20,6 @@ from meridian.nodes.base import (
     setup_standard_ports,
     validate_callable,
 )
-from meridian.nodes.parameters import above, at_least
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,11 +123,9 @@ class ThrottleNode(FunctionNode):
         config: NodeConfig | None = None,
     ) -> None:
         super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
-        self._rate = above(name, "rate_limit", rate_limit, 0)
-        self._algorithm = RateLimitAlgorithm(algorithm)
-        self._size = (
-            max(1, int(rate_limit)) if burst_size is None else at_least(name, "burst_size", burst_size, 1)
-        )
+        self._rate = positive(self, "rate_limit", rate_limit)
+        self._algorithm = member(self, "algorithm", algorithm, RateLimitAlgorithm)
+        self._size = max(1, int(rate_limit)) if burst_size is None else size(self, "burst_size", burst_size)
         self._input_port = input_port
         self._output_port = output_port
         self._limit = min(self._size, _MOST_HELD)
@@ -189,7 +188,7 @@ class CircuitBreakerNode(FunctionNode):
     Args:
         name: Unique within its graph.
         failure_threshold: ERROR messages that open the circuit.
-        recovery_timeout_ms: How long it stays open, in milliseconds of the run's clock.
+        recovery_timeout_ms: How long it stays open, in milliseconds of the run's clock, at least 1.
         success_threshold: DATA messages on trial that close it.
         input_port: Name of the input.
         output_port: Name of the output.
@@ -197,7 +196,7 @@ class CircuitBreakerNode(FunctionNode):
 
     Raises:
         TypeError: a threshold is no int.
-        ValueError: a threshold is less than 1, or the time less than 0.
+        ValueError: a threshold is less than 1, or the time isn't finite.
 
     Example:
         ```python
@@ -226,14 +225,14 @@ class CircuitBreakerNode(FunctionNode):
         config: NodeConfig | None = None,
     ) -> None:
         super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
-        self._failure_threshold = at_least(name, "failure_threshold", failure_threshold, 1)
-        self._success_threshold = at_least(name, "success_threshold", success_threshold, 1)
-        self._recovery_s = at_least(name, "recovery_timeout_ms", recovery_timeout_ms, 0) / 1000
+        self._failure_threshold = size(self, "failure_threshold", failure_threshold)
+        self._success_threshold = size(self, "success_threshold", success_threshold)
+        self._recovery = interval(self, "recovery_timeout_ms", recovery_timeout_ms)
+        self._alarm = Alarm(self)
         self._input_port = input_port
         self._output_port = output_port
         self._state = CircuitState.CLOSED
         self._failures = self._successes = 0
-        self._opened_at = 0.0
 
     @property
     def state(self) -> CircuitState:
@@ -265,16 +264,12 @@ class CircuitBreakerNode(FunctionNode):
         if self._state is CircuitState.HALF_OPEN or (
             self._state is CircuitState.CLOSED and self._failures >= self._failure_threshold
         ):
-            self._state, self._opened_at = CircuitState.OPEN, self.now()
-            self.tick_in(self._recovery_s)
+            self._state = CircuitState.OPEN
+            self._alarm.set_in(self._recovery)
 
     def _handle_tick(self) -> None:
-        if self._state is not CircuitState.OPEN:
-            return
-        left = self._opened_at + self._recovery_s - self.now()
-        if left > 0:
-            self.tick_in(left)
-        else:
+        if self._state is CircuitState.OPEN and self._alarm.is_due():
+            self._alarm.clear()
             self._state, self._successes = CircuitState.HALF_OPEN, 0
 
     def has_pending(self) -> bool | None:
@@ -358,8 +353,8 @@ class RetryNode(FunctionNode):
         validate_callable(handler, 1)
         super().__init__(name, *setup_standard_ports([input_port], [output_port, dead_letter_port]), config)
         self._user_function = handler
-        self._most = at_least(name, "max_retries", max_retries, 1)
-        self._strategy = BackoffStrategy(backoff_strategy)
+        self._most = size(self, "max_retries", max_retries)
+        self._strategy = member(self, "backoff_strategy", backoff_strategy, BackoffStrategy)
         self._dead_letter_port = dead_letter_port
         self._input_port = input_port
         self._output_port = output_port
@@ -457,7 +452,7 @@ class TimeoutNode(BackgroundNode):
     Args:
         name: Unique within its graph.
         handler: ``handler(payload)``; ``None`` as result emits nothing.
-        timeout_ms: Most milliseconds for a message, of the run's clock.
+        timeout_ms: Most milliseconds for a message, of the run's clock, at least 1.
         timeout_action: Emit an ERROR message ``timeout`` for a message that took longer, or nothing.
         input_port: Name of the input.
         output_port: Name of the output.
@@ -465,7 +460,7 @@ class TimeoutNode(BackgroundNode):
 
     Raises:
         TypeError: ``timeout_ms`` is no number.
-        ValueError: it isn't above 0, or ``handler`` can't be called with a payload.
+        ValueError: it isn't finite, or ``handler`` can't be called with a payload.
 
     Example:
         ```python
@@ -492,10 +487,10 @@ class TimeoutNode(BackgroundNode):
         config: NodeConfig | None = None,
     ) -> None:
         validate_callable(handler, 1)
-        super().__init__(name, input_port, output_port, 1, config)
+        super().__init__(name, input_port, output_port, config)
         self._user_function = handler
-        self._timeout_s = above(name, "timeout_ms", timeout_ms, 0) / 1000
-        self._action = TimeoutAction(timeout_action)
+        self._timeout_s = interval(self, "timeout_ms", timeout_ms) / 1_000_000
+        self._action = member(self, "timeout_action", timeout_action, TimeoutAction)
         self._at_work: Job | None = None
         self._deadline = 0.0
         self._lock = threading.Lock()

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from meridian.core.function import FnNode, NodeFunction, SourceNode, source
 from meridian.core.message import CONTROL, DATA, Message
 from meridian.core.policies import ErrorPolicy
+from meridian.nodes import arguments
+from meridian.nodes.alarm import Alarm
 from meridian.nodes.base import FunctionNode, NodeConfig, setup_standard_ports
-from meridian.nodes.parameters import above, at_least, is_coroutine_function
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
@@ -116,8 +117,7 @@ class AsyncMap(FnNode):
         ordered: bool = True,
         on_error: ErrorPolicy = ErrorPolicy.LOG_AND_CONTINUE,
     ) -> None:
-        at_least(name, "concurrency", concurrency, 1)
-        if not is_coroutine_function(fn):
+        if not arguments.is_coroutine_function(fn):
             raise TypeError(f"node {name!r}: fn must be a coroutine function, got {type(fn).__name__}")
         function = NodeFunction(fn, name=name, concurrency=concurrency, ordered=ordered, on_error=on_error)
         super().__init__(name, function)
@@ -157,10 +157,10 @@ class Batch(FunctionNode):
         self, name: str, size: int, within_s: float | None = None, *, config: NodeConfig | None = None
     ) -> None:
         super().__init__(name, *setup_standard_ports(["input"], ["output"]), config)
-        self._size = at_least(name, "size", size, 1)
-        self._within_s = None if within_s is None else above(name, "within_s", within_s, 0)
+        self._size = arguments.size(self, "size", size)
+        self._within = None if within_s is None else _microseconds(self, "within_s", within_s)
+        self._alarm = Alarm(self)
         self._held: list[Message[Any]] = []
-        self._due = 0.0
 
     def _handle_message(self, port: str, msg: Message[Any]) -> None:
         if msg.type is CONTROL:
@@ -171,20 +171,15 @@ class Batch(FunctionNode):
         self._held.append(msg)
         if len(self._held) >= self._size:
             self._flush()
-        elif len(self._held) == 1 and self._within_s is not None:
-            self._due = self.now() + self._within_s
-            self.tick_in(self._within_s)
+        elif len(self._held) == 1 and self._within is not None:
+            self._alarm.set_in(self._within)
 
     def _handle_tick(self) -> None:
-        if self._within_s is None or not self._held:
-            return
-        left = self._due - self.now()
-        if left > 0:
-            self.tick_in(left)
-        else:
+        if self._alarm.is_due():
             self._flush()
 
     def _flush(self) -> None:
+        self._alarm.clear()
         if self._held:
             batch = self._held[0].with_payload([each.payload for each in self._held])
             self._held = []
@@ -241,9 +236,9 @@ class Debounce(FunctionNode):
 
     def __init__(self, name: str, quiet_s: float, *, config: NodeConfig | None = None) -> None:
         super().__init__(name, *setup_standard_ports(["input"], ["output"]), config)
-        self._quiet_s = above(name, "quiet_s", quiet_s, 0)
+        self._quiet = _microseconds(self, "quiet_s", quiet_s)
+        self._alarm = Alarm(self)
         self._newest: Message[Any] | None = None
-        self._due = 0.0
         self.skipped = 0
 
     def _handle_message(self, port: str, msg: Message[Any]) -> None:
@@ -252,16 +247,10 @@ class Debounce(FunctionNode):
             return
         self.skipped += self._newest is not None
         self._newest = msg
-        self._due = self.now() + self._quiet_s
-        self.tick_in(self._quiet_s)
+        self._alarm.set_in(self._quiet)
 
     def _handle_tick(self) -> None:
-        if self._newest is None:
-            return
-        left = self._due - self.now()
-        if left > 0:
-            self.tick_in(left)
-        else:
+        if self._alarm.is_due():
             self.on_drain()
 
     def has_pending(self) -> bool | None:
@@ -270,6 +259,7 @@ class Debounce(FunctionNode):
 
     def on_drain(self) -> None:
         """Emit the newest message, if it hasn't left yet."""
+        self._alarm.clear()
         newest, self._newest = self._newest, None
         if newest is not None:
             self.emit("output", newest)
@@ -336,8 +326,8 @@ class Join(FunctionNode):
         if isinstance(inputs, str) or len(set(inputs)) != len(inputs) or len(inputs) < 2:
             raise ValueError(f"node {name!r}: inputs must be at least two different names, got {inputs!r}")
         super().__init__(name, *setup_standard_ports(inputs, ["output"]), config)
-        self._strategy = JoinStrategy(strategy)
-        self._limit = at_least(name, "limit", limit, 1) if self._strategy is JoinStrategy.ZIP else 1
+        self._strategy = arguments.member(self, "strategy", strategy, JoinStrategy)
+        self._limit = arguments.size(self, "limit", limit)
         self._waiting: dict[str, deque[Any]] = {port: deque() for port in inputs}
         self.unmatched = 0
 
@@ -370,3 +360,7 @@ class Join(FunctionNode):
         """Count what will find no partners any more."""
         if self._strategy is JoinStrategy.ZIP:
             self.unmatched += sum(map(len, self._waiting.values()))
+
+
+def _microseconds(node: FunctionNode, parameter: str, seconds: float) -> int:
+    return max(1, round(arguments.positive(node, parameter, seconds) * 1_000_000))

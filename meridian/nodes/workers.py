@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.message import DATA, Message
+from meridian.nodes.arguments import is_coroutine_function, member, size
 from meridian.nodes.background import BackgroundNode, Job, call_aside, call_in, running_loop
 from meridian.nodes.base import DistributionStrategy, NodeConfig, validate_callable
-from meridian.nodes.parameters import at_least, is_coroutine_function
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -74,10 +74,13 @@ class WorkerPool(BackgroundNode):
         validate_callable(worker_fn, 1)
         if is_coroutine_function(worker_fn):
             raise TypeError(f"node {name!r}: worker_fn is a coroutine function; use AsyncWorker for it")
-        super().__init__(name, input_port, output_port, 2 * at_least(name, "pool_size", pool_size, 1), config)
+        super().__init__(name, input_port, output_port, config)
         self._user_function = worker_fn
-        self._pool_size = pool_size
-        self._distribution_strategy = DistributionStrategy(distribution_strategy)
+        self._pool_size = size(self, "pool_size", pool_size)
+        self._limit = 2 * pool_size
+        self._distribution_strategy = member(
+            self, "distribution_strategy", distribution_strategy, DistributionStrategy
+        )
         self._pool: ThreadPoolExecutor | None = None
 
     def on_start(self) -> None:
@@ -166,10 +169,9 @@ class AsyncWorker(BackgroundNode):
         config: NodeConfig | None = None,
     ) -> None:
         validate_callable(async_fn, 1)
-        super().__init__(
-            name, input_port, output_port, at_least(name, "max_concurrent", max_concurrent, 1), config
-        )
+        super().__init__(name, input_port, output_port, config)
         self._user_function = async_fn
+        self._limit = size(self, "max_concurrent", max_concurrent)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -209,14 +209,16 @@ def test_a_breaker_is_on_trial_after_its_recovery_time_and_closes_after_enough_s
 
 
 def test_one_error_on_trial_opens_the_breaker_again():
-    node = CircuitBreakerNode("b", failure_threshold=3, recovery_timeout_ms=0, success_threshold=2)
-    Time(node)
+    node = CircuitBreakerNode("b", failure_threshold=3, recovery_timeout_ms=1, success_threshold=2)
+    time = Time(node)
     harness = NodeTestHarness(node)
     for _ in range(3):
         harness.send_error("input", "e")
+    time.s = 0.001
     harness.trigger_tick()
+    assert state(node) is CircuitState.HALF_OPEN
     harness.send_error("input", "e")
-    assert node.state is CircuitState.OPEN
+    assert state(node) is CircuitState.OPEN
 
 
 def test_a_data_message_that_wraps_a_message_is_taken_for_it():
@@ -539,16 +541,20 @@ def test_a_failing_handler_follows_the_error_policy_and_its_text_stays_inside():
     [
         (lambda: ThrottleNode("n", 0), ValueError, "rate_limit must be above 0, got 0"),
         (lambda: ThrottleNode("n", float("nan")), ValueError, "rate_limit"),
-        (lambda: ThrottleNode("n", "fast"), TypeError, "rate_limit must be a number, got str"),
+        (lambda: ThrottleNode("n", "fast"), TypeError, "rate_limit must be a number, got 'fast'"),
         (lambda: ThrottleNode("n", 1, burst_size=0), ValueError, "burst_size must be at least 1, got 0"),
         (lambda: ThrottleNode("n", 1, "leaky"), ValueError, "leaky"),
         (lambda: CircuitBreakerNode("n", 0), ValueError, "failure_threshold"),
-        (lambda: CircuitBreakerNode("n", recovery_timeout_ms=-1), ValueError, "recovery_timeout_ms"),
+        (lambda: CircuitBreakerNode("n", recovery_timeout_ms="1"), TypeError, "recovery_timeout_ms"),
         (lambda: CircuitBreakerNode("n", success_threshold=0), ValueError, "success_threshold"),
         (lambda: RetryNode("n", None), ValueError, "function"),
         (lambda: RetryNode("n", str, 0), ValueError, "max_retries must be at least 1, got 0"),
         (lambda: RetryNode("n", str, backoff_strategy="soon"), ValueError, "soon"),
-        (lambda: TimeoutNode("n", str, 0), ValueError, "timeout_ms must be above 0, got 0"),
+        (
+            lambda: TimeoutNode("n", str, float("inf")),
+            ValueError,
+            "timeout_ms must be a finite number, got inf",
+        ),
         (lambda: TimeoutNode("n", str, timeout_action="panic"), ValueError, "panic"),
     ],
 )

@@ -300,7 +300,7 @@ def test_control_passes_a_join_at_once():
         (
             lambda: AsyncMap("m", asyncio.sleep, concurrency=0),
             ValueError,
-            "concurrency must be at least 1, got 0",
+            "concurrency=0 must be 1",
         ),
         (lambda: Batch("b", 0), ValueError, "size must be at least 1, got 0"),
         (lambda: Batch("b", 1, 0), ValueError, "within_s must be above 0, got 0"),
@@ -309,7 +309,11 @@ def test_control_passes_a_join_at_once():
         (lambda: Join("j", ["a", "a"]), ValueError, "different"),
         (lambda: Join("j", "ab"), ValueError, "names"),
         (lambda: Join("j", ["a", "b"], limit=0), ValueError, "limit"),
-        (lambda: Join("j", ["a", "b"], "outer"), ValueError, "outer"),
+        (
+            lambda: Join("j", ["a", "b"], "JoinStrategy.ZIP or JoinStrategy.LATEST, got 'outer'"),
+            ValueError,
+            "JoinStrategy.ZIP or JoinStrategy.LATEST, got 'outer'",
+        ),
     ],
 )
 def test_wrong_parameters_are_refused_with_their_names(made, error, says):
