@@ -16,13 +16,16 @@ from meridian.core.policies import Block, Latest, Policy, PutResult, as_policy
 from meridian.core.ports import PortSpec
 from meridian.core.schema import Check, compile_schema
 from meridian.engine.ring import Budget, LimitedRing, Ring
+from meridian.observability.accounts import EdgeAccount
 from meridian.observability.logging import LogLevel, get_logger
+from meridian.observability.metrics import get_metrics, is_metrics_enabled
 from meridian.redaction import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from meridian.core.ports import Port
+    from meridian.observability.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -72,6 +75,7 @@ class Edge(Generic[T]):
 
     __slots__ = (
         "__weakref__",
+        "_account",
         "_capacity",
         "_default_policy",
         "_host",
@@ -113,6 +117,7 @@ class Edge(Generic[T]):
         self.size = size
         self._ring: Ring | None = None
         self._host: Host | None = None
+        self._account: EdgeAccount | None = None
 
     @property
     def id(self) -> str:
@@ -184,6 +189,8 @@ class Edge(Generic[T]):
         if _logger._threshold <= _DEBUG:
             event, text = _EVENTS[result]
             _logger.debug(event, text, edge_id=self.id, edge_capacity=self._capacity, edge_size=ring.depth())
+        if self._host is None and is_metrics_enabled():
+            self.tell(get_metrics())
         return result
 
     def _refused(self, value: Any) -> None:
@@ -208,11 +215,17 @@ class Edge(Generic[T]):
             return None
         if _logger._threshold <= _DEBUG:
             _logger.debug("edge.dequeue", "item taken", edge_id=self.id, edge_size=self._ring.depth())
+        if self._host is None and is_metrics_enabled():
+            self.tell(get_metrics())
         return cast("T", item)
 
     def depth(self) -> int:
         """Return how many items wait."""
-        return 0 if self._ring is None else self._ring.depth()
+        if self._ring is None:
+            return 0
+        if self._host is None and is_metrics_enabled():
+            self.tell(get_metrics())
+        return self._ring.depth()
 
     def is_empty(self) -> bool:
         """Return whether no item waits."""
@@ -221,6 +234,21 @@ class Edge(Generic[T]):
     def is_full(self) -> bool:
         """Return whether ``depth() >= capacity``."""
         return self.depth() >= self._capacity
+
+    def tell(self, metrics: Metrics, id: str | None = None) -> None:
+        """Bring a metrics provider's numbers about this edge up to date; within a run, the run sees to it.
+
+        Args:
+            metrics: The provider.
+            id: The label; the edge's own id without.
+        """
+        ring = self._ring
+        if ring is not None:
+            account = self._account
+            if account is None:
+                with _making:
+                    account = self._account = self._account or EdgeAccount()
+            account.tell(metrics, id or self.id, ring.taken, ring.depth(), ring.merged, dict(ring.lost or {}))
 
     # ---- for a run -------------------------------------------------------------------------------------------
 
@@ -242,6 +270,11 @@ class Edge(Generic[T]):
         """Take part in that run no more."""
         if self._host is host:
             self._host = None
+
+    def recount(self) -> None:
+        """Know that the ring's counts began anew."""
+        if self._account is not None and self._ring is not None:
+            self._account.recount(self._ring.depth())
 
     def has_ring(self) -> bool:
         """Return whether anything was ever put on it."""

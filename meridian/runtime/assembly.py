@@ -199,6 +199,8 @@ class Assembly:
         for planned in self.plan.edges:
             planned.edge.leave(self)
         self.engine.detach()
+        for planned in self.plan.edges:
+            planned.edge.recount()
 
 
 def _guaranteed(node: Node, state: NodeState, schemas: list[Any]) -> bool:

@@ -245,16 +245,8 @@ class Observer:
             if ring is None:
                 continue
             labels = {"edge_id": planned.id}
-            taken, depth, merged, lost = ring.taken, ring.depth(), ring.merged, dict(ring.lost or {})
-            handled[planned.target] += taken
-            self._count(metrics, "edge_enqueued_total", labels, taken + depth + merged + sum(lost.values()))
-            self._count(metrics, "edge_dequeued_total", labels, taken)
-            for cause, n in lost.items():
-                self._count(metrics, "edge_lost_total", {**labels, "cause": cause}, n)
-            self._count(metrics, "edge_dropped_total", labels, sum(lost.values()))
-            if merged:
-                self._count(metrics, "edge_merged_total", labels, merged)
-            metrics.gauge("edge_queue_depth", labels).set(depth)
+            handled[planned.target] += ring.taken
+            planned.edge.tell(metrics, planned.id)
             if ring.waits:
                 ends = [run.plan.nodes[i].name for i in (planned.source, planned.target)]
                 labels_of_both = {**labels, "source_node": ends[0], "target_node": ends[1]}

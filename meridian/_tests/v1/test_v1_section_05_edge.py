@@ -33,6 +33,7 @@ from meridian._tests.core.parts import (
     taken,
 )
 from meridian.core.policies import PutResult
+from meridian.observability.metrics import NoopMetrics, PrometheusMetrics, configure_metrics
 
 OK, BLOCKED, DROPPED, REPLACED, COALESCED = PutResult
 pytestmark = pytest.mark.req("V1", "V3")
@@ -419,3 +420,93 @@ def test_its_repr_shows_no_payload():
     made = edge(2)
     made.try_put("secret")
     assert repr(made) == "<Edge a:out->b:in 1/2>"
+
+
+# --- metrics
+
+
+@pytest.fixture
+def metrics():
+    provider = PrometheusMetrics()
+    configure_metrics(provider)
+    return provider
+
+
+def counts(metrics, id="a:out->b:in"):
+    """Enqueued, dequeued, dropped, depth."""
+    counters, gauges = metrics.get_all_counters(), metrics.get_all_gauges()
+    found = [
+        counters[f"meridian-runtime_edge_{name}_total{{edge_id={id}}}"].value
+        for name in ("enqueued", "dequeued", "dropped")
+    ]
+    return (*found, gauges[f"meridian-runtime_edge_queue_depth{{edge_id={id}}}"].value)
+
+
+@pytest.mark.v1("D6", "D44")
+def test_an_edge_without_a_run_counts_what_is_put_and_taken(metrics):
+    made = edge(3)
+    for n in range(5):
+        made.try_put(n)
+    assert counts(metrics) == (5, 0, 2, 3)
+    made.try_get()
+    assert counts(metrics) == (5, 1, 2, 2)
+
+
+@pytest.mark.v1("D43")
+def test_asking_for_the_depth_refreshes_the_gauge_of_a_late_provider():
+    made = edge(3)
+    made.try_put(1)
+    provider = PrometheusMetrics()
+    configure_metrics(provider)
+    assert made.depth() == 1
+    assert provider.get_all_gauges()["meridian-runtime_edge_queue_depth{edge_id=a:out->b:in}"].value == 1
+
+
+@pytest.mark.v1("D44")
+def test_what_is_put_by_hand_is_counted_once_before_during_and_after_runs(metrics):
+    graph = Subgraph.from_nodes("g", [Node.with_ports("a", [], ["out"]), sink := Collect("b")])
+    graph.connect(("a", "out"), ("b", "in"), 3, "drop")
+    made = scheduler(graph, shutdown_timeout_s=0.01)
+    for n in range(5):
+        graph.edges[0].try_put(n)
+    assert counts(metrics) == (5, 0, 2, 3)
+    made.run()
+    assert counts(metrics) == (5, 3, 2, 0)
+    graph.edges[0].try_put(5)
+    assert counts(metrics) == (6, 3, 2, 1)
+    made.run()
+    assert counts(metrics) == (6, 4, 2, 0)
+    assert sink.got == [0, 1, 2, 5]
+
+
+@pytest.mark.v1("D44")
+def test_what_a_run_left_behind_is_not_counted_again_by_the_next(metrics):
+    class Stops(Collect):
+        def _handle_message(self, port, msg):
+            super()._handle_message(port, msg)
+            if len(self.messages) == 1:
+                made.shutdown()
+
+    graph = Subgraph.from_nodes("g", [Node.with_ports("a", [], ["out"]), Stops("b")])
+    graph.connect(("a", "out"), ("b", "in"))
+    made = scheduler(graph, shutdown_timeout_s=0, max_batch_per_node=1)
+    for n in range(5):
+        graph.edges[0].try_put(n)
+    made.run()
+    enqueued, dequeued, _, depth = counts(metrics)
+    assert (enqueued, depth) == (5, 5 - dequeued)
+    made.run()
+    assert counts(metrics) == (5, 5, 0, 0)
+
+
+def test_counts_go_on_after_a_time_without_metrics(metrics):
+    graph = Subgraph.from_nodes("g", [Node.with_ports("a", [], ["out"]), Collect("b")])
+    graph.connect(("a", "out"), ("b", "in"))
+    made = scheduler(graph, shutdown_timeout_s=0.01)
+    graph.edges[0].try_put(1)
+    assert counts(metrics) == (1, 0, 0, 1)
+    configure_metrics(NoopMetrics())
+    made.run()
+    configure_metrics(metrics)
+    graph.edges[0].try_put(2)
+    assert counts(metrics)[0] == 2
