@@ -9,6 +9,7 @@ The house, from the bottom up; imports point down only::
     redaction/       what may leave the process
     nodes/ testing/  written on the public API; a node's module is loaded when one of its names is used
     cli/             the command line
+    scaffolding/     source text of nodes and subgraphs to start from
 """
 
 from typing import TYPE_CHECKING, Any

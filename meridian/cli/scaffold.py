@@ -49,9 +49,9 @@ def _write(kind: str, write: Callable[[], Written], as_json: bool, out: TextIO) 
             "kind": kind,
             "name": written.name,
             "module": written.module,
-            "path": str(written.path),
-            "test": None if written.test is None else str(written.test),
-            "further": [str(path) for path in written.further],
+            "path": str(_shown(written.path)),
+            "test": None if written.test is None else str(_shown(written.test)),
+            "further": [str(_shown(path)) for path in written.further],
         })  # fmt: skip
         return Code.OK
     out.write(f"Created {kind}: {_shown(written.path)}\n")

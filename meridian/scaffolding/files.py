@@ -141,6 +141,9 @@ def _write(
         test = tests / kind_of_test / f"test_{snake_case(name)}.py"
         contents[test] = make_test(module)
         further[tests / "conftest.py"] = _conftest(base.resolve().name)
+        if not test.parent.exists():
+            # As a package its tests are told from those of the other kind that have the same name.
+            further[test.parent / "__init__.py"] = ""
     if not force:
         for path in contents:
             if path.exists():

@@ -18,6 +18,7 @@ def test_a_node_is_written_and_every_file_is_named(meridian, folder):
         "Created test: tests/unit/test_order_filter.py",
         "Created: src/nodes/__init__.py",
         "Created: tests/conftest.py",
+        "Created: tests/unit/__init__.py",
     ]
     text = (folder / "src/nodes/order_filter.py").read_text(encoding="utf-8")
     assert '"b": PortSpec(name="b", schema=dict[str, int])' in text

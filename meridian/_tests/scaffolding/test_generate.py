@@ -31,7 +31,7 @@ def test_a_node_goes_to_its_package_and_every_package_gets_an_init(project, load
 
 def test_a_test_goes_beside_the_base_folder_with_what_lets_it_import_the_node(project, capsys):
     assert create_node_files("OrderFilter", "nodes", {}, {}, str(project / "src"), include_tests=True) is True
-    assert files(project / "tests") == ["conftest.py", "unit/test_order_filter.py"]
+    assert files(project / "tests") == ["conftest.py", "unit/__init__.py", "unit/test_order_filter.py"]
     assert f"Created test: {project / 'tests/unit/test_order_filter.py'}\n" in capsys.readouterr().out
 
 
@@ -39,9 +39,22 @@ def test_a_subgraph_and_its_integration_test_are_written(project, capsys):
     assert create_subgraph_files("OrderFlow", "flows", project / "src", include_tests=True) is True
     assert files(project) == [
         "src/flows/__init__.py", "src/flows/order_flow.py", "tests/conftest.py",
+        "tests/integration/__init__.py",
         "tests/integration/test_order_flow.py",
     ]  # fmt: skip
     assert capsys.readouterr().out.startswith("Created subgraph: ")
+
+
+def test_a_node_and_a_subgraph_of_one_name_are_tested_side_by_side(project, python):
+    assert create_node_files("Orders", "nodes", {}, {}, "src", include_tests=True)
+    assert create_subgraph_files("Orders", "flows", "src", include_tests=True)
+    assert "10 passed" in python("-m", "pytest", "-q", "tests")
+
+
+def test_a_folder_of_tests_that_is_there_does_not_become_a_package(project):
+    (project / "tests/unit").mkdir(parents=True)
+    assert create_node_files("Orders", "nodes", {}, {}, "src", include_tests=True)
+    assert files(project / "tests") == ["conftest.py", "unit/test_orders.py"]
 
 
 def test_files_that_are_there_stay_as_they_are(project):

@@ -195,6 +195,12 @@ def test_any_usual_ports_come_back_as_the_specifications_of_an_instance(inputs, 
     compile(generate_node_test_template("OrderFilter", inputs, outputs), "generated", "exec")
 
 
+def test_a_port_may_carry_messages():
+    source = generate_node_template("Envelopes", {"a": "Message", "b": "list[MessageType]"}, {})
+    assert "from meridian.core.message import Message, MessageType\n" in source
+    assert made(source, "Envelopes")().inputs["a"] == PortSpec("a", Message)
+
+
 def test_a_generated_node_runs_in_a_graph_and_its_hooks_are_awaited():
     source = generate_node_template("OrderFilter", {"a": "int"}, {"out": "int"})
     source = source.replace("        # await self.send(", "        await self.send(")

@@ -21,14 +21,15 @@ from meridian.core.schema import SchemaError, compile_schema
 _MODULES: Final[dict[str, str]] = {
     "collections": "ChainMap Counter OrderedDict defaultdict deque",
     "collections.abc": (
-        "AsyncIterable AsyncIterator Awaitable Callable Collection Container Hashable Iterable Iterator Mapping "
-        "MutableMapping MutableSequence MutableSet Reversible Sequence Sized"
+        "AsyncGenerator AsyncIterable AsyncIterator Awaitable Callable Collection Container Coroutine Generator Hashable "
+        "Iterable Iterator Mapping MutableMapping MutableSequence MutableSet Reversible Sequence Sized"
     ),
     "datetime": "date datetime time timedelta timezone tzinfo",
     "decimal": "Decimal",
     "enum": "Enum Flag IntEnum IntFlag StrEnum",
     "fractions": "Fraction",
     "ipaddress": "IPv4Address IPv4Network IPv6Address IPv6Network",
+    "meridian.core.message": "Message MessageType",
     "numbers": "Number",
     "pathlib": "Path PurePath PurePosixPath PureWindowsPath",
     "re": "Match Pattern",

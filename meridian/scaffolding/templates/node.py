@@ -51,12 +51,14 @@ def generate_node_template(
     if policy is not None and policy not in POLICIES:
         raise ValueError(f"policy {policy!r}: use {', '.join(POLICIES)}")
     has_ports = bool(inputs or outputs)
-    standard = {module: set(names) for module, names in types.names.items()}
-    standard.setdefault("typing", set()).add("Any")
+    standard = {module: names for module, names in types.names.items() if _is_standard(module)}
+    standard["typing"] = {"Any", *standard.get("typing", ())}
     own = [module for module in types.modules if not _is_standard(module)]
-    ours = {"meridian.core.message": ["Message"], "meridian.core.node": ["Node"]}
+    ours = {module: names for module, names in types.names.items() if not _is_standard(module)}
+    ours["meridian.core.message"] = {"Message", *ours.get("meridian.core.message", ())}
+    ours["meridian.core.node"] = {"Node"}
     if has_ports:
-        ours["meridian.core.ports"] = ["PortSpec"]
+        ours["meridian.core.ports"] = {"PortSpec"}
     output = next(iter(outputs), None)
     return source(
         f'"""The node {class_name}."""',
