@@ -310,9 +310,11 @@ __all__ = [
 if not TYPE_CHECKING:  # type checkers would take every misspelt name for an Any
 
     def __getattr__(name: str) -> Any:
-        """Import what is asked for, and keep it."""
+        """Import what is asked for, and keep it; a module of this package counts as well, as if it were loaded."""
         home = _HOME.get(name)
         if home is None:
+            if f"{__name__}.{name}" in HOMES:
+                return import_module(f"{__name__}.{name}")
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = globals()[name] = getattr(import_module(home), name)
         return value

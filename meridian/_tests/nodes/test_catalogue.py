@@ -2,14 +2,17 @@
 
 import inspect
 import json
+import os
 import warnings
 from base64 import b64decode
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import jsonschema
 import pytest
 
 from meridian import Node, nodes
-from meridian.nodes.catalogue import NodeEntry, catalogue, find, schema, schemas
+from meridian.nodes.catalogue import REFERENCE, NodeEntry, _json_schema, catalogue, find, schema, schemas
 from meridian.observability import ObservabilityConfig, configure_observability
 
 pytestmark = pytest.mark.req("V11", "N1.4")
@@ -204,6 +207,30 @@ def test_all_schemas_are_one_valid_document():
     document = schemas()
     jsonschema.Draft202012Validator.check_schema(document)
     assert list(document["$defs"]) == [entry.name for entry in ENTRIES]
+
+
+@pytest.mark.parametrize(
+    ("hint", "expected"),
+    [
+        (Any, {}),
+        (None, {"type": "null"}),
+        (bytes, {"type": "string", "contentEncoding": "base64"}),
+        (float | None, {"anyOf": [{"type": "number"}, {"type": "null"}]}),
+        (str | os.PathLike[str], {"type": "string"}),
+        (Literal["a", 2], {"enum": ["a", 2]}),
+        (list, {"type": "array"}),
+        (Sequence[int], {"type": "array", "items": {"type": "integer"}}),
+        (tuple[int, ...], {"type": "array", "items": {"type": "integer"}}),
+        (tuple[int, str], {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}], "items": False}),
+        (dict[str, bool], {"type": "object", "additionalProperties": {"type": "boolean"}}),
+        (nodes.WindowType, {"enum": ["tumbling"]}),
+        (Callable[[int], str], REFERENCE),
+        (Node, REFERENCE),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_annotation_becomes_a_schema(hint, expected):
+    assert _json_schema(hint) == expected
 
 
 # ---- examples ------------------------------------------------------------------------------------------------------

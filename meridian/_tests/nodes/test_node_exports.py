@@ -75,6 +75,15 @@ def test_the_first_use_of_a_name_loads_its_module_and_no_other():
     )
 
 
+def test_the_modules_are_attributes_of_the_package_without_being_imported_as_in_v1():
+    in_its_own_process(
+        "import meridian\n"
+        "assert meridian.nodes.controllers.Router is meridian.Router\n"
+        "assert meridian.nodes.network.HttpClientNode is meridian.HttpClientNode\n"
+        "assert not hasattr(meridian.nodes, 'no_such_module')\n"
+    )
+
+
 def test_a_name_is_kept_after_its_first_use():
     in_its_own_process(
         "import meridian\n"

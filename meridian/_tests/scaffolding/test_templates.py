@@ -295,6 +295,15 @@ def test_an_unknown_policy_is_refused():
         generate_node_template("OrderFilter", {}, {}, "lossy")
 
 
+@pytest.mark.parametrize(
+    ("policy", "hint"),
+    [("drop", 'policy="drop"'), ("Latest", 'policy="latest"'), ("coalesce", "policy=coalesce(merge)")],
+)
+def test_a_policy_comes_with_how_to_give_it(policy, hint):
+    text = generate_node_template("OrderFilter", {}, {}, policy)
+    assert f"Default overflow policy is {policy}: connect its inputs with ``{hint}``." in text
+
+
 def test_an_unknown_type_is_refused():
     with pytest.raises(ValueError, match="port 'out': unknown type 'Order'"):
         generate_node_template("OrderFilter", {}, {"out": "Order"})

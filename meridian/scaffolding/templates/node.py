@@ -41,14 +41,15 @@ def generate_node_template(
         class_name: In PascalCase; the node's name is the same in snake case.
         inputs: Type by name of input, as `parse_ports` returns them.
         outputs: The same for outputs.
-        policy: What its documentation recommends for the edges that lead to it: block, drop, latest or coalesce.
+        policy: What its documentation recommends for the edges that lead to it: block, drop, latest or coalesce;
+            capitals don't matter.
         search: Folders in which modules of types may stand, besides those on ``sys.path``.
 
     Raises:
         ValueError: a name, a type or the policy can't be used; says which, and what can.
     """
     types = _types(class_name, inputs, outputs, search)
-    if policy is not None and policy not in POLICIES:
+    if policy is not None and policy.lower() not in POLICIES:
         raise ValueError(f"policy {policy!r}: use {', '.join(POLICIES)}")
     has_ports = bool(inputs or outputs)
     standard = {module: names for module, names in types.names.items() if _is_standard(module)}
@@ -136,7 +137,8 @@ def _class_docstring(policy: str | None) -> list[str]:
     first = "Say here what it does, and what its ports carry."
     if policy is None:
         return [f'    """{first}"""']
-    given = "policy=coalesce(merge)" if policy == "coalesce" else f'policy="{policy}"'
+    name = policy.lower()
+    given = "policy=coalesce(merge)" if name == "coalesce" else f'policy="{name}"'
     return [
         f'    """{first}',
         "",
