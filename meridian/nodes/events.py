@@ -279,8 +279,8 @@ class EventCorrelator(_Grouping):
 class TriggerNode(BurstNode):
     """Emits a payload whenever a condition becomes true.
 
-    The condition is asked at the first tick and then every ``check_interval_ms``, by the run's clock; it counts as false
-    before. While it stays true nothing more is emitted. An exception counts as false; a warning,
+    The condition is asked at the start (by a harness, at the first tick) and then every ``check_interval_ms``, by the run's
+    clock; it counts as false before. While it stays true nothing more is emitted. An exception counts as false; a warning,
     ``trigger.error`` (at most one a second), and the report tell.
 
     It never ends by itself: a run in which nothing else is left to do ends after ``shutdown_timeout_s``.
@@ -337,7 +337,7 @@ class TriggerNode(BurstNode):
     def on_start(self) -> Any:
         super().on_start()
         self._held = False
-        self._alarm.at = clock(self)
+        self._alarm.set_in(0)
 
     def _handle_tick(self) -> None:
         if not self._emit_backlog() or not self._alarm.is_due():

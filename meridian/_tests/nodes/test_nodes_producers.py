@@ -521,18 +521,18 @@ def test_batches_hold_every_item_once_and_in_order_behind_a_full_edge(n, size, m
             lambda: DataProducer("p", None),
             ValueError,
             "DataProducer 'p': data_source must be a function of 0 arguments",
-        ),  # type: ignore[arg-type]
-        (lambda: DataProducer("p", lambda x: x), ValueError, "missing a required argument: 'x'"),  # type: ignore[arg-type,misc]
-        (lambda: DataProducer("p", list, "fast"), TypeError, "DataProducer 'p': interval_ms .* got 'fast'"),  # type: ignore[arg-type]
+        ),
+        (lambda: DataProducer("p", chr), ValueError, "missing a required argument: 'i'"),
+        (lambda: DataProducer("p", list, "fast"), TypeError, "DataProducer 'p': interval_ms .* got 'fast'"),
         (lambda: DataProducer("p", list, math.inf), ValueError, "interval_ms .* got inf"),
-        (lambda: BatchProducer("p", [1]), ValueError, "BatchProducer 'p': data_source"),  # type: ignore[arg-type]
+        (lambda: BatchProducer("p", [1]), ValueError, "BatchProducer 'p': data_source"),
         (
             lambda: BatchProducer("p", list, 0),
             ValueError,
             "BatchProducer 'p': batch_size must be at least 1, got 0",
         ),
-        (lambda: BatchProducer("p", list, 2.5), TypeError, "batch_size must be a whole number, got 2.5"),  # type: ignore[arg-type]
-        (lambda: BatchProducer("p", list, 2, "1 s"), TypeError, "batch_timeout_ms .* got '1 s'"),  # type: ignore[arg-type]
+        (lambda: BatchProducer("p", list, 2.5), TypeError, "batch_size must be a whole number, got 2.5"),
+        (lambda: BatchProducer("p", list, 2, "1 s"), TypeError, "batch_timeout_ms .* got '1 s'"),
     ],
 )
 def test_arguments_that_cannot_be_meant_are_refused_by_name(made, error, text):
