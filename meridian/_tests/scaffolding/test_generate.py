@@ -1,10 +1,15 @@
 """Files that are generated, and the two module commands."""
 
+import io
+import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from meridian.scaffolding import create_node_files, create_subgraph_files
+from meridian.scaffolding import create_node_files, create_subgraph_files, parse_ports
 from meridian.scaffolding.generate_node import main as generate_node
 from meridian.scaffolding.generate_subgraph import main as generate_subgraph
 
@@ -123,6 +128,35 @@ def test_a_folder_that_cannot_be_written_to_is_named(project, capsys):
     said = capsys.readouterr().out
     assert said.startswith("Error: can't write src")
     assert said.count("\n") == 1
+
+
+HOSTILE = st.one_of(
+    st.text(max_size=12),
+    st.text(alphabet="ABab./\\~:\0\n'\"[]() #é\ud800", max_size=12),
+    st.sampled_from(
+        ["OrderFilter", "nodes", "int", "list[int]", "..", "/", "Literal['\ud800']", 'Literal[\'"""\']']
+    ),
+)
+
+
+@given(name=HOSTILE, package=HOSTILE, port=HOSTILE, type_=HOSTILE)
+@example(name="OrderFilter", package="nodes", port="a", type_="Literal['\ud800']")
+@example(name="OrderFilter", package="nodes", port="a", type_='Literal[\'"""\']')
+@example(name="OrderFilter", package="nodes", port="größe", type_="int")
+def test_whatever_is_given_is_refused_or_becomes_a_module_below_the_folder(name, package, port, type_):
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()) as said:
+        base = Path(folder, "deep", "src")
+        try:
+            ports = parse_ports(f"{port}:{type_}")
+        except ValueError:
+            ports = {"a": type_}
+        written = create_node_files(name, package, ports, {}, base, include_tests=True)
+        made = [path for path in Path(folder).rglob("*") if path.is_file()]
+        assert said.getvalue().startswith("Created node: " if written else "Error: ")
+        assert bool(made) == written
+        for path in made:
+            assert path.is_relative_to(base) or path.is_relative_to(base.parent / "tests")
+            compile(path.read_text(encoding="utf-8"), str(path), "exec")
 
 
 # ---- commands ------------------------------------------------------------------------------------------------------
