@@ -481,15 +481,10 @@ def test_what_is_put_by_hand_is_counted_once_before_during_and_after_runs(metric
 
 @pytest.mark.v1("D44")
 def test_what_a_run_left_behind_is_not_counted_again_by_the_next(metrics):
-    class Stops(Collect):
-        def _handle_message(self, port, msg):
-            super()._handle_message(port, msg)
-            if len(self.messages) == 1:
-                made.shutdown()
-
-    graph = Subgraph.from_nodes("g", [Node.with_ports("a", [], ["out"]), Stops("b")])
+    graph = Subgraph.from_nodes("g", [Node.with_ports("a", [], ["out"]), sink := Collect("b")])
     graph.connect(("a", "out"), ("b", "in"))
     made = scheduler(graph, shutdown_timeout_s=0, max_batch_per_node=1)
+    sink.stop, sink.until = made.shutdown, 1
     for n in range(5):
         graph.edges[0].try_put(n)
     made.run()

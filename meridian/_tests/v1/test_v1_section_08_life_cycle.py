@@ -58,6 +58,16 @@ class Recorder(Node):
         self.notes.append(f"stop {self.name}")
 
 
+class FailsUntilReady(Collect):
+    """Takes no part in a run before it is ready."""
+
+    ready = False
+
+    def on_start(self):
+        if not self.ready:
+            raise ValueError
+
+
 # ---- start and stop -------------------------------------------------------------------------------------------
 
 
@@ -434,14 +444,7 @@ def test_a_scheduler_runs_again_and_starts_its_nodes_again():
 
 @pytest.mark.req("V8")
 def test_leftovers_on_edges_are_kept_for_the_next_run():
-    class Fails(Collect):
-        ready = False
-
-        def on_start(self):
-            if not self.ready:
-                raise ValueError
-
-    out = Fails("c")
+    out = FailsUntilReady("c")
     made = scheduler(chain(Burst("b", [1, 2]), out))
     made.run()
     out.ready = True
@@ -452,14 +455,7 @@ def test_leftovers_on_edges_are_kept_for_the_next_run():
 
 @pytest.mark.req("V4", "V8")
 def test_parked_messages_are_kept_for_the_next_run():
-    class Fails(Collect):
-        ready = False
-
-        def on_start(self):
-            if not self.ready:
-                raise ValueError
-
-    out, source = Fails("c"), Burst("b", range(10))
+    out, source = FailsUntilReady("c"), Burst("b", range(10))
     made = scheduler(chain(source, out, capacity=3))
     made.run()
     assert made.report().nodes[0].parked == 7
