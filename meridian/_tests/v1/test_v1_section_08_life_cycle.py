@@ -598,7 +598,7 @@ def test_a_failing_tick_waits_for_its_next_interval(records):
 
     fails, good = Fails("f"), Ticker()
     run(fails, good, tick_interval_ms=10, shutdown_timeout_s=0.05)
-    assert fails.ticks == good.ticks
+    assert abs(fails.ticks - good.ticks) <= 1  # the run may end between the two; v1: without a pause
     assert [each["event"] for each in records() if each["level"] == "ERROR"] == [
         "node.tick_error"
     ] * fails.ticks
