@@ -211,6 +211,24 @@ def test_time_lost_to_a_full_edge_is_not_made_up_for():
     assert after[1] - after[0] == pytest.approx(10, abs=0.01)
 
 
+def test_coarse_timers_do_not_lower_the_rate():
+    came: list[int] = []
+    made = DataProducer("p", lambda: iter(range(1000)), interval_ms=1)
+    clock = 0.0
+    made.now = lambda: clock  # type: ignore[method-assign]
+    asked: list[float] = []
+    made.tick_in = asked.append  # type: ignore[method-assign]
+    harness = NodeTestHarness(made)
+    made.on_start()
+    while clock < 0.5:
+        made.on_tick()
+        came.append(len(harness.get_emitted_messages("output")))
+        if (wait := max(asked[-1], 0)) > 0:
+            clock += wait + 0.0015  # each timer is late
+    assert came[-1] == pytest.approx(500, abs=4)
+    assert came == list(range(1, len(came) + 1))  # still one item per tick
+
+
 @given(
     items=st.lists(st.integers(), max_size=20),
     interval=st.sampled_from([1, 7, 50]),
