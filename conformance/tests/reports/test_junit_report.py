@@ -1,0 +1,77 @@
+"""junit.xml says to continuous integration what the exit code says."""
+
+from xml.etree import ElementTree
+
+import pytest
+
+from meridian_conformance.reports import junit
+from meridian_conformance.verdicts import ExitCode, Result, Verdict
+
+pytestmark = pytest.mark.req("X5")
+
+
+def cases(result: Result) -> dict[str, ElementTree.Element]:
+    root = ElementTree.fromstring(junit.dumps(result))
+    return {case.get("name"): case for case in root.iter("testcase")}
+
+
+def test_there_is_a_suite_for_each_profile_whose_numbers_add_up(mixed: Result):
+    root = ElementTree.fromstring(junit.dumps(mixed))
+    assert root.tag == "testsuites"
+    told = [(suite.get("name"), suite.get("tests")) for suite in root]
+    assert told == [("mybackend.edges:Backend core", "7"), ("mybackend.edges:Backend async", "1")]
+    for suite in root:
+        for kind, attribute in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+            assert len(suite.findall(f"testcase/{kind}")) == int(suite.get(attribute))
+        float(suite.get("time"))
+
+
+def test_rule_level_and_verdict_are_properties_of_the_case(mixed: Result):
+    told = {each.get("name"): each.get("value") for each in cases(mixed)["EDGE-103"].iter("property")}
+    assert told == {
+        "rule": "EDGE-103", "level": "MUST", "profile": "core", "verdict": "fail", "exercised": "30/20",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rule", "kind"),
+    [
+        ("EDGE-101", None),
+        ("EDGE-103", "failure"),
+        ("EDGE-104", "error"),
+        ("EDGE-105", "error"),
+        ("EDGE-110", "skipped"),
+        ("EDGE-115", "skipped"),
+        ("READY-201", "skipped"),
+        ("EDGE-121", "skipped"),
+    ],
+)
+def test_each_verdict_has_its_outcome(mixed: Result, rule: str, kind: str | None):
+    outcomes = [child.tag for child in cases(mixed)[rule] if child.tag in {"failure", "error", "skipped"}]
+    assert outcomes == ([kind] if kind else [])
+
+
+@pytest.mark.parametrize("level", ["MUST", "SHOULD"])
+@pytest.mark.parametrize("verdict", Verdict)
+def test_cases_fail_exactly_where_the_exit_code_does(passed: Result, verdict: Verdict, level: str):
+    passed.rules[1].verdict, passed.rules[1].level = verdict, level
+    kinds = {child.tag for case in cases(passed).values() for child in case}
+    assert ("failure" in kinds) == (passed.exit_code is ExitCode.BROKEN)
+    assert ("error" in kinds) == (passed.exit_code is ExitCode.INCONCLUSIVE)
+
+
+def test_a_failure_tells_its_history_and_how_to_see_it_again(mixed: Result):
+    (failure,) = cases(mixed)["EDGE-103"].findall("failure")
+    assert failure.get("type") == "fail"
+    assert "Nothing is lost" in failure.get("message")
+    assert "  2. put(1) -> BLOCKED   (expected OK)" in failure.text.splitlines()
+    assert "again: meridian-conform replay failures/EDGE-103.json" in failure.text
+
+
+def test_a_broken_should_tells_its_history_too(mixed: Result):
+    assert "put(1) -> BLOCKED" in cases(mixed)["EDGE-121"].findtext("system-out")
+
+
+def test_a_waiver_is_the_reason_for_skipping(mixed: Result):
+    (skipped,) = cases(mixed)["EDGE-110"].findall("skipped")
+    assert "waived: reason known, issue https://bugs.example/7, expires 2027-06-30" in skipped.get("message")
