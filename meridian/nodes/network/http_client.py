@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from meridian.nodes.arguments import positive, size, wrong
 from meridian.nodes.background import BackgroundNode, Job, running_loop
 from meridian.nodes.network.errors import HttpError, NetworkError
-from meridian.nodes.parameters import above, at_least
 
 if TYPE_CHECKING:
     from meridian.core.message import Message
@@ -89,13 +89,13 @@ class HttpClientNode(BackgroundNode):
         max_concurrent: int = 1,
         max_body: int = 64 << 20,
     ) -> None:
-        at_least(name, "max_concurrent", max_concurrent, 1)
-        super().__init__(name, input_port, output_port, max_concurrent, config)
+        super().__init__(name, input_port, output_port, config)
+        self._limit = size(self, "max_concurrent", max_concurrent)
         if base_url is not None and not isinstance(base_url, str):
-            raise TypeError(f"node {name!r}: base_url must be text, got {type(base_url).__name__}")
+            raise wrong(TypeError, self, "base_url", base_url, "text")
         self._base_url = base_url
-        self._timeout = above(name, "timeout_seconds", timeout_seconds, 0)
-        self._max_body = at_least(name, "max_body", max_body, 1)
+        self._timeout = positive(self, "timeout_seconds", timeout_seconds)
+        self._max_body = size(self, "max_body", max_body)
         self._pool: ThreadPoolExecutor | None = None
         self._under_way: dict[asyncio.Future[Any], Exchange] = {}
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from meridian.core.errors import ClosedError
 from meridian.core.message import Message, MessageType
+from meridian.nodes.arguments import positive, size, whole
 from meridian.nodes.base import FunctionNode, NodeConfig, setup_standard_ports
 from meridian.nodes.network.errors import load
-from meridian.nodes.parameters import above, at_least
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,15 +87,11 @@ class HttpServerNode(FunctionNode):
         super().__init__(name, *setup_standard_ports(None, [output_port]), config)
         self._output_port = output_port
         self._host = host
-        self._port = port
-        self._max_body = at_least(name, "max_body", max_body, 1)
-        self._max_waiting = at_least(name, "max_waiting", max_waiting, 1)
-        self._timeout = above(name, "timeout_seconds", timeout_seconds, 0)
-        self._reply_status = reply_status
-        if at_least(name, "port", port, 0) > 65535:
-            raise ValueError(f"node {name!r}: port must be at most 65535, got {port}")
-        if at_least(name, "reply_status", reply_status, 200) > 299:
-            raise ValueError(f"node {name!r}: reply_status must be at most 299, got {reply_status}")
+        self._port = whole(self, "port", port, 0, 65535)
+        self._max_body = size(self, "max_body", max_body)
+        self._max_waiting = size(self, "max_waiting", max_waiting)
+        self._timeout = positive(self, "timeout_seconds", timeout_seconds)
+        self._reply_status = whole(self, "reply_status", reply_status, 200, 299)
         self._web: Any = None if host is None else load("aiohttp.web", "http", f"node {name!r} with a host")
         self.regular_ticks = self._web is None  # the runtime's mark of a node whose end nobody knows
         self._runner: Any = None

@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.errors import BackpressureError
+from meridian.nodes.arguments import size
 from meridian.nodes.background import running_loop
 from meridian.nodes.base import FunctionNode, NodeConfig, setup_standard_ports
 from meridian.nodes.network.errors import NetworkError
 from meridian.nodes.network.link import Link
 from meridian.nodes.network.local_queue import LocalQueue, local_queue
 from meridian.nodes.network.redis_stream import RedisSettings, RedisStream, encoded
-from meridian.nodes.parameters import at_least
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,14 +103,14 @@ class MessageQueueNode(FunctionNode):
         self._input_port = input_port
         self._end: _End
         if queue_type == "redis" and "url" in settings:
-            redis = RedisSettings.read(name, settings)
+            redis = RedisSettings.read(self, settings)
             stream = RedisStream(name, queue_name, redis)
             self.regular_ticks = False
             self._end = _RedisEnd(self, stream, redis, None if produces else output_port)
         else:
             maxsize = settings.get("maxsize")
             if maxsize is not None:
-                at_least(name, "connection_config['maxsize']", maxsize, 1)
+                size(self, "connection_config['maxsize']", maxsize)
             queue = local_queue(f"{queue_type}:{queue_name}", maxsize)
             self._end = _Producer(self, queue) if produces else _Consumer(self, queue, output_port)
 
@@ -193,6 +193,7 @@ class _Consumer(_End):
         self._node = node
         self._queue = queue
         self._port = port
+        node.max_parked = 1  # so that it takes out no more than the edge has room for, and one
         self._hand: Message[Any] | None = None
         self._in_run = False
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.message import Message, MessageType
+from meridian.nodes.arguments import positive, size
 from meridian.nodes.network.errors import NetworkError, load
-from meridian.nodes.parameters import above, at_least
 from meridian.redaction import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from meridian.core.node import Node
     from meridian.nodes.network.link import Link
 
 __all__ = ["RedisSettings", "RedisStream", "encoded"]
@@ -60,7 +61,7 @@ class RedisSettings:
     max_attempts: int | None = None
 
     @classmethod
-    def read(cls, node: str, config: Mapping[str, Any]) -> RedisSettings:
+    def read(cls, node: Node, config: Mapping[str, Any]) -> RedisSettings:
         """Read them from ``config``.
 
         Raises:
@@ -71,16 +72,16 @@ class RedisSettings:
         unknown = [name for name in config if name not in known]
         if unknown:
             raise ValueError(
-                f"node {node!r}: connection_config has {', '.join(map(repr, unknown))}; with a url it may have "
+                f"{type(node).__name__} {node.name!r}: connection_config has {', '.join(map(repr, unknown))}; with a url it may have "
                 f"{', '.join(known)}"
             )
         made = cls(**config)
         values: dict[str, Any] = vars(made)
         for name in ("maxlen", "count", "block_ms", "claim_idle_ms", "buffer", "max_attempts"):
             if name not in ("maxlen", "claim_idle_ms", "max_attempts") or values[name] is not None:
-                at_least(node, f"connection_config[{name!r}]", values[name], 1)
+                size(node, f"connection_config[{name!r}]", values[name])
         for name in ("first_wait_s", "longest_wait_s"):
-            above(node, f"connection_config[{name!r}]", values[name], 0)
+            positive(node, f"connection_config[{name!r}]", values[name])
         return made
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from meridian.core.message import Message, MessageType
+from meridian.nodes.arguments import positive, size
 from meridian.nodes.base import FunctionNode, NodeConfig, setup_standard_ports
 from meridian.nodes.network.errors import NetworkError, load
 from meridian.nodes.network.link import Link
-from meridian.nodes.parameters import above, at_least
 from meridian.redaction import type_name
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ class WebSocketNode(FunctionNode):
         self._input_port = input_port
         self._output_port = output_port
         self._headers = dict(headers or {})
-        self._max_frame = at_least(name, "max_frame", max_frame, 1)
-        self._heartbeat_s = None if heartbeat_s is None else above(name, "heartbeat_s", heartbeat_s, 0)
+        self._max_frame = size(self, "max_frame", max_frame)
+        self._heartbeat_s = None if heartbeat_s is None else positive(self, "heartbeat_s", heartbeat_s)
         self.regular_ticks = not connect  # the runtime's mark of a node whose end nobody knows
         self._link: Link | None = None
         self.sent: deque[Any] = deque(maxlen=REMEMBERED)
@@ -113,12 +113,10 @@ class WebSocketNode(FunctionNode):
                 self,
                 self._talk,
                 listens=True,
-                buffer=at_least(name, "buffer", buffer, 1),
-                first_wait_s=above(name, "first_wait_s", first_wait_s, 0),
-                longest_wait_s=above(name, "longest_wait_s", longest_wait_s, 0),
-                max_attempts=None
-                if max_attempts is None
-                else at_least(name, "max_attempts", max_attempts, 1),
+                buffer=size(self, "buffer", buffer),
+                first_wait_s=positive(self, "first_wait_s", first_wait_s),
+                longest_wait_s=positive(self, "longest_wait_s", longest_wait_s),
+                max_attempts=None if max_attempts is None else size(self, "max_attempts", max_attempts),
             )
 
     def simulate_incoming(self, payload: Any) -> None:
