@@ -25,6 +25,10 @@ def test_event_families_that_are_gone_are_named():
     assert sorted(gone - named - {event for event in gone if f"`{event}`" in PAGE}) == []
 
 
+def test_names_that_are_gone_are_named():
+    assert [name for name in REFERENCE["gone"]["names"].split() if f"`{name}" not in PAGE] == []
+
+
 def test_every_program_that_is_measured_has_its_row():
     programs = pytest.importorskip("asv_bench.v1_programs").PROGRAMS
     assert [name for name in programs if f"\n| {name} | " not in PAGE] == []
