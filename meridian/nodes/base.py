@@ -169,6 +169,12 @@ class BurstNode(FunctionNode):
         self._backlog: deque[Iterator[tuple[str, Message[Any]]]] = deque()
         self._refused: tuple[str, Message[Any]] | None = None  # of the first burst in the backlog
 
+    def on_start(self) -> Any:
+        """Go on with what a run before left here."""
+        super().on_start()
+        if self._backlog:
+            self._wait_for_room()
+
     def _emit_all(self, port: str, messages: Iterable[Message[Any]]) -> None:
         """Emit ``messages`` in order, now or when there is room.
 

@@ -473,6 +473,29 @@ def test_a_message_for_several_ports_reaches_each_once_though_some_are_full(max_
     assert all(each == sent for each in got.values())
 
 
+@pytest.mark.req("V4")
+def test_a_burst_that_a_run_left_unfinished_goes_on_in_the_next():
+    got: list[Any] = []
+    stuck = True
+
+    async def end(x: Any) -> None:
+        if stuck:
+            await asyncio.Event().wait()
+        got.append(x)
+
+    made = graph(
+        "g",
+        source([0]) >> Flat(lambda _: range(40), max_parked=3) >> via(capacity=2) >> sink(end, name="end"),
+    )
+    first = simulate(made, until_s=1, config=SchedulerConfig(shutdown_timeout_s=1))
+    assert (first.report.reason, got) == ("shutdown", [])
+    stuck = False
+    second = simulate(made)
+    # One was in the sink's hands; the source begins anew.
+    assert got == [*range(1, 40), *range(40)]
+    assert second.report.reason == "finished"
+
+
 def test_in_a_harness_a_burst_is_emitted_at_once():
     harness = NodeTestHarness(Flat(range))
     harness.send_message("in", 3000)
