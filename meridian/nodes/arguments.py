@@ -44,13 +44,20 @@ def interval(node: Node, parameter: str, milliseconds: Any) -> int:
     return round(max(number(node, parameter, milliseconds), 1) * MILLISECOND)
 
 
-def size(node: Node, parameter: str, value: Any) -> int:
-    """Return a whole number of at least 1."""
+def whole(node: Node, parameter: str, value: Any, least: int, most: int | None = None) -> int:
+    """Return a whole number from ``least`` up, to ``most`` if given."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise wrong(TypeError, node, parameter, value, "a whole number")
-    if value < 1:
-        raise wrong(ValueError, node, parameter, value, "at least 1")
+    if value < least:
+        raise wrong(ValueError, node, parameter, value, f"at least {least}")
+    if most is not None and value > most:
+        raise wrong(ValueError, node, parameter, value, f"at most {most}")
     return value
+
+
+def size(node: Node, parameter: str, value: Any) -> int:
+    """Return a whole number of at least 1."""
+    return whole(node, parameter, value, 1)
 
 
 def member(node: Node, parameter: str, value: Any, enum: type[E]) -> E:
