@@ -22,7 +22,7 @@ from meridian.core.message import ERROR, Message, Scope, current_scope
 from meridian.core.node import Node, ports_of
 from meridian.core.policies import ErrorPolicy
 from meridian.core.ports import PortDirection
-from meridian.engine.step import To
+from meridian.engine.step import BUSY, To
 from meridian.observability import context as observability
 from meridian.observability.logging import get_logger
 from meridian.redaction import describe_error
@@ -563,7 +563,9 @@ class Run:
         if True in pending:
             self._watch_idle()
             return
-        if None not in pending and (self._has_source or pending):
+        # What has inputs may still be fed by hand, from a thread say: it is for nodes without to declare an end.
+        declared = self._has_source or any(not node.inputs for node, _ in self._tickers)
+        if None not in pending and declared:
             if self._drain():
                 return
             left = any(ring is not None and ring.depth() for _, ring in self.assembly.known_rings())
@@ -605,15 +607,18 @@ class Run:
         """Let the next node emit what it holds; ``False`` if none is left."""
         if not self._to_drain:
             return False
-        self.in_flight += 1
-        self._draining = self.loop.create_task(
-            self._drain_node(self._to_drain.popleft()), context=self.context.copy()
-        )
+        self._start_draining(self._to_drain[0])
         return True
 
-    async def _drain_node(self, index: int) -> None:
+    def _start_draining(self, *nodes: int) -> None:
+        self.in_flight += 1
+        self._draining = self.loop.create_task(self._drain_nodes(nodes), context=self.context.copy())
+
+    async def _drain_nodes(self, nodes: tuple[int, ...]) -> None:
         try:
-            await self._hook(index, "on_drain")
+            for index in nodes:
+                self._to_drain.remove(index)
+                await self._hook(index, "on_drain")
         finally:
             self._draining = None
             self.in_flight -= 1
@@ -672,6 +677,10 @@ class Run:
         for worker in self._workers:
             if isinstance(worker, SourceWorker):
                 worker.cancel()
+        fed = {edge.target for edge in self.plan.edges if edge.source != edge.target}
+        first = [i for i in self._to_drain if i not in fed and not self.assembly.state(i).held & BUSY]
+        if first and self._draining is None:  # as long as these tick, there may never be a quiet moment
+            self._start_draining(*first)
         limit = max(self.config.shutdown_timeout_s, 0.0)
         self._timers.append(self.loop.call_later(limit, self._finish, "shutdown", context=self.context))
         self._arm()

@@ -556,3 +556,19 @@ def test_batches_hold_every_item_once_and_in_order_behind_a_full_edge(n, size, m
 def test_arguments_that_cannot_be_meant_are_refused_by_name(made, error, text):
     with pytest.raises(error, match=text):
         made()
+
+
+# For meridian/_tests/nodes/test_nodes_producers.py, once /tmp/drain_sources_first.patch is in run.py
+@BOTH
+@pytest.mark.req("V8")
+@pytest.mark.v1("L20")
+def test_a_shutdown_stops_the_production_though_the_consumer_is_never_idle(producer):
+    source = Source(itertools.count())
+
+    async def slow(_: Any) -> None:
+        await asyncio.sleep(0.06)
+
+    made = graph("g", producer("p", source, 1) >> via(capacity=4) >> sink(slow, name="slow"))
+    simulation = simulate(made, until_s=1, config=SchedulerConfig(shutdown_timeout_s=100))
+    assert (source.closed, simulation.report.left) == (1, {})
+    assert simulation.elapsed_s < 2

@@ -431,3 +431,18 @@ def test_a_burst_waits_for_a_slow_consumer_without_asking_its_iterator_for_more(
     made = graph("g", source([0]) >> Flat(endless) >> via(capacity=1) >> sink(slow, name="slow"))
     simulate(made, until_s=5, config=SchedulerConfig(shutdown_timeout_s=1))
     assert len(asked) < 1024 + 80  # what is parked, what is on the way, and one
+
+
+@pytest.mark.v1("L1")
+def test_a_graph_that_only_a_thread_feeds_does_not_end_because_its_nodes_have_nothing_to_do_yet():
+    class Waits(Timed):
+        def has_pending(self) -> bool:
+            return bool(self.held)
+
+        on_drain = Timed.let_go
+
+    got: list[Any] = []
+    made = graph("g", Waits() >> into(got))
+    simulation = simulate(made, config=SchedulerConfig(shutdown_timeout_s=3))
+    assert simulation.report.reason == "quiet"
+    assert simulation.elapsed_s == pytest.approx(3)
