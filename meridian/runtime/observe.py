@@ -7,13 +7,14 @@ tracing, or the level DEBUG, is on. A reconfiguration is noticed at the next sli
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from inspect import iscoroutinefunction
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.errors import BackpressureError
 from meridian.core.message import Message
+from meridian.engine.kernel import would_block
 from meridian.observability.logging import get_logger
 from meridian.observability.metrics import PrometheusMetrics, get_metrics, is_metrics_enabled
 from meridian.observability.tracing import is_tracing_enabled, start_span
@@ -21,7 +22,12 @@ from meridian.observability.tracing import is_tracing_enabled, start_span
 if TYPE_CHECKING:
     from meridian.core.node import Node
     from meridian.engine.kernel import NodeState
+    from meridian.engine.ring import Ring
     from meridian.runtime.run import Attached, Run
+
+
+HEALTH_SLICES = 1000
+"""How many slices lie between two ``scheduler.health`` events."""
 
 
 class Observer:
@@ -41,6 +47,9 @@ class Observer:
         self._metrics: Any = None
         self._latency: Any = None
         self._iteration = 0
+        self._latency_s = 0.0
+        self._blocked: dict[int, list[str]] = {}
+        """Edges that a node waits for, by its index; kept for debug events only."""
         self._use_metrics()
 
     def _use_metrics(self) -> None:
@@ -55,7 +64,7 @@ class Observer:
 
     def _choose_slice(self) -> None:
         """``slice(messages, nanoseconds)`` runs a slice; it is the engine's own where nobody looks."""
-        plain = self._latency is None and not self._tracing
+        plain = self._latency is None and not (self._tracing or self._debug)
         self.slice = self.run.engine.run if plain else self._observed_slice
 
     # ---- handlers --------------------------------------------------------------------------------------------
@@ -67,17 +76,16 @@ class Observer:
         self._bare[state.id] = (state, handle)
         if not (self._tracing or self._debug):
             return handle
-        name = state.name
         if is_async:
 
             async def observed_async(port: str, message: Message[Any]) -> None:
-                with self._span(name, port, message.get_trace_id()):
+                with self._span(state, port, message.get_trace_id()):
                     await handle(port, message)
 
             return observed_async
 
         def observed(port: str, message: Message[Any]) -> None:
-            with self._span(name, port, message.get_trace_id()):
+            with self._span(state, port, message.get_trace_id()):
                 handle(port, message)
 
         return observed
@@ -86,11 +94,10 @@ class Observer:
         """Return what is to be called for each item of a function node."""
         if not (self._tracing or self._debug):
             return fn
-        name = state.name
         if iscoroutinefunction(fn):
 
             async def observed_async(item: Any) -> Any:
-                with self._span(name, "input", None):
+                with self._span(state, "input", None):
                     return await fn(item)
 
             return observed_async
@@ -98,7 +105,7 @@ class Observer:
             return fn
 
         def observed(item: Any) -> Any:
-            with self._span(name, "input", None):
+            with self._span(state, "input", None):
                 return fn(item)
 
         return observed
@@ -109,34 +116,70 @@ class Observer:
         if self._debug:
             attached.use(node, self)
 
-    def emit(self, name: str, emit: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-        """Return what is to be called for each emit of a node."""
+    def emit(self, state: NodeState, emit: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+        """Return what is to be called for each emit of a node; observed ones go to their edges at once, one by one."""
         if not self._debug:
             return emit
+        name = state.name
 
         def observed(port: str, message: Any) -> Any:
+            rings = state.ports.get(port, ())
+            before = [_losses(ring) for ring in rings]
+            parked = len(state.parked or ())
             try:
-                sent = emit(port, message)
+                sent = state.emit_now(port, message)
             except BackpressureError as error:
                 get_logger().debug("node.emit_blocked", "no room", node=name, port=port, edge_id=error.edge)
                 raise
-            get_logger().debug(
-                "node.emit",
-                "message emitted",
-                node=name,
-                port=port,
-                trace_id=message.get_trace_id(),
-                message_type=message.type.value,
-            )
+            trace_id, debug = message.get_trace_id(), get_logger().debug
+            debug(
+                "node.emit", "message emitted",
+                node=name, port=port, trace_id=trace_id, message_type=message.type.value,
+            )  # fmt: skip
+            if len(state.parked or ()) > parked:
+                self._say_blocked(state, rings, message)
+                return sent
+            for ring, lost in zip(rings, before, strict=True):
+                event, result = _what_happened(lost, _losses(ring))
+                debug(
+                    event, "message put on its edge",
+                    edge_id=ring.id, result=result, edge_capacity=ring.capacity, edge_size=ring.depth(),
+                )  # fmt: skip
             return sent
 
         return observed
+
+    def _say_blocked(self, state: NodeState, rings: Iterable[Ring], message: Message[Any]) -> None:
+        full = [ring.id for ring in rings if would_block(ring, message)]
+        for edge in full:
+            get_logger().debug("scheduler.backpressure", "no room: the message waits", edge_id=edge)
+        if state.id not in self._blocked:
+            self._blocked[state.id] = full
+            get_logger().debug(
+                "scheduler.node_blocked", "the node waits for room", node=state.name, blocked_edges=full
+            )
+
+    def _say_unblocked(self, state: NodeState) -> None:
+        """A node that had to wait runs again."""
+        edges = self._blocked.pop(state.id)
+        for edge in edges:
+            get_logger().debug("scheduler.edge_unblocked", "there was room", edge_id=edge)
+        get_logger().debug(
+            "scheduler.node_unblocked", "the node runs again", node=state.name, unblocked_edges=edges
+        )
+
+    def _say_handling(self, state: NodeState, event: str, text: str) -> None:
+        if self._debug:
+            if state.id in self._blocked:
+                self._say_unblocked(state)
+            get_logger().debug(event, text, node=state.name)
 
     def tick(self, state: NodeState, hook: Callable[[], Any]) -> Callable[[], Any]:
         """Return what is to be called at each tick; always observed, as ticks are few."""
         name = state.name
 
         def begin() -> tuple[Any, float]:
+            self._say_handling(state, "scheduler.process_tick", "a tick is due")
             return start_span("node.on_tick", {"node": name}), perf_counter()
 
         def end(began: float) -> None:
@@ -186,7 +229,9 @@ class Observer:
         state.trusted = False  # envelopes are not what the annotation says
         return (item if isinstance(item, Message) else Message(DATA, item) for item in items)
 
-    def _span(self, node: str, port: str, trace_id: str | None) -> Any:
+    def _span(self, state: NodeState, port: str, trace_id: str | None) -> Any:
+        self._say_handling(state, "scheduler.process_messages", "a message is due")
+        node = state.name
         attributes: dict[str, object] = {"node": node, "port": port}
         if trace_id:
             attributes["trace_id"] = trace_id
@@ -203,8 +248,18 @@ class Observer:
                 more = self.run.engine.run(messages, nanoseconds)
         else:
             more = self.run.engine.run(messages, nanoseconds)
+        took = perf_counter() - began
         if self._latency is not None:
-            self._latency.observe(perf_counter() - began)
+            self._latency.observe(took)
+        if self._debug:
+            self._latency_s += took
+            if self._iteration % HEALTH_SLICES == 0:
+                get_logger().debug(
+                    "scheduler.health", "the loop goes on",
+                    iteration_count=self._iteration, runnable_nodes=len(self.run.engine.queue),
+                    avg_loop_latency=self._latency_s / HEALTH_SLICES,
+                )  # fmt: skip
+                self._latency_s = 0.0
         return more
 
     def reconfigured(self) -> None:
@@ -284,6 +339,23 @@ class Observer:
             self.publish(metrics)
             if isinstance(metrics, PrometheusMetrics):
                 metrics.unregister_collector(self.publish)
+
+
+def _losses(ring: Ring) -> tuple[int, int, int]:
+    """Return how much the policy of ``ring`` has dropped, replaced and merged so far."""
+    lost = ring.lost or {}
+    return lost.get("dropped", 0), lost.get("replaced", 0), ring.merged
+
+
+def _what_happened(before: tuple[int, int, int], after: tuple[int, int, int]) -> tuple[str, str]:
+    """Return v1's event key and result code for one put."""
+    if after[0] > before[0]:
+        return "scheduler.message_routed", "DROPPED"  # the loss has an event of its own
+    if after[1] > before[1]:
+        return "scheduler.message_replaced", "REPLACED"
+    if after[2] > before[2]:
+        return "scheduler.message_coalesced", "COALESCED"
+    return "scheduler.message_routed", "OK"
 
 
 class _Handling:

@@ -66,7 +66,7 @@ class Attached:
 
     def use(self, node: Node, observer: Observer) -> None:
         """Let ``observer`` look at what is emitted, or no longer."""
-        before, self.emit = self.emit, observer.emit(self.name, self._bare)
+        before, self.emit = self.emit, observer.emit(self._state, self._bare)
         if vars(node).get("emit") is before:
             vars(node)["emit"] = self.emit
 

@@ -8,7 +8,7 @@ import logging as stdlib
 
 import pytest
 
-from meridian import PriorityBand, Subgraph
+from meridian import PriorityBand, SchedulerConfig, Subgraph, block, coalesce, drop, latest
 from meridian._tests.core.parts import (
     Burst,
     Collect,
@@ -33,6 +33,7 @@ from meridian.observability import (
     get_tracer,
 )
 from meridian.observability.config import get_default_config, get_development_config
+from meridian.testing import simulate
 
 pytestmark = pytest.mark.req("V1", "X1")
 
@@ -236,3 +237,52 @@ def test_a_trace_given_at_the_source_is_the_trace_of_the_spans():
 def test_the_faqs_import_works():
     configure_observability(ObservabilityConfig(log_level="ERROR"))
     assert Subgraph("g").validate() == []
+
+
+@pytest.mark.req("X4")
+def test_at_debug_every_put_of_a_run_says_what_became_of_it(debug, records):
+    class Produces(Node):
+        done = False
+
+        def _handle_tick(self):
+            if not self.done:
+                self.done = True
+                for port in policies:
+                    for n in range(3):
+                        self.emit(port, data(n))
+
+    policies = {"drop": drop(), "latest": latest(), "coalesce": coalesce(max), "block": block()}
+    made = Subgraph.from_nodes(
+        "g",
+        [
+            Produces.with_ports("produces", [], list(policies)),
+            Node.with_ports("consumes", list(policies), []),
+        ],
+    )
+    for port, policy in policies.items():
+        made.connect(("produces", port), ("consumes", port), 1, policy)
+    run(made)
+    lines = records()
+
+    def results(port):
+        edge_id = f"produces:{port}->consumes:{port}"
+        return [line["result"] for line in lines if line.get("edge_id") == edge_id and "result" in line]
+
+    assert results("drop") == ["OK", "DROPPED", "DROPPED"]
+    assert results("latest") == ["OK", "REPLACED", "REPLACED"]
+    assert results("coalesce") == ["OK", "COALESCED", "COALESCED"]
+    assert results("block") == ["OK"]  # the others wait
+    found = {line["event"]: line for line in lines}
+    assert found["scheduler.node_blocked"]["blocked_edges"] == ["produces:block->consumes:block"]
+    assert found["scheduler.node_unblocked"]["unblocked_edges"] == ["produces:block->consumes:block"]
+    assert {"scheduler.process_messages", "scheduler.process_tick", "scheduler.backpressure"} <= set(found)
+    assert found["scheduler.edge_unblocked"]["edge_id"] == "produces:block->consumes:block"
+    routed = next(line for line in lines if line["event"] == "scheduler.message_routed")
+    assert (routed["edge_capacity"], routed["edge_size"]) == (1, 1)
+
+
+def test_at_debug_the_loop_says_now_and_then_how_it_is(debug, records):
+    simulate(Ticker(), until_s=60, config=SchedulerConfig(tick_interval_ms=50, shutdown_timeout_s=0.1))
+    health = [line for line in records() if line["event"] == "scheduler.health"]
+    assert [line["iteration_count"] for line in health] == [1000]
+    assert {"runnable_nodes", "avg_loop_latency"} <= set(health[0])
