@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Link"]
 
 
+_PATIENCE_S = 0.1
+"""Seconds after which a conversation that goes on although it was cancelled is cancelled once more."""
+
+
 class Link:
     """What the hooks of a node with a connection call.
 
@@ -142,8 +146,9 @@ class Link:
         self._open = False
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            while not task.done():  # libraries exist that swallow a cancellation
+                task.cancel()
+                await asyncio.wait([task], timeout=_PATIENCE_S)
         while self._failures:
             self._node.record_error(self._failures.popleft()[0])
         if self._outgoing:

@@ -142,7 +142,7 @@ class Redis:
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         for line in self._process.stdout:
-            if "Ready to accept connections" in line:
+            if "ready to accept connections" in line.lower():
                 return
         raise AssertionError("redis-server did not start")
 
