@@ -101,6 +101,11 @@ class RuleResult:
         """Whether it counts as kept."""
         return self.verdict is Verdict.PASS
 
+    @property
+    def broken(self) -> bool:
+        """Whether that fails the run: a MUST was broken, or a waiver of any level tells what isn't so."""
+        return self.verdict is Verdict.FAIL and (self.level == "MUST" or self.waiver is not None)
+
 
 @dataclass(slots=True)
 class CheckResult:
@@ -172,9 +177,12 @@ class Result:
 
     @property
     def exit_code(self) -> ExitCode:
-        """`ExitCode.BROKEN` if a MUST was; `ExitCode.INCONCLUSIVE` if one is vacuous or in error, or nothing was judged."""
+        """`ExitCode.BROKEN` if a rule is `RuleResult.broken`.
+
+        `ExitCode.INCONCLUSIVE` if a MUST is vacuous or in error, or nothing was judged.
+        """
         musts = [found.verdict for found in self.rules if found.level == "MUST"]
-        if Verdict.FAIL in musts:
+        if any(found.broken for found in self.rules):
             return ExitCode.BROKEN
         if Verdict.ERROR in musts or Verdict.VACUOUS in musts:
             return ExitCode.INCONCLUSIVE

@@ -49,7 +49,7 @@ def table(result: Result, *, colour: bool = False, width: int = 100) -> str:
         colour: Whether verdicts are coloured; see `wants_colour`.
         width: Longest line, in characters; histories of failures aren't wrapped.
     """
-    lines = [f"{suite_name(result)}: {tamed(result.backend)}", ""]
+    lines = [_title(result), ""]
     lines += [_row(found, colour, width) for found in result.rules]
     broken = [found for found in result.rules if found.verdict in (Verdict.FAIL, Verdict.ERROR)]
     for found in broken:
@@ -59,15 +59,26 @@ def table(result: Result, *, colour: bool = False, width: int = 100) -> str:
         if found.verdict is Verdict.VACUOUS:
             lines += ["", painted(f"{found.rule} vacuous", found.verdict, colour)]
             lines += textwrap.indent(story(result, found), "  ").splitlines()
-    lines.append("")
-    for found in result.rules:
-        if found.verdict is Verdict.WAIVED:
-            lines.append(f"{found.rule} waived: {waiver(found)}")
+    return "\n".join([*lines, "", *_closing(result)])
+
+
+def brief(result: Result) -> str:
+    """Return the result in a few lines, for where each rule has been told already."""
+    return "\n".join([_title(result), *_closing(result)])
+
+
+def _title(result: Result) -> str:
+    return f"{suite_name(result)}: {tamed(result.backend)}"
+
+
+def _closing(result: Result) -> list[str]:
+    lines = [
+        f"{found.rule} waived: {waiver(found)}" for found in result.rules if found.verdict is Verdict.WAIVED
+    ]
     if result.could_claim:
         lines.append(f"you could claim: {tamed(', '.join(result.could_claim))}")
     lines += [f"note: {tamed(note)}" for note in result.notes]
-    lines.append(f"{counts(result)}. {headline(result)}")
-    return "\n".join(lines) + "\n"
+    return [*lines, f"{counts(result)}. {headline(result)}"]
 
 
 def _row(found: RuleResult, colour: bool, width: int) -> str:

@@ -1,7 +1,7 @@
 """junit.xml: one case for each rule, as continuous integration understands it.
 
-A case fails exactly where the exit code of `meridian-conform` says so: a broken MUST is a failure, a MUST that couldn't be
-judged is an error, everything else that isn't a pass is skipped and says why.
+A case fails exactly where the exit code of `meridian-conform` says so: a broken MUST and a waiver that has become untrue are
+failures, a MUST that couldn't be judged is an error, everything else that isn't a pass is skipped and says why.
 """
 
 from __future__ import annotations
@@ -56,11 +56,10 @@ def outcome(found: RuleResult) -> str:
     """Return what a case says about a rule: ``passed``, ``failure``, ``error`` or ``skipped``."""
     if found.verdict is Verdict.PASS:
         return "passed"
-    if found.level == "MUST":
-        if found.verdict is Verdict.FAIL:
-            return "failure"
-        if found.verdict in (Verdict.ERROR, Verdict.VACUOUS):
-            return "error"
+    if found.broken:
+        return "failure"
+    if found.level == "MUST" and found.verdict in (Verdict.ERROR, Verdict.VACUOUS):
+        return "error"
     return "skipped"
 
 

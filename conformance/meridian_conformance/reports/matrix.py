@@ -63,7 +63,7 @@ def table(results: Sequence[Result], *, colour: bool = False) -> str:
             for found in line
         )
         lines.append(f"  {id:<11} {level:<6}" + " ".join(cells))
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def html(results: Sequence[Result]) -> str:

@@ -72,8 +72,12 @@ def headline(result: Result) -> str:
                 else "Every MUST held."
             )
         case ExitCode.BROKEN:
-            broken = result.count(Verdict.FAIL, "MUST")
-            return f"{broken} MUST {'was' if broken == 1 else 'were'} broken."
+            untrue = sum(found.broken and found.waiver is not None for found in result.rules)
+            broken = sum(found.broken for found in result.rules) - untrue
+            said = [f"{broken} MUST {'was' if broken == 1 else 'were'} broken."] if broken else []
+            if untrue:
+                said.append(f"{untrue} {'waiver has' if untrue == 1 else 'waivers have'} become untrue.")
+            return " ".join(said)
         case _:
             return "Inconclusive: not every MUST could be judged, so this is no pass."
 

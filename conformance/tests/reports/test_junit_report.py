@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from meridian_conformance.reports import junit
+from meridian_conformance.reports.words import headline
 from meridian_conformance.verdicts import ExitCode, Result, Verdict
 
 pytestmark = pytest.mark.req("X5")
@@ -51,13 +52,26 @@ def test_each_verdict_has_its_outcome(mixed: Result, rule: str, kind: str | None
     assert outcomes == ([kind] if kind else [])
 
 
+@pytest.mark.parametrize("waiver", [None, {"reason": "r", "issue": "i", "expires": "2027-06-30"}])
 @pytest.mark.parametrize("level", ["MUST", "SHOULD"])
 @pytest.mark.parametrize("verdict", Verdict)
-def test_cases_fail_exactly_where_the_exit_code_does(passed: Result, verdict: Verdict, level: str):
-    passed.rules[1].verdict, passed.rules[1].level = verdict, level
+def test_cases_fail_exactly_where_the_exit_code_does(passed: Result, verdict: Verdict, level: str, waiver):
+    passed.rules[1].verdict, passed.rules[1].level, passed.rules[1].waiver = verdict, level, waiver
     kinds = {child.tag for case in cases(passed).values() for child in case}
     assert ("failure" in kinds) == (passed.exit_code is ExitCode.BROKEN)
     assert ("error" in kinds) == (passed.exit_code is ExitCode.INCONCLUSIVE)
+
+
+def test_a_waiver_that_has_become_untrue_fails_whatever_the_level(passed: Result):
+    passed.rules[2].verdict, passed.rules[2].waiver = (
+        Verdict.FAIL,
+        {"reason": "known", "expires": "2026-01-01"},
+    )
+    passed.rules[2].reason = "its waiver expired on 2026-01-01"
+    assert passed.rules[2].level == "SHOULD"
+    assert passed.exit_code is ExitCode.BROKEN
+    assert [child.tag for child in cases(passed)["EDGE-121"]] == ["properties", "failure"]
+    assert headline(passed) == "1 waiver has become untrue."
 
 
 def test_a_failure_tells_its_history_and_how_to_see_it_again(mixed: Result):
