@@ -73,15 +73,15 @@ $(VENV)/.ready-fast: $(RUST_SOURCES) $(VENV)/.ready-base | $(VENV)/.ready-test
 	  if [[ $$code == 0 ]]; then touch $@; elif [[ $$code != 77 ]]; then exit $$code; fi
 
 # ---------------------------------------------------------------------------------------------------------- verbs
-.PHONY: help setup demo test coverage lint fmt types conformance stress bench bench-v1 profile docs wheels check clean
+.PHONY: help setup demo test coverage lint fmt types conformance formal stress bench bench-v1 profile docs wheels check clean
 
 help: ## this list
 	@echo "Meridian: make VERB"
 	@echo
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "Each verb sets up what it needs. ARGS=... goes to the tool behind test, coverage, conformance, bench, bench-v1;"
-	@echo "PYTHON=... names the interpreter to make $(VENV) with."
+	@echo "Each verb sets up what it needs. ARGS=... goes to the tool behind test, coverage, conformance, formal, bench,"
+	@echo "bench-v1; PYTHON=... names the interpreter to make $(VENV) with."
 
 setup: $(VENV)/.ready-demo $(VENV)/.ready-test $(VENV)/.ready-lint $(VENV)/.ready-docs $(VENV)/.ready-build $(VENV)/.ready-bench $(VENV)/.ready-fast ## everything that any verb needs, at once
 
@@ -120,6 +120,9 @@ types: $(VENV)/.ready-lint $(VENV)/.ready-fast ## mypy strict, pyright strict, a
 conformance: $(VENV)/.ready-test ## the conformance kit: today its skeleton's own tests, no profiles yet
 	@$(PY) -m pytest conformance $(ARGS)
 	@echo "conformance: the kit has no profiles yet; what ran are the tests of its skeleton" >&2
+
+formal: $(VENV)/.ready-base ## the formal models, checked by Spin: what holds, twins that must fail, witnesses (JSON=1)
+	@$(PY) conformance/formal/check.py $(if $(JSON),--json) $(ARGS)
 
 stress: $(VENV)/.ready-test ## does it survive: seeded scenarios, minutes (none yet: says so and fails)
 	@if compgen -G 'stress/scenario_*.py' >/dev/null; then $(PY) -m stress $(ARGS); \
