@@ -113,7 +113,11 @@ def run(
                 progress(each.name)
                 done.append(_run_check(exam, each, errors))
     disputes = _settle(exam, target, progress)
-    judged = [rule for rule in rules.load().values() if rule.target == target and rule.profile in profiles]
+    judged = [
+        rule
+        for rule in rules.load().values()
+        if rule.target == target and (rule.profile in profiles or rule.id in exam.failures)
+    ]
     found = [_verdict(rule, exam, claimed, errors, disputes) for rule in judged]
     notes = _waive(found, {waiver.rule: waiver for waiver in waivers}, today or datetime.now(UTC).date())
     could = _probe(backend, claimed, how, seed, target, progress) if probe else []
