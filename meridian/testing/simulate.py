@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Runnable: TypeAlias = Subgraph | Node | Scheduler | Callable[[], Subgraph | Node | Scheduler]
 """A graph, a single node, a scheduler with graphs, or a function that makes one of them."""
 
-PAUSED = 8
+SUSPENDED = 16
 """Why a node is held: a `Pause`. The runtime's own reasons are smaller bits."""
 
 
@@ -640,7 +640,7 @@ class SimulatedRun(Run):
 
     def _pause(self, fault: Pause) -> None:
         state = next(state for state in self.assembly.known_states() if state.name == fault.node)
-        state.held |= PAUSED
+        state.held |= SUSPENDED
         self._pauses.setdefault(fault.node, []).append(fault)
         self._resumed.setdefault(fault.node, asyncio.Event())
         self.in_world.strike(fault, fault.node)
@@ -652,7 +652,7 @@ class SimulatedRun(Run):
         if pauses:
             return
         self._resumed.pop(fault.node).set()
-        state.held &= ~PAUSED
+        state.held &= ~SUSPENDED
         if not state.held:
             state.resume()
         self.settle()
@@ -668,7 +668,7 @@ class SimulatedRun(Run):
         if self._live and not self.done.done():
             if any(ring.waiters for ring in self._refusing):
                 return  # whoever waits there goes on when the fault is over
-            if any(state.held & PAUSED and state.deferred for state in self.assembly.known_states()):
+            if any(state.held & SUSPENDED and state.deferred for state in self.assembly.known_states()):
                 return
         super().check_end()
 

@@ -14,7 +14,7 @@ from meridian.core.node import Node
 from meridian.core.scheduler import Scheduler, SchedulerConfig
 from meridian.core.subgraph import Subgraph
 from meridian.nodes.base import BurstNode, setup_standard_ports
-from meridian.testing import simulate
+from meridian.testing import Pause, simulate
 
 pytestmark = pytest.mark.req("V8")
 
@@ -446,3 +446,22 @@ def test_a_graph_that_only_a_thread_feeds_does_not_end_because_its_nodes_have_no
     simulation = simulate(made, config=SchedulerConfig(shutdown_timeout_s=3))
     assert simulation.report.reason == "quiet"
     assert simulation.elapsed_s == pytest.approx(3)
+
+
+@pytest.mark.req("V15")
+def test_a_node_that_paused_itself_and_one_that_a_fault_holds_up_are_two_things():
+    class Once(Timed):
+        regular_ticks = True
+
+        def _handle_message(self, port: str, msg: Message[Any]) -> None:
+            super()._handle_message(port, msg)
+            self.pause()
+
+    made = Once()
+    graph_ = graph("g", source(range(20), name="s") >> via(capacity=4) >> made)
+    simulation = simulate(
+        graph_, faults=[Pause("timed", from_s=0.5, for_s=0.5)], config=SchedulerConfig(shutdown_timeout_s=3)
+    )
+    assert simulation.report.reason == "quiet"
+    assert simulation.report.left == {"s:output->timed:in": 4}
+    assert len(made.held) == 1
