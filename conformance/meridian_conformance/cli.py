@@ -71,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--waivers", type=Path, metavar="FILE", help="meridian-conformance.toml with known deviations"
     )
+    run.add_argument(
+        "--suite-level", metavar="LEVEL", help="judge only rules that suite LEVEL (such as 2.0) had"
+    )
     run.add_argument("--regressions", type=Path, metavar="DIR", help="failure files that are played first")
     run.add_argument(
         "--no-probe", action="store_true", help="don't look for capabilities that aren't claimed"
@@ -120,8 +123,10 @@ def _say_json(data: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from meridian_conformance import backends, checks, runner, waivers
+    from meridian_conformance import backends, checks, levels, runner, waivers
 
+    if options.suite_level:
+        levels.parse(options.suite_level)
     backend = backends.load(options.backend, options.target)
     known = checks.profiles(options.target)
     names = (
@@ -142,6 +147,8 @@ def _run(options: argparse.Namespace) -> int:
         progress=progress,
     )
     progress.end()
+    if options.suite_level:
+        result = levels.at_level(result, options.suite_level)
     if options.out:
         from meridian_conformance import reports
 

@@ -116,7 +116,7 @@ def story(result: Result, found: RuleResult) -> str:
         if each.seen < each.needed
     ]
     for failure in found.failures[:1]:
-        lines += [f"{tamed(name)}: {tamed(value)}" for name, value in failure.facts.items()]
+        lines += [f"{tamed(name.replace('_', ' '))}: {tamed(value)}" for name, value in failure.facts.items()]
         lines += [f"opened with {opened(failure.trace.spec)}"]
         for number, step in enumerate(failure.trace.steps, 1):
             line = f"{number:3}. {call(step)}"
