@@ -1,0 +1,101 @@
+"""Writes docs/reference/conformance-rules.md: every rule of the conformance kit, from its rules.toml.
+
+    python ci/rules_page.py            write the page
+    python ci/rules_page.py --check    exit code 1 if the page is out of date
+
+Nothing is entered by hand. The file is read as data; the kit isn't imported.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = Path("docs/reference/conformance-rules.md")
+SOURCE = Path("conformance/meridian_conformance/rules.toml")
+
+HEAD = """\
+# Rules
+
+<!-- req: X5 -->
+
+What `meridian-conform` checks, suite {suite}: {musts} MUST, {shoulds} SHOULD. `meridian-conform explain EDGE-101` tells the same
+at a terminal. [How a report is read](../how-to/read-a-conformance-report.md) explains the verdicts, [how rules are
+versioned](../explanation/conformance-rules.md) what may change from suite to suite.
+
+A rule counts as kept only if the situations that could break it really occurred, so often as its entry says; otherwise its
+verdict is *vacuous*. The faults are in the kit: `meridian-conform selftest` shows that each of them is caught by its rule.
+This page is generated from `rules.toml` (`make fmt` writes it, a test holds it up to date).
+
+| id | level | profile | needs | rule |
+| --- | --- | --- | --- | --- |
+"""
+
+TARGETS = {"edge": "Edges", "ready": "Ready queues", "engine": "Engines", "bridge": "Bridges"}
+
+
+def names(values: list[str]) -> str:
+    """Return names as code, separated by commas."""
+    return ", ".join(f"`{value}`" for value in values)
+
+
+def row(rule: dict[str, Any]) -> str:
+    """Return the line of a rule in the table."""
+    link = f"[{rule['id']}](#{rule['id'].lower()})"
+    sentence = rule["sentence"].replace("|", "\\|")
+    return f"| {link} | {rule['level']} | {rule['profile']} | {names(rule['needs'])} | {sentence} |\n"
+
+
+def entry(rule: dict[str, Any]) -> str:
+    """Return the section of a rule."""
+    facts = [f"**{rule['level']}**", rule["kind"], f"profile `{rule['profile']}`"]
+    facts += [f"needs {names(rule['needs'])}"] if rule["needs"] else []
+    facts += [f"since {rule['since']}", f"for {', '.join(rule['requirements'])}"]
+    text = f"### {rule['id']}\n\n{rule['sentence']}\n\n{' · '.join(facts)}\n\n*Why.* {rule['intent']}\n"
+    if rule["causes"]:
+        text += "\n*What breaks it most often*\n\n" + "".join(f"- {cause}\n" for cause in rule["causes"])
+    if rule.get("reason"):
+        text += f"\n*Not judged:* {rule['reason']}.\n"
+    if rule["situations"]:
+        often = ", ".join(f"{name} ({count})" for name, count in rule["situations"].items())
+        text += f"\n*Has to occur:* {often}.\n"
+    if rule["tests"]:
+        text += f"\n*Judged by* {names(rule['tests'])}; *proven by the faults* {names(rule['faults'])}.\n"
+    return text
+
+
+def page(root: Path = ROOT) -> str:
+    """Return the text of the page."""
+    data = tomllib.loads((root / SOURCE).read_text(encoding="utf-8"))
+    rules: list[dict[str, Any]] = data["rule"]
+    levels = [rule["level"] for rule in rules]
+    text = HEAD.format(suite=data["suite"], musts=levels.count("MUST"), shoulds=levels.count("SHOULD"))
+    text += "".join(map(row, rules))
+    for target, title in TARGETS.items():
+        of_target = [rule for rule in rules if rule["target"] == target]
+        if of_target:
+            text += f"\n## {title}\n\n" + "\n".join(map(entry, of_target))
+    return text
+
+
+def main(argv: list[str]) -> int:
+    """Write or check the page; return the exit code."""
+    text = page()
+    target = ROOT / PAGE
+    if argv == ["--check"]:
+        if not target.is_file() or target.read_text(encoding="utf-8") != text:
+            print(f"{PAGE} is out of date: run `make fmt`", file=sys.stderr)
+            return 1
+        return 0
+    if argv:
+        print(__doc__, file=sys.stderr)
+        return 2
+    target.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
