@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         EventCorrelator,
         TriggerNode,
     )
+    from meridian.nodes.extras import MissingExtraError
     from meridian.nodes.flow_control import (
         BackoffStrategy,
         CircuitBreakerNode,
@@ -66,7 +67,6 @@ if TYPE_CHECKING:
         HttpError,
         HttpServerNode,
         MessageQueueNode,
-        MissingExtraError,
         NetworkError,
         RedisSettings,
         WebSocketNode,
@@ -161,7 +161,6 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "HttpError",
         "HttpServerNode",
         "MessageQueueNode",
-        "MissingExtraError",
         "NetworkError",
         "RedisSettings",
         "WebSocketNode",
@@ -185,6 +184,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "SerializationNode",
         "ValidationNode",
     ),
+    "meridian.nodes.extras": ("MissingExtraError",),
     "meridian.nodes.flow_control": (
         "BackoffStrategy",
         "CircuitBreakerNode",
@@ -260,7 +260,6 @@ __all__ = [
     "HttpError",
     "HttpServerNode",
     "MessageQueueNode",
-    "MissingExtraError",
     "NetworkError",
     "RedisSettings",
     "WebSocketNode",
@@ -281,6 +280,8 @@ __all__ = [
     "SerializationFormat",
     "SerializationNode",
     "ValidationNode",
+    # extras
+    "MissingExtraError",
     # flow_control
     "BackoffStrategy",
     "CircuitBreakerNode",

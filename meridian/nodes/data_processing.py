@@ -14,6 +14,7 @@ from meridian.core.errors import MeridianError
 from meridian.core.message import DATA
 from meridian.nodes.arguments import member, size, wrong
 from meridian.nodes.base import ErrorPolicy, FunctionNode, NodeConfig, setup_standard_ports, validate_callable
+from meridian.nodes.extras import load
 from meridian.redaction import type_name
 
 if TYPE_CHECKING:
@@ -145,8 +146,8 @@ class ValidationNode(FunctionNode):
             raise wrong(TypeError, self, "schema", schema, "a dict or a bool for SchemaType.JSON_SCHEMA")
 
     def _json_schema(self, schema: dict[str, Any] | bool) -> Callable[[Any], bool]:
-        jsonschema = _load("jsonschema", "schemas", "SchemaType.JSON_SCHEMA")
-        known = _load("jsonschema_specifications", "schemas", "SchemaType.JSON_SCHEMA").REGISTRY
+        jsonschema = load("jsonschema", "schemas", "SchemaType.JSON_SCHEMA")
+        known = load("jsonschema_specifications", "schemas", "SchemaType.JSON_SCHEMA").REGISTRY
         kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         try:
             kind.check_schema(schema)
@@ -430,7 +431,7 @@ class EncryptionNode(_ConvertingNode):
         self._algorithm = algorithm.value
         self._binding = b"meridian:" + algorithm.value.encode() + b":" + associated_data
         self._reads_v1 = not associated_data
-        ciphers = _load("cryptography.hazmat.primitives.ciphers.aead", "crypto", "EncryptionNode")
+        ciphers = load("cryptography.hazmat.primitives.ciphers.aead", "crypto", "EncryptionNode")
         kind = ciphers.AESGCM if algorithm is EncryptionAlgorithm.AES_256_GCM else ciphers.ChaCha20Poly1305
         self._cipher = kind(bytes(encryption_key))
 
@@ -463,9 +464,3 @@ class EncryptionNode(_ConvertingNode):
                 "can't be decrypted: changed, or made with another key or associated_data"
             ) from error
         return plain
-
-
-def _load(module: str, extra: str, what: str) -> Any:
-    from meridian.nodes.network.errors import load
-
-    return load(module, extra, what)

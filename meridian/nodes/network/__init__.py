@@ -4,7 +4,7 @@ Each can also pretend to, as in v1. What is real needs an extra (``http`` for se
 Redis), which is imported where a node says that it is to be real.
 """
 
-from meridian.nodes.network.errors import HttpError, MissingExtraError, NetworkError
+from meridian.nodes.network.errors import HttpError, NetworkError
 from meridian.nodes.network.http_client import HttpClientNode
 from meridian.nodes.network.http_server import HttpServerNode
 from meridian.nodes.network.queues import MessageQueueNode
@@ -21,6 +21,5 @@ __all__ = [
     "RedisSettings",
     # what goes wrong
     "HttpError",
-    "MissingExtraError",
     "NetworkError",
 ]

@@ -10,7 +10,7 @@ from meridian.core.errors import ClosedError
 from meridian.core.message import Message, MessageType
 from meridian.nodes.arguments import positive, size, whole
 from meridian.nodes.base import FunctionNode, NodeConfig, setup_standard_ports
-from meridian.nodes.network.errors import load
+from meridian.nodes.extras import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from meridian.core.message import Message, MessageType
 from meridian.nodes.arguments import positive, size
-from meridian.nodes.network.errors import NetworkError, load
+from meridian.nodes.extras import load
+from meridian.nodes.network.errors import NetworkError
 from meridian.redaction import type_name
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from meridian.core.message import Message, MessageType
 from meridian.nodes.arguments import positive, size
 from meridian.nodes.base import FunctionNode, NodeConfig, setup_standard_ports
-from meridian.nodes.network.errors import NetworkError, load
+from meridian.nodes.extras import load
+from meridian.nodes.network.errors import NetworkError
 from meridian.nodes.network.link import Link
 from meridian.redaction import type_name
 

@@ -14,7 +14,8 @@ import pytest
 from meridian import Message, MessageType, Scheduler, SchedulerConfig, Subgraph, graph, sink, via
 from meridian.core.errors import BackpressureError
 from meridian.nodes.base import NodeConfig
-from meridian.nodes.network import HttpServerNode, MissingExtraError
+from meridian.nodes.extras import MissingExtraError
+from meridian.nodes.network import HttpServerNode
 from meridian.testing import NodeTestHarness, simulate
 
 pytestmark = pytest.mark.req("V11")

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from meridian import Message, MessageType, Scheduler, SchedulerConfig, graph, sink, source, via
 from meridian.nodes.base import ErrorPolicy, NodeConfig
-from meridian.nodes.network import MessageQueueNode, MissingExtraError
+from meridian.nodes.extras import MissingExtraError
+from meridian.nodes.network import MessageQueueNode
 
 pytestmark = pytest.mark.req("V11")
 
