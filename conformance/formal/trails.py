@@ -55,6 +55,7 @@ def convert(printed: str, defines: dict[str, int], suite: str) -> dict[str, Any]
         target, player, steps = "ready", "ready", _ready(lines, failed)
         spec: dict[str, Any] = {
             "weights": [defines[f"W{band}"] for band in range(3)],
+            "turns": sum(step.op == "enqueue" for step in steps),
             "bounds": [defines[f"B{band}"] for band in range(3)],
         }
     else:

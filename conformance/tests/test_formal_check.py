@@ -279,6 +279,6 @@ def test_turns_of_a_ready_queue_are_told_apart_by_their_place_in_line():
         FAIL READY-202 0 0
     """
     made = trails.convert(printed, {"W0": 4, "W1": 2, "W2": 1, "B0": 1, "B1": 4, "B2": 7}, "2.0.0")
-    assert made["spec"] == {"weights": [4, 2, 1], "bounds": [1, 4, 7]}
+    assert made["spec"] == {"weights": [4, 2, 1], "turns": 3, "bounds": [1, 4, 7]}
     assert made["steps"][0] == {"op": "enqueue", "args": [0, "NORMAL"], "expected": "OK", "got": "OK"}
     assert made["steps"][-1] == {"op": "pick", "args": [], "expected": "2", "got": "1"}
