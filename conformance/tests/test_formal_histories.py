@@ -350,11 +350,6 @@ FAULTY = {
     "ready.4-2-1.last-first": ready_player(LastFirst),
 }
 
-NOT_YET_RIGHT = {
-    "edge.block.attends-only-the-first": "Ring.wait: after a cancelled wait nobody looks after the ring any more",
-}
-"""Bugs that the models found in Meridian's own code, and that are there still."""
-
 
 def history(name):
     return read(HISTORIES / f"{name}.json")
@@ -373,15 +368,7 @@ def test_every_recorded_history_has_its_faulty_code_and_the_other_way_round():
     assert sorted(path.stem for path in HISTORIES.glob("*.json")) == sorted(FAULTY)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name, marks=pytest.mark.xfail(reason=NOT_YET_RIGHT[name]) if name in NOT_YET_RIGHT else ()
-        )
-        for name in FAULTY
-    ],
-)
+@pytest.mark.parametrize("name", FAULTY)
 @pytest.mark.req("V3", "V4", "V6", "V7")
 def test_meridian_takes_the_history_that_catches_the_twin_to_its_end(name):
     trace = history(name)

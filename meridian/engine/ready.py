@@ -6,9 +6,10 @@ at the moment it gets something to do, and only then; there is no scan, so idle 
 Bands share the engine by smooth weighted round robin: each pick adds its weight to every band that has work, takes the
 band with most, and charges it the sum. With the default weights 4, 2, 1 and work in all three bands that serves
 C H C N C H C, so CONTROL waits for one slice of the others at most; in general for ``ceil((high + normal) / control)``.
-What the others saved up while CONTROL came and went could make it wait once more: then it goes first all the same.
-A band whose work has run out forgets what it had saved up, so nothing can be hoarded. A band with work waits for
-``sum(weights)`` picks of others at most, whatever comes and goes: the starvation bound.
+A band whose work has run out forgets what it had saved up, so nothing can be hoarded. What the others saved up while a band
+came and went could make it wait longer than its turn in a round: one that was passed over for as many picks as its
+weight leaves to the others goes first all the same. So a band with work waits for ``sum(weights)`` picks of others at most,
+whatever comes and goes: the starvation bound (`conformance/formal/ready.pml` is the model of it).
 
 Within a band turns are first in, first out, so every one of n waiting turns is served within n picks of its band.
 
@@ -86,8 +87,8 @@ class ReadyQueue:
         self.weights = weights
         self.random = random
         self._saved = [0, 0, 0]
-        self._patience = -(-(weights[1] + weights[2]) // weights[0])
-        self._passed_over = 0  # how often in a row CONTROL had work and another band was picked
+        self._patience = [-(-(sum(weights) - weight) // weight) for weight in weights]
+        self._passed_over = [0, 0, 0]  # how often in a row the band had work and another one was picked
 
     def __len__(self) -> int:
         return sum(map(len, self.lines))
@@ -98,8 +99,8 @@ class ReadyQueue:
         Raises:
             IndexError: none is due.
         """
-        saved = self._saved
-        best = -1
+        saved, passed_over = self._saved, self._passed_over
+        best = late = -1
         total = 0
         for band, line in enumerate(self.lines):
             if line:
@@ -108,16 +109,19 @@ class ReadyQueue:
                 saved[band] += weight
                 if best < 0 or saved[band] > saved[best]:
                     best = band
+                if passed_over[band] >= self._patience[band] and (
+                    late < 0 or (late and passed_over[band] > passed_over[late])
+                ):
+                    late = band
+                passed_over[band] += 1
             else:
-                saved[band] = 0
+                saved[band] = passed_over[band] = 0
         if best < 0:
             raise IndexError("no turn is due")
-        if best and self.lines[0] and self._passed_over < self._patience:
-            self._passed_over += 1
-        else:
-            best = best if not self.lines[0] else 0
-            self._passed_over = 0
+        if late >= 0:
+            best = late
         saved[best] -= total
+        passed_over[best] = 0
         line = self.lines[best]
         if self.random is not None and len(line) > 1:
             line.rotate(-self.random.randrange(len(line)))

@@ -425,7 +425,7 @@ class Ring:
         self.waits += 1
         turn.waits_for = self
         turn.since = self.engine.now  # type: ignore[union-attr]  # nobody waits on a ring that isn't attached
-        if self.waiters is None:
+        if not self.waiters:  # none yet, or an empty list that a cancelled wait left behind
             self.waiters = [turn]
             self.engine.waited.add(self)  # type: ignore[union-attr]  # as above
         else:

@@ -56,7 +56,7 @@ def histories(weights: tuple[int, int, int], depth: int) -> dict[int, int]:
     The engine does without a choice where only the normal band has work.
     """
     worst = dict.fromkeys(range(3), 0)
-    states = {((0, 0, 0), 0, (0, 0, 0), (0, 0, 0))}
+    states = {((0, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0))}
     for _ in range(depth):
         following = set()
         for (saved, passed, have, waits), *added in product(states, range(3), range(3), range(3)):
@@ -64,14 +64,14 @@ def histories(weights: tuple[int, int, int], depth: int) -> dict[int, int]:
             if not any(now):
                 continue
             queue = ReadyQueue(weights)
-            queue._saved[:], queue._passed_over = saved, passed
+            queue._saved[:], queue._passed_over[:] = saved, passed
             for band, n in enumerate(now):
                 queue.lines[band].extend(Turn(0, band) for _ in range(n))
             picked = queue.pick().band if now[0] or now[1] else 2
             later = tuple(0 if band == picked or not now[band] else waits[band] + 1 for band in range(3))
             worst = {band: max(worst[band], later[band]) for band in range(3)}
             now[picked] -= 1
-            following.add((tuple(queue._saved), queue._passed_over, tuple(now), later))
+            following.add((tuple(queue._saved), tuple(queue._passed_over), tuple(now), later))
         states = following
     return worst
 
