@@ -161,7 +161,7 @@ def _run(options: argparse.Namespace) -> int:
     else:
         from meridian_conformance.reports import console
 
-        print(console.table(result, colour=console.wants_colour(sys.stdout)))
+        print(console.table(result, colour=console.wants_colour(sys.stdout), folder=options.out))
         if options.out:
             print(f"\n{options.out / 'report.html'}")
     return result.exit_code

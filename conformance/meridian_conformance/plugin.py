@@ -112,7 +112,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
     terminalreporter.section("Meridian conformance")
     if config.get_verbosity() > 0:
-        terminalreporter.write(console.table(run.result, colour=terminalreporter.hasmarkup) + "\n")
+        terminalreporter.write(
+            console.table(run.result, colour=terminalreporter.hasmarkup, folder=run.out) + "\n"
+        )
     else:
         terminalreporter.write(console.brief(run.result) + "\n")
     for path in run.written[:3]:

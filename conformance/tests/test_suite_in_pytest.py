@@ -138,7 +138,12 @@ def test_waivers_hold_for_what_is_broken_and_fail_where_they_are_expired_or_not_
     (tmp_path / "broken.py").write_text(textwrap.dedent(BROKEN), encoding="utf-8")
     (tmp_path / "waivers.toml").write_text(textwrap.dedent(WAIVERS), encoding="utf-8")
     ran = run_pytest(
-        tmp_path, "--meridian-backend=broken:Backend", "--meridian-waivers=waivers.toml", "-rxf", "-v"
+        tmp_path,
+        "--meridian-backend=broken:Backend",
+        "--meridian-waivers=waivers.toml",
+        "-rxf",
+        "-v",
+        "--meridian-out=out",
     )
     outcomes = dict(
         re.findall(r"^(?:PASSED|FAILED|XFAIL) \S*test_rule\[core-(\S+)\] - (.+)$", ran.stdout, re.MULTILINE)
@@ -153,7 +158,7 @@ def test_waivers_hold_for_what_is_broken_and_fail_where_they_are_expired_or_not_
     assert "3 failed" in ran.stdout
     assert "1 xfailed" in ran.stdout
     assert "EDGE-111 waived: our broker drops at the head" in ran.stdout
-    assert "again: meridian-conform replay failures/EDGE-131.json" in ran.stdout
+    assert "again: meridian-conform replay out/failures/EDGE-131.json" in ran.stdout
 
 
 def test_each_verdict_has_its_outcome_and_all_are_reported(tmp_path: Path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from meridian_conformance.reports.junit import story
 from meridian_conformance.reports.words import (
@@ -19,6 +19,9 @@ from meridian_conformance.reports.words import (
     word,
 )
 from meridian_conformance.verdicts import Result, RuleResult, Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _COLOURS: Final = {
     Verdict.PASS: "32",
@@ -41,24 +44,28 @@ def painted(said: str, verdict: Verdict, colour: bool) -> str:
     return f"\x1b[{_COLOURS[verdict]}m{said}\x1b[0m" if colour else said
 
 
-def table(result: Result, *, colour: bool = False, width: int = 100) -> str:
+def table(result: Result, *, colour: bool = False, width: int = 100, folder: Path | None = None) -> str:
     """Return the result as a table with what is to be done about it.
 
     Args:
         result: What was found.
         colour: Whether verdicts are coloured; see `wants_colour`.
         width: Longest line, in characters; histories of failures aren't wrapped.
+        folder: Where the reports were written, if they were.
     """
     lines = [_title(result), ""]
     lines += [_row(found, colour, width) for found in result.rules]
+    kept = None if folder is None else str(folder)
     broken = [found for found in result.rules if found.verdict in (Verdict.FAIL, Verdict.ERROR)]
     for found in broken:
         lines += ["", painted(f"{found.rule} {word(found.verdict)}", found.verdict, colour)]
-        lines += textwrap.indent(story(result, found), "  ").splitlines()
+        lines += textwrap.indent(story(result, found, kept), "  ").splitlines()
     for found in result.rules:
         if found.verdict is Verdict.VACUOUS:
             lines += ["", painted(f"{found.rule} vacuous", found.verdict, colour)]
-            lines += textwrap.indent(story(result, found), "  ").splitlines()
+            lines += textwrap.indent(story(result, found, kept), "  ").splitlines()
+    if kept is None and any(found.failures for found in result.rules):
+        lines += ["", "Name a folder for the reports, and the histories are kept there to be replayed."]
     return "\n".join([*lines, "", *_closing(result)])
 
 

@@ -106,8 +106,14 @@ def message(found: RuleResult) -> str:
     return tamed(": ".join(part for part in parts if part))
 
 
-def story(result: Result, found: RuleResult) -> str:
-    """Return all that is known about a rule that was broken, as lines: facts, history, command."""
+def story(result: Result, found: RuleResult, folder: str | None = ".") -> str:
+    """Return all that is known about a rule that was broken, as lines: facts, history, and the command to see it again.
+
+    Args:
+        result: The whole result.
+        found: What was found about the rule.
+        folder: Where the reports are, as the reader sees it; None if there are none, and so nothing to replay.
+    """
     lines = [sentence(found.rule)] if sentence(found.rule) else []
     lines += [tamed(found.reason)] if found.reason else []
     lines += [
@@ -123,5 +129,5 @@ def story(result: Result, found: RuleResult) -> str:
             line += f" -> {tamed(step.got)}" if step.got is not None else ""
             differs = step.expected is not None and step.got is not None and step.expected != step.got
             lines.append(line + (f"   (expected {tamed(step.expected or '')})" if differs else ""))
-        lines.append(f"again: {replay_command(result, found)}")
+        lines += [] if folder is None else [f"again: {replay_command(result, found, folder)}"]
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from meridian_conformance import rules
@@ -111,9 +112,10 @@ def call(step: Step) -> str:
     return tamed(f"{step.op}({', '.join(map(repr, step.args))})")
 
 
-def replay_command(result: Result, found: RuleResult, folder: str = "failures") -> str:
-    """Return the command that shows a failure again."""
-    return f"meridian-conform replay {folder}/{found.rule}.json --backend {quoted(result.backend)}"
+def replay_command(result: Result, found: RuleResult, folder: str = ".") -> str:
+    """Return the command that shows a failure again, seen from where the reports' folder is ``folder``."""
+    file = (PurePath(folder) / "failures" / f"{found.rule}.json").as_posix()
+    return f"meridian-conform replay {quoted(file)} --backend {quoted(result.backend)}"
 
 
 def quoted(name: str) -> str:

@@ -34,4 +34,5 @@ def test_rule(rule: str, request: pytest.FixtureRequest) -> None:
             pytest.skip(junit.message(found))
         case _:
             assert run.result is not None
-            pytest.fail(f"{junit.message(found)}\n\n{junit.story(run.result, found)}", pytrace=False)
+            folder = None if run.out is None else str(run.out)
+            pytest.fail(f"{junit.message(found)}\n\n{junit.story(run.result, found, folder)}", pytrace=False)

@@ -217,6 +217,16 @@ def test_the_table_names_each_rule_with_its_verdict_and_ends_with_the_counts(mix
     assert lines[-1].endswith("1 MUST was broken.")
 
 
+def test_the_command_to_see_a_failure_again_is_told_where_there_is_a_file(mixed: Result):
+    told = console.table(mixed, folder=Path("my out"))
+    assert (
+        "again: meridian-conform replay 'my out/failures/EDGE-103.json' --backend mybackend.edges:Backend"
+        in told
+    )
+    assert "again:" not in console.table(mixed)
+    assert "Name a folder for the reports" in console.table(mixed)
+
+
 def test_there_is_colour_only_where_it_is_asked_for(mixed: Result):
     assert "\x1b" not in console.table(mixed)
     assert "\x1b[31;1mfail" in console.table(mixed, colour=True)

@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,8 +108,12 @@ def options_on_the_page(heading: str) -> list[str]:
     return re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE)
 
 
+def subcommands() -> dict[str, Any]:
+    return cli.parser()._subparsers._group_actions[0].choices
+
+
 def test_the_reference_lists_the_options_of_run():
-    text = cli.parser()._subparsers._group_actions[0].choices["run"].format_help()
+    text = subcommands()["run"].format_help()
     there = re.findall(r"^  (--[a-z-]+)", text, re.MULTILINE)
     assert options_on_the_page("meridian-conform") == [
         name for name in there if name not in {"--help", "--json"}
@@ -121,7 +126,7 @@ def test_the_reference_lists_the_options_of_the_plugin():
 
 def test_the_reference_lists_every_command():
     listed = re.findall(r"^\| `meridian-conform (\w+)", REFERENCE, re.MULTILINE)
-    assert sorted(listed) == sorted(cli.parser()._subparsers._group_actions[0].choices)
+    assert sorted(listed) == sorted(subcommands())
 
 
 def test_the_table_of_capabilities_is_complete():
