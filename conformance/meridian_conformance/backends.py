@@ -15,7 +15,10 @@ GROUPS: Final = {
 }
 """Groups of entry points in which packages name their backends."""
 
-REFERENCES: Final = {"edge": "meridian_conformance.reference:ReferenceBackend"}
+REFERENCES: Final = {
+    "edge": "meridian_conformance.reference:ReferenceBackend",
+    "ready": "meridian_conformance.ready.reference:ReferenceQueues",
+}
 """What ``python`` stands for, by target."""
 
 

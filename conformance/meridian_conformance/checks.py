@@ -211,8 +211,9 @@ def check(
 def load_all() -> dict[str, Check]:
     """Import all modules that hold checks, and return the checks."""
     from meridian_conformance import crash, directed, exhaustive, machine, overhead, schedules, threads
+    from meridian_conformance.ready import checks as ready
 
-    del crash, directed, exhaustive, machine, overhead, schedules, threads
+    del crash, directed, exhaustive, machine, overhead, ready, schedules, threads
     return CHECKS
 
 

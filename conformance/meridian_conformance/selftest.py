@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from meridian_conformance.rules import Rule
 
 UNSEEDED: Final = frozenset(
-    {"impossible_specs", "isolation", "privacy", "small_scope", "small_schedules", "idle"}
+    {
+        "impossible_specs",
+        "isolation",
+        "privacy",
+        "small_scope",
+        "small_schedules",
+        "idle",
+        "ready_small_scope",
+        "ready_load",
+        "ready_cost",
+    }
 )
 """Checks that do the same under every seed: once is as good as five times."""
 

@@ -1,0 +1,1 @@
+"""The second kind of target: a ready queue with its fairness strategy."""

@@ -1,0 +1,319 @@
+"""How ready queues are examined: all short histories, drawn long ones, and the cost of a pick."""
+
+from __future__ import annotations
+
+import sys
+from itertools import product
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from meridian_conformance.checks import Examination, check
+from meridian_conformance.contract import optional
+from meridian_conformance.failures import Step, Trace
+from meridian_conformance.ready.contract import BANDS, QueueSpec
+from meridian_conformance.ready.session import ITSELF, ReadySession, play, player
+from meridian_conformance.replay import PLAYERS
+from meridian_conformance.require import RuleViolation, require, seen
+from meridian_conformance.session import Broken
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from hypothesis.stateful import RuleBasedStateMachine
+
+JUDGED: Final = ("READY-201", "READY-202", "READY-204", "READY-205", "READY-206")
+
+WEIGHTS: Final = ((4, 2, 1), (1, 1, 1), (2, 3, 1), (3, 5, 2), (1, 1, 4))
+
+OPS: Final = (
+    Step("enqueue", (0, "CONTROL")),
+    Step("enqueue", (1, "HIGH")),
+    Step("enqueue", (2, "NORMAL")),
+    Step("enqueue", (3, "NORMAL")),
+    Step("pick"),
+    Step("pick", (ITSELF, [2, "NORMAL"])),
+)
+"""What the histories of the small scope are made of."""
+
+
+@check("core", judges=JUDGED, target="ready")
+def ready_small_scope(exam: Examination) -> None:
+    """Try all histories of four turns in three bands."""
+    longest = max(exam.effort.scope - 1, 4)
+    broken: set[tuple[int, ...]] = set()
+    spec = QueueSpec(turns=4)
+    for length in range(1, longest + 1):
+        for ops in product(range(len(OPS)), repeat=length):
+            if broken and any(ops[:n] in broken for n in range(1, length)):
+                continue
+            exam.runs += 1
+            try:
+                play(exam.backend, spec, [OPS[op] for op in ops])
+            except Broken as found:
+                broken.add(ops)
+                exam.found(found.violations, spec, found.steps, "ready", "ready")
+        if exam.over:
+            longest = length
+            break
+    exam.note = f"all histories up to length {longest}"
+
+
+@check("core", judges=JUDGED, target="ready")
+def ready_load(exam: Examination) -> None:
+    """Keep each mixture of bands busy for ten rounds, after others were busy alone."""
+    subsets = [tuple(b for b in range(3) if mask >> b & 1) for mask in range(1, 8)]
+    for weights in WEIGHTS:
+        spec = QueueSpec(weights)
+        for before, mix in product(subsets, subsets):
+            if exam.over:
+                return
+            exam.runs += 1
+            drive = Drive(exam, spec)
+            try:
+                drive.phase(before, 9)
+                drive.phase(mix, 10 * sum(weights))
+            except Broken:
+                continue
+
+
+@check("core", judges=JUDGED, target="ready")
+def ready_adversary(exam: Examination) -> None:
+    """Starve one band on purpose: it always has work, and what comes to the others before each pick is drawn.
+
+    It is in these comings and goings that strategies break which are fair under any steady load.
+    """
+    draw = Random(exam.seed)
+    for _ in range(exam.effort.examples * 20):
+        if exam.over:
+            return
+        exam.runs += 1
+        drive = Drive(exam, QueueSpec(draw.choice(WEIGHTS[:4])))
+        victim = draw.randrange(3)
+        chances = [draw.random() for _ in range(3)]
+        chances[victim] = 1.0
+        try:
+            for _ in range(24):
+                for band in range(3):
+                    if draw.random() < chances[band] and not drive.session.model.queued(band):
+                        drive.enqueue(band)
+                drive.play(Step("pick"))
+        except Broken:
+            continue
+
+
+class Drive:
+    """Plays phases: for a while, some bands always have work and the others get nothing new.
+
+    Args:
+        exam: Where failures go.
+        spec: What is opened.
+    """
+
+    def __init__(self, exam: Examination, spec: QueueSpec) -> None:
+        self.exam = exam
+        self.spec = spec
+        self.session = ReadySession(exam.backend, spec)
+        self.next_of = [0, 0, 0]
+
+    def play(self, step: Step) -> None:
+        """Play one step, and note what it broke.
+
+        Raises:
+            Broken: it broke rules.
+        """
+        try:
+            self.session.play(step)
+        except Broken as found:
+            self.exam.found(found.violations, self.spec, found.steps, "ready", "ready")
+            raise
+
+    def enqueue(self, band: int) -> None:
+        """Enqueue one of the four turns that each band has here."""
+        self.next_of[band] = (self.next_of[band] + 1) % 4
+        self.play(Step("enqueue", (band * 4 + self.next_of[band], BANDS[band])))
+
+    def phase(self, bands: Sequence[int], picks: int, deep: int = 1) -> None:
+        """Pick so many times, while ``bands`` always have ``deep`` turns queued."""
+        for _ in range(picks):
+            for band in bands:
+                while not self.session.dead and self.session.model.queued(band) < deep:
+                    self.enqueue(band)
+            self.play(Step("pick"))
+
+
+class _Found(AssertionError):  # noqa: N818 - a signal to Hypothesis that it may stop
+    pass
+
+
+@check("core", judges=JUDGED, target="ready")
+def ready_machine(exam: Examination) -> None:
+    """Play drawn histories; after a rule was found broken, look on for others."""
+    from hypothesis import seed
+    from hypothesis.stateful import run_state_machine_as_test
+
+    from meridian_conformance.machine import settings_for
+
+    muted_before = set(exam.judge.muted)
+    try:
+        for attempt in range(6):
+            if exam.over:
+                break
+            known = set(exam.failures)
+            made = machine_for(exam)
+            seed(exam.seed * 1_000 + attempt)(made)
+            try:
+                run_state_machine_as_test(made, settings=settings_for(exam.effort, exam.backend))
+                break
+            except _Found:
+                exam.judge.muted |= set(exam.failures) - known or set(exam.failures)
+    finally:
+        exam.judge.muted = muted_before
+
+
+def machine_for(exam: Examination) -> type[RuleBasedStateMachine]:
+    """Return the machine that examines one ready queue."""
+    from hypothesis import strategies as st
+    from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+    bands = st.sets(st.integers(0, 2), min_size=1).map(sorted)
+
+    class ReadyMachine(RuleBasedStateMachine):
+        drive: Drive
+
+        @initialize(weights=st.sampled_from(WEIGHTS))
+        def open(self, weights: tuple[int, int, int]) -> None:
+            exam.runs += 1
+            self.drive = Drive(exam, QueueSpec(weights))
+
+        def do(self, call: Any, *args: Any) -> None:
+            if not exam.late:
+                try:
+                    call(*args)
+                except Broken as found:
+                    raise _Found(str(found)) from None
+
+        @rule(turn=st.integers(0, 11))
+        def enqueue(self, turn: int) -> None:
+            self.do(self.drive.play, Step("enqueue", (turn, BANDS[turn // 4])))
+
+        @rule()
+        def pick(self) -> None:
+            self.do(self.drive.play, Step("pick"))
+
+        @rule(meanwhile=st.lists(st.integers(0, 11), max_size=3), itself=st.booleans())
+        def pick_and_enqueue(self, meanwhile: list[int], itself: bool) -> None:
+            others = [[turn, BANDS[turn // 4]] for turn in meanwhile]
+            self.do(self.drive.play, Step("pick", ((ITSELF, *others) if itself else tuple(others))))
+
+        @rule(bands=bands, picks=st.integers(1, 9), deep=st.integers(1, 3))
+        def busy(self, bands: list[int], picks: int, deep: int) -> None:
+            self.do(self.drive.phase, bands, picks, deep)
+
+        def teardown(self) -> None:
+            drive = getattr(self, "drive", None)
+            if drive is not None:
+                for _ in range(len(drive.session.model.left) + 1):
+                    self.do(drive.play, Step("pick"))
+
+    return ReadyMachine
+
+
+# ---- cost ------------------------------------------------------------------------------------------------------------
+
+FEW, MANY, DISPATCHES = 8, 128, 16
+
+
+class _CountedTurn(int):
+    """A turn that counts how often it is compared or hashed: searching a list shows, even where it is done in C."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        _CountedTurn.compared += 1
+        return int(self) == other
+
+    def __hash__(self) -> int:
+        return hash(int(self))
+
+
+def operations(backend: Any, turns: int) -> int:
+    """Return what so many dispatches cost with ``turns`` turns that are idle but for one.
+
+    Counted are executed instructions of Python, comparisons of turns, and what the backend counts itself: nothing of it
+    depends on the machine.
+    """
+    queue = backend.open(QueueSpec(turns=turns))
+    for turn in range(turns):  # each has run once, so the queue knows them all
+        queue.enqueue(_CountedTurn(turn), BANDS[turn % 3])
+    for _ in range(turns):
+        queue.finish(queue.pick())
+    told = optional(backend, "operations")
+    before = 0 if told is None else told(queue)
+    counted = 0
+
+    def trace(frame: FrameType, event: str, arg: Any) -> Any:
+        nonlocal counted
+        del arg
+        if event == "call":
+            frame.f_trace_opcodes = True
+            frame.f_trace_lines = False
+        elif event == "opcode":
+            counted += 1
+        return trace
+
+    compared = _CountedTurn.compared
+    previous = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        for n in range(DISPATCHES):
+            turn = _CountedTurn(n * 7 % turns)
+            queue.enqueue(turn, BANDS[turn % 3])
+            queue.finish(queue.pick())
+    finally:
+        sys.settrace(previous)
+    return counted + _CountedTurn.compared - compared + (0 if told is None else told(queue) - before)
+
+
+def judge_cost(backend: Any, spec: QueueSpec) -> None:
+    """Compare the cost of a dispatch among few and among many idle turns.
+
+    Raises:
+        RuleViolation: it grows.
+    """
+    del spec
+    few, many = operations(backend, FEW), operations(backend, MANY)
+    if few:
+        seen("READY-203", "dispatches counted among idle turns", DISPATCHES)
+    require(
+        "READY-203",
+        many <= 2 * few,
+        operations_among_few=few,
+        operations_among_many=many,
+        few=FEW,
+        many=MANY,
+        dispatches=DISPATCHES,
+    )
+
+
+@check("core", judges=["READY-203"], target="ready")
+def ready_cost(exam: Examination) -> None:
+    """Count what a dispatch costs among few and among many idle turns."""
+    exam.runs += 1
+    spec = QueueSpec(turns=MANY)
+    try:
+        judge_cost(exam.backend, spec)
+    except RuleViolation as violation:
+        exam.found([violation], spec, (), "ready_cost", "ready")
+
+
+def _cost_player(backend: Any, trace: Trace) -> tuple[list[RuleViolation], tuple[Step, ...]]:
+    try:
+        judge_cost(backend, QueueSpec.from_json(trace.spec))
+    except RuleViolation as violation:
+        return [violation], trace.steps
+    return [], trace.steps
+
+
+PLAYERS["ready"] = player
+PLAYERS["ready_cost"] = _cost_player

@@ -1,0 +1,224 @@
+"""One history on one ready queue, judged step by step.
+
+The model knows who is queued, in which band and since when; it doesn't know who is to be picked. Any strategy passes that
+picks a turn which is queued, within the bounds that it states itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from meridian_conformance.contract import EMPTY, optional
+from meridian_conformance.failures import Step, Trace
+from meridian_conformance.ready.contract import BANDS, QueueSpec
+from meridian_conformance.require import RuleViolation, require, seen
+from meridian_conformance.session import Broken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+ITSELF: Final = "itself"
+"""Stands for the picked turn among those that are enqueued while it runs."""
+
+
+class Model:
+    """Who is queued, and what they are owed.
+
+    Attributes:
+        band_of: Band of each turn that was ever enqueued.
+        left: For each queued turn, how many picks of its band may still pass it by.
+        others: For each band with work, how many picks of other bands it has waited for.
+        mix: Bands that had work at each of the last picks, and how many picks each got since that began.
+    """
+
+    def __init__(self, spec: QueueSpec, line_bound: Callable[[int], int]) -> None:
+        self.spec = spec
+        self.line_bound = line_bound
+        self.band_of: dict[int, int] = {}
+        self.left: dict[int, int] = {}
+        self.others = [0, 0, 0]
+        self.mix: tuple[int, ...] = ()
+        self.got = [0, 0, 0]
+
+    def queued(self, band: int) -> int:
+        """Return how many turns of a band are queued."""
+        return sum(self.band_of[turn] == band for turn in self.left)
+
+    def busy(self) -> tuple[int, ...]:
+        """Return the bands that have work."""
+        return tuple(band for band in range(3) if self.queued(band))
+
+    def enqueue(self, turn: int, band: int) -> None:
+        """A turn has something to do."""
+        band = self.band_of.setdefault(turn, band)
+        if turn not in self.left:
+            self.left[turn] = self.line_bound(self.queued(band) + 1) - 1
+
+    def pick(self, turn: int) -> None:
+        """A queued turn was picked."""
+        band = self.band_of[turn]
+        busy = self.busy()
+        del self.left[turn]
+        if busy != self.mix:
+            self.mix, self.got = busy, [0, 0, 0]
+        self.got[band] += 1
+        for other in range(3):
+            self.others[other] = self.others[other] + 1 if other in busy and other != band else 0
+        for waiting in self.left:
+            if self.band_of[waiting] == band:
+                self.left[waiting] -= 1
+
+    def owed(self, band: int) -> float:
+        """Return how many picks a band should have had since the bands with work were these."""
+        weights = self.spec.weights
+        return sum(self.got) * weights[band] / sum(weights[other] for other in self.mix)
+
+
+class ReadySession:
+    """One ready queue, its model, and what was done so far.
+
+    Args:
+        backend: Who opens the queue.
+        spec: What is opened.
+
+    Attributes:
+        steps: What was done.
+    """
+
+    def __init__(self, backend: Any, spec: QueueSpec) -> None:
+        self.spec = spec
+        self.steps: list[Step] = []
+        self.dead = False
+        self._broken: list[RuleViolation] = []
+        line_bound = optional(backend, "line_bound")
+        self.model = Model(spec, (lambda n: n) if line_bound is None else (lambda n: line_bound(spec, n)))
+        self.bounds = tuple(backend.bounds(spec))
+        self.queue = backend.open(spec)
+
+    def _require(self, rule: str, holds: object, **facts: Any) -> None:
+        if not holds:
+            if rule == "READY-201":  # from here on queue and model are two things
+                self.dead = True
+            try:
+                require(rule, False, **facts)
+            except RuleViolation as violation:
+                if all(other.rule != rule for other in self._broken):
+                    self._broken.append(violation)
+
+    def play(self, step: Step) -> None:
+        """Do one step: ``enqueue(turn, band)``, or ``pick(*enqueued while it runs)``.
+
+        Raises:
+            Broken: it broke rules.
+        """
+        if self.dead:
+            return
+        if step.op == "enqueue":
+            self.enqueue(*step.args)
+        elif step.op == "pick":
+            self.pick(*step.args)
+        else:
+            raise ValueError(f"a step {step.op!r}, which no ready queue has")
+        if not self.dead:
+            self._judge_count()
+        if self._broken:
+            raise Broken(self._broken, self.steps)
+
+    def enqueue(self, turn: int, band: str) -> None:
+        """Say that a turn has something to do."""
+        self.steps.append(Step("enqueue", (turn, band), "OK", "OK"))
+        self._enqueue(turn, band, None)
+
+    def _enqueue(self, turn: int, band: str, running: int | None) -> None:
+        number = self.model.band_of.get(turn, BANDS.index(band))
+        if turn in self.model.left:
+            seen("READY-201", "enqueued while it was queued")
+        elif turn == running:
+            seen("READY-201", "enqueued while it ran")
+        self.model.enqueue(turn, number)
+        self.queue.enqueue(turn, BANDS[number])
+
+    def pick(self, *meanwhile: Any) -> None:
+        """Take the next turn, run it, and finish it; ``meanwhile`` says who is enqueued while it runs."""
+        model = self.model
+        got = self.queue.pick()
+        shown = "EMPTY" if got is EMPTY else str(got)
+        due = sorted(model.left)
+        wanted = (
+            shown if got in model.left or (not due and got is EMPTY) else (str(due[0]) if due else "EMPTY")
+        )
+        self.steps.append(Step("pick", meanwhile, wanted, shown))
+        if got is EMPTY:
+            self._require("READY-201", not due, picked="EMPTY", queued=due)
+            return
+        self._require("READY-201", got in model.left, picked=got, queued=due)
+        if self.dead:
+            return
+        busy = model.busy()
+        if len(busy) > 1:
+            seen("READY-202", "several bands had work")
+            if 0 in busy:
+                seen("READY-202", "CONTROL had work while others had")
+        if model.queued(model.band_of[got]) > 1:
+            seen("READY-204", "several turns of a band were queued")
+        model.pick(got)
+        self._judge_pick(got)
+        for each in meanwhile:
+            turn, band = (got, BANDS[model.band_of[got]]) if each == ITSELF else each
+            self._enqueue(turn, band, got)
+        self.queue.finish(got)
+
+    def _judge_pick(self, got: int) -> None:
+        model, spec = self.model, self.spec
+        for band, waited in enumerate(model.others):
+            bound = min(self.bounds[band], spec.control_bound()) if band == 0 else self.bounds[band]
+            self._require(
+                "READY-202",
+                waited <= bound,
+                band=BANDS[band],
+                picks_of_others=waited,
+                bound=bound,
+                picked=got,
+            )
+        late = sorted(turn for turn, left in model.left.items() if left < 0)
+        self._require("READY-204", not late, picked=got, overdue=late)
+        if len(model.mix) > 1:
+            total = sum(spec.weights[band] for band in model.mix)
+            if sum(model.got) >= 3 * total:
+                seen("READY-205", "bands shared for three rounds")
+            for band in model.mix:
+                off = abs(model.got[band] - model.owed(band))
+                self._require(
+                    "READY-205", off <= total, band=BANDS[band], picks=model.got[band], share=model.owed(band)
+                )
+
+    def _judge_count(self) -> None:
+        waiting, queued = self.queue.waiting(), len(self.model.left)
+        if queued:
+            seen("READY-206", "turns were queued")
+        self._require("READY-206", waiting == queued, waiting=waiting, queued=queued)
+        if waiting != queued:  # is it the count that is wrong, or the queue?
+            for _ in range(queued + 1):
+                if not self.dead:
+                    self.pick()
+
+
+def play(backend: Any, spec: QueueSpec, steps: Iterable[Step]) -> ReadySession:
+    """Play a history.
+
+    Raises:
+        Broken: it broke rules.
+    """
+    session = ReadySession(backend, spec)
+    for step in steps:
+        session.play(step)
+    return session
+
+
+def player(backend: Any, trace: Trace) -> tuple[list[RuleViolation], tuple[Step, ...]]:
+    """Play a failure file."""
+    try:
+        session = play(backend, QueueSpec.from_json(trace.spec), trace.steps)
+    except Broken as found:
+        return list(found.violations), found.steps
+    return [], tuple(session.steps)

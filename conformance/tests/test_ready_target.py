@@ -1,0 +1,98 @@
+"""Ready queues as a target: the reference keeps every rule, each seeded fault breaks its own."""
+
+import pytest
+
+from meridian_conformance import backends, faults, replay, rules, runner, selftest
+from meridian_conformance.contract import EMPTY
+from meridian_conformance.failures import Step, Trace
+from meridian_conformance.ready.checks import FEW, MANY, operations
+from meridian_conformance.ready.contract import QueueSpec
+from meridian_conformance.ready.reference import ReferenceQueues
+from meridian_conformance.ready.session import ITSELF, play
+from meridian_conformance.session import Broken
+from meridian_conformance.verdicts import Verdict
+
+pytestmark = pytest.mark.req("X5")
+
+READY = [name for name, fault in faults.load_all().items() if fault.rule.startswith("READY")]
+
+
+def broken_by(backend, *steps, spec=None):
+    with pytest.raises(Broken) as caught:
+        play(backend, spec or QueueSpec(), steps)
+    return {violation.rule for violation in caught.value.violations}
+
+
+@pytest.mark.req("V6", "V13", "N9")
+def test_meridians_own_ready_queue_keeps_every_rule_and_none_is_vacuous():
+    result = runner.run(backends.load("python", "ready"), target="ready")
+    assert {found.rule: found.verdict for found in result.rules} == {
+        rule.id: Verdict.PASS for rule in rules.load().values() if rule.target == "ready"
+    }
+
+
+@pytest.mark.parametrize("fault", READY)
+def test_each_fault_of_a_ready_queue_is_caught_by_its_own_rule_under_five_seeds(fault):
+    report = selftest.run(only=[fault])
+    assert [(each.rule, each.seeds) for each in report.caught] == [(faults.FAULTS[fault].rule, 5)]
+
+
+def test_a_turn_that_is_enqueued_while_it_runs_runs_once_more():
+    session = play(
+        ReferenceQueues(),
+        QueueSpec(),
+        [Step("enqueue", (7, "NORMAL")), Step("pick", (ITSELF, ITSELF)), Step("pick"), Step("pick")],
+    )
+    assert [step.got for step in session.steps] == ["OK", "7", "7", "EMPTY"]
+
+
+def test_a_lost_turn_is_told_from_a_wrong_count():
+    again = (Step("enqueue", (0, "HIGH")), Step("pick", (ITSELF,)))
+    assert broken_by(faults.FAULTS["LostOnEnqueueWhileItRuns"](), *again) == {"READY-201", "READY-206"}
+    assert broken_by(faults.FAULTS["CountsTheRunningTurn"](), *again) == {"READY-206"}
+
+
+def test_a_queue_is_held_to_the_bounds_that_it_states_itself():
+    class Ambitious(ReferenceQueues):
+        def bounds(self, spec):
+            return 0, 0, 0
+
+    steps = (Step("enqueue", (0, "HIGH")), Step("enqueue", (1, "NORMAL")), Step("pick"))
+    play(ReferenceQueues(), QueueSpec(), steps)
+    assert broken_by(Ambitious(), *steps) == {"READY-202"}
+
+
+def test_control_is_held_to_one_slice_whatever_a_queue_states():
+    lenient = faults.FAULTS["OnlyControlIsNeverLate"]()
+    lenient.bounds = lambda spec: (100, 100, 100)
+    assert runner.run(lenient, target="ready").of("READY-202").verdict is Verdict.FAIL
+
+
+def test_the_cost_of_a_dispatch_is_counted_and_not_timed():
+    costs = {operations(ReferenceQueues(), turns) for turns in (FEW, MANY) for _ in range(2)}
+    assert max(costs) - min(costs) <= max(costs) // 20
+    assert operations(faults.FAULTS["SearchesAListOfAllNodes"](), MANY) > 4 * max(costs)
+
+
+def test_what_a_queue_counts_itself_is_added():
+    class Compiled(ReferenceQueues):
+        asked = 0
+
+        def operations(self, queue):
+            self.asked += 10_000_000
+            return self.asked
+
+    assert operations(Compiled(), FEW) - operations(ReferenceQueues(), FEW) == 10_000_000
+
+
+def test_a_failure_of_a_ready_queue_replays_and_shrinks():
+    result = runner.run(faults.FAULTS["StrictPriority"](), target="ready")
+    trace = Trace.from_json(result.of("READY-202").failures[0].trace.to_json())
+    assert replay.breaks(faults.FAULTS["StrictPriority"](), trace)
+    assert not replay.breaks(ReferenceQueues(), trace)
+    assert trace.player == "ready"
+    assert sum(step.op == "pick" for step in trace.steps) <= 9
+
+
+def test_an_empty_queue_says_so():
+    assert ReferenceQueues().open(QueueSpec()).pick() is EMPTY
