@@ -147,6 +147,7 @@ def _run(options: argparse.Namespace) -> int:
         progress=progress,
     )
     progress.end()
+    result.loads = options.backend
     if options.suite_level:
         result = levels.at_level(result, options.suite_level)
     if options.out:

@@ -51,6 +51,7 @@ class SuiteRun:
     ) -> None:
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
+        self.name = name
         self.backend = backends.load(name)
         known = checks.profiles()
         self.profiles = (
@@ -88,6 +89,7 @@ class SuiteRun:
                     "default"
                 )  # what the project under pytest makes of warnings judges nobody's edge
                 examined = runner.run(self.backend, self.profiles, waivers=self.waivers)
+            examined.loads = self.name
             self.result = examined if self.level is None else levels.at_level(examined, self.level)
         return self.result.of(rule)
 

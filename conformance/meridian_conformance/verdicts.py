@@ -143,6 +143,7 @@ class Result:
         rules: What was found, in the order of the rules.
         checks: How each check went.
         notes: What else is to be told, such as an expired waiver.
+        loads: What finds the backend again, such as ``mybackend.edges:Backend``; empty if it was given as an object.
     """
 
     backend: str
@@ -159,6 +160,7 @@ class Result:
     rules: list[RuleResult]
     checks: list[CheckResult] = field(default_factory=list[CheckResult])
     notes: list[str] = field(default_factory=list[str])
+    loads: str = ""
 
     def of(self, rule: str) -> RuleResult:
         """Return what was found about one rule.

@@ -115,7 +115,7 @@ def call(step: Step) -> str:
 def replay_command(result: Result, found: RuleResult, folder: str = ".") -> str:
     """Return the command that shows a failure again, seen from where the reports' folder is ``folder``."""
     file = (PurePath(folder) / "failures" / f"{found.rule}.json").as_posix()
-    return f"meridian-conform replay {quoted(file)} --backend {quoted(result.backend)}"
+    return f"meridian-conform replay {quoted(file)} --backend {quoted(result.loads or result.backend)}"
 
 
 def quoted(name: str) -> str:

@@ -223,6 +223,8 @@ def test_the_command_to_see_a_failure_again_is_told_where_there_is_a_file(mixed:
         "again: meridian-conform replay 'my out/failures/EDGE-103.json' --backend mybackend.edges:Backend"
         in told
     )
+    mixed.loads = "mybackend"  # how it was found, where its own name says otherwise
+    assert "EDGE-103.json' --backend mybackend\n" in console.table(mixed, folder=Path("my out"))
     assert "again:" not in console.table(mixed)
     assert "Name a folder for the reports" in console.table(mixed)
 
