@@ -60,11 +60,22 @@ class NodeConfig:
         error_policy: What a failing user function means.
         enable_metrics: v1's; nothing reads it.
         custom_labels: v1's; nothing reads it.
+
+    Raises:
+        ValueError: there is no such error policy.
     """
 
     error_policy: ErrorPolicy = ErrorPolicy.LOG_AND_CONTINUE
     enable_metrics: bool = True
     custom_labels: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        """Take the policy by its value, too, as files of settings have it."""
+        try:
+            self.error_policy = ErrorPolicy(self.error_policy)
+        except ValueError:
+            allowed = ", ".join(f"ErrorPolicy.{each.name} ({each.value!r})" for each in ErrorPolicy)
+            raise ValueError(f"error_policy must be one of {allowed}, got {self.error_policy!r}") from None
 
 
 @dataclass(slots=True)
@@ -91,6 +102,9 @@ class FunctionNode(Node):
         outputs: Its outputs, in order; under `ErrorPolicy.EMIT_ERROR` failures leave on the first one.
         config: Settings; default ones if left out.
 
+    Raises:
+        TypeError: the settings are something else, such as a dict.
+
     Under `ErrorPolicy.LOG_AND_CONTINUE` a failure is logged as ``function_node.error``, counted in the report, and the
     next message follows. Under `ErrorPolicy.RAISE_EXCEPTION` it leaves the hook: the runtime records it and goes on, a
     harness passes it to the test. No policy ever applies to a full edge.
@@ -102,6 +116,10 @@ class FunctionNode(Node):
         self, name: str, inputs: list[Port], outputs: list[Port], config: NodeConfig | None = None
     ) -> None:
         super().__init__(name, inputs, outputs)
+        if config is not None and not hasattr(config, "error_policy"):
+            raise TypeError(
+                f"{type(self).__name__} {name!r}: config must be a NodeConfig, got {type(config).__name__}"
+            )
         self._config = NodeConfig() if config is None else config
 
     def _safe_call_user_function(
@@ -139,7 +157,7 @@ class FunctionNode(Node):
     ) -> Message[Any] | None:
         """Do the same, but leave it to the caller to emit the ERROR message, if there is to be one."""
         policy = self._config.error_policy
-        if policy is ErrorPolicy.LOG_AND_CONTINUE:
+        if policy == ErrorPolicy.LOG_AND_CONTINUE:  # by value: it may have been set later on
             described = describe_error(error)
             get_logger().error(
                 "function_node.error", "user function failed",
@@ -147,7 +165,7 @@ class FunctionNode(Node):
             )  # fmt: skip
             self.record_error(error)
             return None
-        if policy is ErrorPolicy.EMIT_ERROR and original is not None:
+        if policy == ErrorPolicy.EMIT_ERROR and original is not None:
             self.record_error(error)
             return create_error_message(error, {"node": self.name, **context}, original)
         raise error

@@ -173,7 +173,7 @@ class ValidationNode(FunctionNode):
                 return True
         except Exception as error:  # noqa: BLE001 - the error policy decides
             cause = error
-        if cause is not None and self._config.error_policy is ErrorPolicy.LOG_AND_CONTINUE:
+        if cause is not None and self._config.error_policy == ErrorPolicy.LOG_AND_CONTINUE:
             self._handle_failure(cause, msg)
             return False
         failed = ValidationFailedError("validation_failed")

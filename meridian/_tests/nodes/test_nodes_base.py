@@ -513,3 +513,38 @@ def test_an_endless_burst_stops_where_the_room_ends():
     report = simulate(made, until_s=5, config=SchedulerConfig(shutdown_timeout_s=1)).report
     assert report.reason == "shutdown"
     assert next(edge for edge in report.edges if edge.id.startswith("flat")).accepted <= 4
+
+
+# ---- settings ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", list(ErrorPolicy))
+def test_an_error_policy_may_be_given_by_its_value(policy):
+    assert NodeConfig(error_policy=policy.value).error_policy is policy  # as files of settings have it
+    node = Calls(lambda payload: 1 / 0, policy=policy.value)
+    harness = NodeTestHarness(node)
+    if policy is ErrorPolicy.RAISE_EXCEPTION:
+        with pytest.raises(ZeroDivisionError):
+            harness.send_message("in", SECRET)
+    else:
+        harness.send_message("in", SECRET)
+    assert len(harness.get_emitted_messages("out")) == (policy is ErrorPolicy.EMIT_ERROR)
+
+
+def test_an_error_policy_may_be_set_by_its_value_later_on():
+    node = Calls(lambda payload: 1 / 0)
+    node._config.error_policy = "emit_error"
+    harness = NodeTestHarness(node)
+    harness.send_message("in", SECRET)
+    (failed,) = harness.get_emitted_messages("out")
+    assert failed.type is ERROR
+
+
+def test_an_error_policy_that_there_is_not_is_refused_where_it_is_given():
+    with pytest.raises(ValueError, match=r"error_policy must be one of .*'emit_error'.*, got 'emit'"):
+        NodeConfig(error_policy="emit")
+
+
+def test_settings_of_another_kind_are_refused_where_they_are_given():
+    with pytest.raises(TypeError, match=r"FunctionNode 'f': config must be a NodeConfig, got dict"):
+        FunctionNode("f", [], [], {"error_policy": "raise"})
