@@ -110,13 +110,15 @@ class JournalBackend(ReferenceBackend):
     """Opens durable edges."""
 
     name = "journal"
-    capabilities: Collection[str] = ReferenceBackend.capabilities - {
-        Capability.THREADS,
-        Capability.CONTROL,
-    } | {
-        Capability.DURABLE,
-        Capability.TORN,
-    }
+    capabilities: Collection[str] = frozenset(
+        {
+            Capability.ASYNC,
+            Capability.BYTES_LIMIT,
+            Capability.AGE_LIMIT,
+            Capability.DURABLE,
+            Capability.TORN,
+        }
+    )
     edge_type: type[ReferenceEdge] = JournalEdge
 
     def crash(self, edge: JournalEdge) -> None:

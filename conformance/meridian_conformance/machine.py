@@ -126,9 +126,7 @@ def machine_for(exam: Examination) -> type[RuleBasedStateMachine]:
             max_bytes=st.sampled_from([None, None, 16, 24, 40])
             if Capability.BYTES_LIMIT in claims
             else st.none(),
-            max_age_s=st.sampled_from([None, None, None, 1.0])
-            if Capability.AGE_LIMIT in claims
-            else st.none(),
+            max_age_s=st.sampled_from([None, None, 1.0]) if Capability.AGE_LIMIT in claims else st.none(),
         )
         def open(
             self,
@@ -204,6 +202,14 @@ def machine_for(exam: Examination) -> type[RuleBasedStateMachine]:
         @rule(seconds=st.sampled_from([0.25, 0.5, 1.0, 1.25]))
         def sleep(self, seconds: float) -> None:
             self.play("sleep", seconds)
+
+        @precondition(lambda self: self.session is not None and self.session.spec.max_age_s is not None)
+        @rule()
+        def let_all_expire(self) -> None:
+            self.put_until_full()
+            self.play("sleep", 1.25)
+            self.play("get")
+            self.put_until_full()
 
         if Capability.CONTROL in claims:
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BUDGET: Final = 1.10
 SAMPLE_S: Final = 0.02
-QUADS: Final = 20
+QUADS: Final = 16
 RESAMPLES: Final = 400
 SCRAPE_EVERY: Final = 1_000
 """Counters of a metered edge are read once for so many items, as an exporter would."""

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from meridian.testing.clock import VirtualLoop
 from meridian_conformance import replay
@@ -27,10 +27,14 @@ from meridian_conformance.payloads import payload, shown
 from meridian_conformance.require import RuleViolation, require, seen
 from meridian_conformance.session import Broken, discard
 
+if TYPE_CHECKING:
+    from meridian_conformance.contract import Counters
+
 JUDGED: Final = (
     "EDGE-101",
     "EDGE-102",
     "EDGE-103",
+    "EDGE-104",
     "EDGE-120",
     "EDGE-121",
     "EDGE-122",
@@ -109,6 +113,7 @@ class Playing:
     accepted: list[Any] = field(default_factory=list[Any])
     refused: list[Any] = field(default_factory=list[Any])
     taken: list[Any] = field(default_factory=list[Any])
+    results: Counter[str] = field(default_factory=Counter[str])
     at: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
     closed: bool = False
     at_rest: bool = True
@@ -224,6 +229,7 @@ class Playing:
             self.refused.append(waiter.item)
 
     def accept(self, item: Any, result: str) -> None:
+        self.results[result] += 1
         began, _ = self.at.get(_id(item), (self.now, self.now))
         self.at[_id(item)] = (began, self.now)
         (self.refused if result == Put.DROPPED else self.accepted).append(item)
@@ -246,7 +252,7 @@ class Playing:
         item = payload(arg)
         self.at[_id(item)] = (self.now, self.now)
         result = str(self.edge.put(item))
-        if result in (Put.BLOCKED, Put.CLOSED, Put.DROPPED):
+        if result in (Put.BLOCKED, Put.CLOSED):
             self.refused.append(item)
         else:
             self.accept(item, result)
@@ -400,6 +406,18 @@ class Playing:
             self.require(
                 blames, counters["accepted"] == out, counters=dict(counters), depth=self.edge.depth()
             )
+
+    def judge_results(self, counters: Counters) -> None:
+        """What the calls answered is what the edge did."""
+        lost, results = counters["lost"], self.results
+        told = (sum(results.values()), results[Put.DROPPED], results[Put.REPLACED], results[Put.COALESCED])
+        done = (counters["accepted"], lost.get("dropped", 0), lost.get("replaced", 0), counters["merged"])
+        self.require(
+            "EDGE-122" if self.cancels else "EDGE-104",
+            told == done,
+            results_accepted_dropped_replaced_merged=told,
+            counters=done,
+        )
 
     def judge_fifo(self) -> None:
         """What was accepted before another was even begun comes out before it."""

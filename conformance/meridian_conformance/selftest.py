@@ -18,6 +18,10 @@ UNSEEDED: Final = frozenset(
     {
         "impossible_specs",
         "isolation",
+        "long_haul",
+        "overhead",
+        "small_limits",
+        "torn",
         "privacy",
         "small_scope",
         "small_schedules",
