@@ -118,9 +118,13 @@ types: $(VENV)/.ready-lint $(VENV)/.ready-fast ## mypy strict, pyright strict, a
 	@if [[ -e $(VENV)/.ready-fast ]]; then $(PY) -m mypy.stubtest meridian_fast --allowlist fast/stubtest-allowlist.txt; \
 	  else echo "types: meridian_fast is not built, so its stub was not checked" >&2; fi
 
-conformance: $(VENV)/.ready-test ## is it right: the kit on Meridian's own edge, then the kit on itself (about two minutes)
-	@$(PY) -m meridian_conformance.cli run python --profile all --out build/conformance $(ARGS)
+conformance: $(VENV)/.ready-test ## is it right: the kit on Meridian's own edge and ready queue, then the kit on itself (about two minutes)
+	@$(PY) -m meridian_conformance.cli run python --profile all --out build/conformance/edge $(ARGS)
+	@$(PY) -m meridian_conformance.cli run python --target ready --profile all --out build/conformance/ready $(ARGS)
 	@$(PY) -m meridian_conformance.cli selftest
+
+formal: $(VENV)/.ready-base ## the formal models, checked by Spin: what holds, twins that must fail, witnesses (JSON=1)
+	@$(PY) conformance/formal/check.py $(if $(JSON),--json) $(ARGS)
 
 stress: $(VENV)/.ready-test ## does it survive: seeded scenarios, minutes (none yet: says so and fails)
 	@if compgen -G 'stress/scenario_*.py' >/dev/null; then $(PY) -m stress $(ARGS); \

@@ -119,7 +119,7 @@ def story(result: Result, found: RuleResult, folder: str | None = ".") -> str:
     lines += [
         f"{tamed(each.name)}: {each.seen} of the {each.needed} that are needed"
         for each in found.situations
-        if each.seen < each.needed
+        if each.seen < each.needed and not found.reason
     ]
     for failure in found.failures[:1]:
         lines += [f"{tamed(name.replace('_', ' '))}: {tamed(value)}" for name, value in failure.facts.items()]
