@@ -29,7 +29,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--meridian-backend",
         metavar="NAME",
-        help="who is examined: python (Meridian's own), module:attribute, or an entry point of meridian.edge_backends",
+        help="who is examined: python (Meridian's own), module:attribute, or the name of an entry point",
+    )
+    group.addoption(
+        "--meridian-target",
+        metavar="NAME",
+        default="edge",
+        help="what the backend is for: edge, ready or engine (edge)",
     )
     group.addoption(
         "--meridian-profile",
@@ -71,6 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         config.stash[RUN] = SuiteRun(
             options.meridian_backend,
+            target=options.meridian_target,
             profiles=options.meridian_profile,
             out=options.meridian_out,
             waivers=options.meridian_waivers,

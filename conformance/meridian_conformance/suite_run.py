@@ -25,6 +25,7 @@ class SuiteRun:
 
     Args:
         name: The backend's name; see `backends.load`.
+        target: What the backend is for.
         profiles: Names of profiles, separated by commas, or ``all``.
         out: Folder for the reports.
         waivers: File of waivers.
@@ -43,6 +44,7 @@ class SuiteRun:
         self,
         name: str,
         *,
+        target: str = "edge",
         profiles: str,
         out: Path | None,
         waivers: Path | None,
@@ -51,9 +53,14 @@ class SuiteRun:
     ) -> None:
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
+        if target not in backends.GROUPS:
+            raise backends.UsageError(
+                f"there is no target {target!r}; there are {', '.join(backends.GROUPS)}"
+            )
         self.name = name
-        self.backend = backends.load(name)
-        known = checks.profiles()
+        self.target = target
+        self.backend = backends.load(name, target)
+        known = checks.profiles(target)
         self.profiles = (
             known if profiles == "all" else [each.strip() for each in profiles.split(",") if each.strip()]
         )
@@ -77,7 +84,9 @@ class SuiteRun:
     def rules(self) -> list[Rule]:
         """Return the rules that are judged, in order."""
         of_profiles = [
-            rule for rule in rules.load().values() if rule.target == "edge" and rule.profile in self.profiles
+            rule
+            for rule in rules.load().values()
+            if rule.target == self.target and rule.profile in self.profiles
         ]
         return [rule for rule in of_profiles if self.level is None or levels.has(self.level, rule)]
 
@@ -88,7 +97,7 @@ class SuiteRun:
                 warnings.simplefilter(
                     "default"
                 )  # what the project under pytest makes of warnings judges nobody's edge
-                examined = runner.run(self.backend, self.profiles, waivers=self.waivers)
+                examined = runner.run(self.backend, self.profiles, target=self.target, waivers=self.waivers)
             examined.loads = self.name
             self.result = examined if self.level is None else levels.at_level(examined, self.level)
         return self.result.of(rule)

@@ -29,7 +29,7 @@ CANNED = """
     from meridian_conformance.failures import Step, Trace
     from meridian_conformance.verdicts import Failure, Result, RuleResult, Situation, Verdict
 
-    def run(backend, profiles, waivers):
+    def run(backend, profiles, target, waivers):
         verdicts = dict(zip(RULES, Verdict))
         failures = [Failure("EDGE-102", {"got": "1"}, Trace("EDGE-102", "edge", "2.0.0", {"capacity": 1}, (Step("get"),)))]
         found = [
@@ -185,6 +185,12 @@ def test_without_out_nothing_is_written(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir() if path.name not in {"conftest.py", "__pycache__"}] == []
 
 
+def test_another_target_has_rules_of_its_own(tmp_path: Path):
+    ran = run_pytest(tmp_path, "--meridian-backend=python", "--meridian-target=ready", "--collect-only", "-q")
+    ready = [rule.id for rule in rules.load().values() if rule.target == "ready" and rule.profile == "core"]
+    assert re.findall(r"test_rule\[core-(\S+)\]", ran.stdout) == ready != []
+
+
 def test_a_suite_without_a_backend_says_what_it_needs(tmp_path: Path):
     ran = run_pytest(tmp_path)
     assert ran.returncode == 4
@@ -202,6 +208,7 @@ def test_a_backend_that_is_not_there_is_a_usage_error_in_one_line(tmp_path: Path
     ("named", "said"),
     [
         ({"name": "json:dumps"}, "json:dumps"),
+        ({"target": "nodes"}, "there is no target 'nodes'; there are edge, ready, engine"),
         ({"profiles": "core,fast"}, "there is no profile 'fast'; there are core, "),
         ({"level": "99.0"}, "level 99.0 needs a newer one"),
         ({"level": "newest"}, "two numbers such as 2.0, not 'newest'"),
