@@ -27,6 +27,9 @@ def dumps(result: Result) -> str:
     root = Element("testsuites", name="meridian-conform")
     for profile in dict.fromkeys(found.profile for found in result.rules):
         _suite(root, result, profile)
+    for attribute in ("tests", "failures", "errors", "skipped"):
+        root.set(attribute, str(sum(int(suite.get(attribute, "0")) for suite in root)))
+    root.set("time", f"{result.seconds:.3f}")
     indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{tostring(root, encoding="unicode")}\n'
 

@@ -26,6 +26,40 @@ def test_there_is_a_suite_for_each_profile_whose_numbers_add_up(mixed: Result):
             assert len(suite.findall(f"testcase/{kind}")) == int(suite.get(attribute))
         float(suite.get("time"))
 
+    for attribute in ("tests", "failures", "errors", "skipped"):
+        assert int(root.get(attribute)) == sum(int(suite.get(attribute)) for suite in root)
+
+
+SHAPE = {  # element: (attributes that readers need, children in the order in which they may come)
+    "testsuites": ({"name", "tests", "failures", "errors", "skipped", "time"}, ["testsuite"]),
+    "testsuite": (
+        {"name", "tests", "failures", "errors", "skipped", "time", "timestamp"},
+        ["properties", "testcase"],
+    ),
+    "testcase": ({"name", "classname", "time"}, ["properties", "skipped", "error", "failure", "system-out"]),
+    "properties": (set(), ["property"]),
+    "property": ({"name", "value"}, []),
+    "skipped": ({"type", "message"}, []),
+    "error": ({"type", "message"}, []),
+    "failure": ({"type", "message"}, []),
+    "system-out": (set(), []),
+}
+
+
+@pytest.mark.parametrize("which", ["passed", "mixed", "hostile"])
+def test_elements_attributes_and_their_order_are_those_that_readers_of_junit_files_know(
+    which: str, request: pytest.FixtureRequest
+):
+    text = junit.dumps(request.getfixturevalue(which))
+    assert text.startswith('<?xml version="1.0" encoding="utf-8"?>\n')
+    root = ElementTree.fromstring(text.encode("utf-8"))
+    assert root.tag == "testsuites"
+    for element in root.iter():
+        attributes, order = SHAPE[element.tag]
+        assert set(element.attrib) == attributes
+        places = [order.index(child.tag) for child in element]
+        assert places == sorted(places)
+
 
 def test_rule_level_and_verdict_are_properties_of_the_case(mixed: Result):
     told = {each.get("name"): each.get("value") for each in cases(mixed)["EDGE-103"].iter("property")}
