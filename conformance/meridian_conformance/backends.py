@@ -18,8 +18,12 @@ GROUPS: Final = {
 REFERENCES: Final = {
     "edge": "meridian_conformance.reference:ReferenceBackend",
     "ready": "meridian_conformance.ready.reference:ReferenceQueues",
+    "engine": "meridian_conformance.engine.reference:PythonEngines",
 }
 """What ``python`` stands for, by target."""
+
+ALSO_OURS: Final = {("rust", "engine"): "meridian_conformance.engine.reference:RustEngines"}
+"""What other names of Meridian's own stand for, by name and target."""
 
 
 class UsageError(ValueError):
@@ -37,7 +41,7 @@ def load(name: str, target: str = "edge") -> Any:
     Raises:
         UsageError: there is no such thing, or it isn't a backend.
     """
-    wanted = REFERENCES.get(target, name) if name == "python" else name
+    wanted = REFERENCES.get(target, name) if name == "python" else ALSO_OURS.get((name, target), name)
     found = _find(wanted, GROUPS.get(target, ""))
     if isinstance(found, type) or (callable(found) and not hasattr(found, "open")):
         try:

@@ -86,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
 
     diff = command("diff", _diff, "play the same histories on several backends, until they differ")
     diff.add_argument("backends", nargs="+", help=BACKEND_HELP)
+    diff.add_argument("--target", choices=["edge", "engine"], default="edge", help="what they are for (edge)")
     diff.add_argument("--examples", type=int, default=500, help="how many histories (500)")
     diff.add_argument("--seed", type=int, default=0)
 
@@ -249,9 +250,11 @@ def _replay(options: argparse.Namespace) -> int:
 
 def _diff(options: argparse.Namespace) -> int:
     from meridian_conformance import backends, differ
+    from meridian_conformance.engine import differ as engine_differ
 
-    named = {name: backends.load(name) for name in options.backends}
-    found = differ.diff(named, examples=options.examples, seed=options.seed)
+    named = {name: backends.load(name, options.target) for name in options.backends}
+    play = engine_differ.diff if options.target == "engine" else differ.diff
+    found = play(named, examples=options.examples, seed=options.seed)
     if options.json:
         _say_json(found.to_json())
     else:

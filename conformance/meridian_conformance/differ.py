@@ -20,13 +20,13 @@ class Difference:
 
     Attributes:
         examples: How many histories were played.
-        spec: The edge on which they differ, or ``None``.
+        spec: The edge on which they differ, or the graph if they are engines, or ``None``.
         steps: The history up to the step in which they differ.
         answers: What each backend answered to that step.
     """
 
     examples: int
-    spec: EdgeSpec | None = None
+    spec: Any = None
     steps: tuple[Step, ...] = ()
     answers: dict[str, str] = field(default_factory=dict[str, str])
 

@@ -47,7 +47,17 @@ class FaultyEdge(ReferenceEdge):
 
 def load_all() -> dict[str, type[Any]]:
     """Import all modules that hold faults, and return the faults."""
-    from meridian_conformance.faults import limits, policies, ready, seen, storage, stores, threads, waiting
+    from meridian_conformance.faults import (
+        engine,
+        limits,
+        policies,
+        ready,
+        seen,
+        storage,
+        stores,
+        threads,
+        waiting,
+    )
 
-    del limits, policies, ready, seen, storage, stores, threads, waiting
+    del engine, limits, policies, ready, seen, storage, stores, threads, waiting
     return FAULTS

@@ -1,0 +1,1 @@
+"""The third kind of target: a whole engine, which runs a graph."""

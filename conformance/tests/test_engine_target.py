@@ -1,0 +1,116 @@
+"""Engines as a target: Meridian's own keeps every rule, each seeded fault breaks its own, and two engines can be compared."""
+
+import pytest
+
+from meridian_conformance import backends, cli, faults, replay, rules, runner, selftest
+from meridian_conformance.backends import UsageError
+from meridian_conformance.engine.checks import GRAPHS, SINK, SOURCE
+from meridian_conformance.engine.contract import Graph, Link, NodeSpec
+from meridian_conformance.engine.differ import diff
+from meridian_conformance.engine.reference import PythonEngines
+from meridian_conformance.engine.session import play
+from meridian_conformance.failures import Step, Trace
+from meridian_conformance.session import Broken
+from meridian_conformance.verdicts import Verdict
+
+pytestmark = pytest.mark.req("X5")
+
+ENGINE = [name for name, fault in faults.load_all().items() if fault.rule.startswith("ENGINE")]
+
+
+def broken_by(fault, graph, *steps):
+    with pytest.raises(Broken) as caught:
+        play(faults.FAULTS[fault](), GRAPHS[graph], steps)
+    return {violation.rule for violation in caught.value.violations}
+
+
+@pytest.mark.req("V3", "V4", "V5", "V6", "V7", "V9", "V14")
+def test_meridians_python_engine_keeps_every_rule_and_none_is_vacuous():
+    result = runner.run(backends.load("python", "engine"), target="engine")
+    assert {found.rule: found.verdict for found in result.rules} == {
+        rule.id: Verdict.PASS for rule in rules.load().values() if rule.target == "engine"
+    }
+
+
+@pytest.mark.parametrize("fault", ENGINE)
+def test_each_fault_of_an_engine_is_caught_by_its_own_rule_under_five_seeds(fault):
+    report = selftest.run(only=[fault])
+    assert [(each.rule, each.seeds) for each in report.caught] == [(faults.FAULTS[fault].rule, 5)]
+
+
+def test_every_engine_rule_has_a_fault():
+    assert {faults.FAULTS[name].rule for name in ENGINE} == {
+        rule.id for rule in rules.load().values() if rule.target == "engine"
+    }
+
+
+def test_a_graph_travels_as_json():
+    for graph in GRAPHS.values():
+        assert Graph.from_json(graph.to_json()) == graph
+
+
+def test_a_history_is_told_with_what_came_of_each_step():
+    session = play(
+        PythonEngines(),
+        Graph((SOURCE, NodeSpec(), SINK), (Link(0, 1, 2), Link(1, 2, 1))),
+        [
+            Step("step"),
+            Step("control", (0,)),
+            Step("pause", (2,)),
+            Step("drain"),
+            Step("resume", (2,)),
+            Step("drain"),
+        ],
+    )
+    assert [step.got for step in session.steps[:3]] == ["1 slices", "OK", "paused"]
+    assert len(session.world.handled[1]) == 7
+    assert session.world.obeyed[0] == session.sent[0] != []
+
+
+@pytest.mark.req("V5")
+def test_an_emission_that_finds_room_on_one_edge_only_is_caught():
+    assert broken_by("FansOutToWhoHasRoom", "burst fan-out", Step("drain")) == {"ENGINE-502"}
+
+
+@pytest.mark.req("V13")
+def test_an_engine_that_spins_while_it_waits_is_caught_while_its_sink_is_paused():
+    assert broken_by("SpinsWhileItWaits", "pipeline", Step("pause", (2,)), Step("drain")) == {"ENGINE-511"}
+
+
+def test_a_failure_of_an_engine_replays_and_shrinks():
+    fault = faults.FAULTS["PauseIsIgnored"]()
+    result = runner.run(fault, target="engine")
+    trace = Trace.from_json(result.of("ENGINE-510").failures[0].trace.to_json())
+    assert trace.player == "engine"
+    assert len(trace.steps) <= 3
+    assert replay.breaks(fault, trace)
+    assert not replay.breaks(PythonEngines(), trace)
+
+
+def test_the_same_engine_twice_makes_no_difference():
+    assert not diff({"one": PythonEngines(), "two": PythonEngines()}, examples=60).differs
+
+
+@pytest.mark.parametrize("fault", ["ServesTheSameEdgeAgain", "LosesAParkedEmission", "DoesNotRecordFailures"])
+def test_the_first_slice_in_which_two_engines_differ_is_found(fault):
+    found = diff({"python": PythonEngines(), "faulty": faults.FAULTS[fault]()}, examples=200)
+    assert found.differs
+    assert set(found.answers) == {"python", "faulty"}
+    assert found.answers["python"] != found.answers["faulty"]
+    assert Graph.from_json(found.to_json()["spec"]) == found.spec
+
+
+def test_engines_are_compared_on_the_command_line(capsys):
+    name = "meridian_conformance.engine.reference:PythonEngines"
+    assert cli.main(["diff", "--target", "engine", "python", name, "--examples", "10"]) == 0
+    assert capsys.readouterr().out == "no difference in 10 histories\n"
+
+
+@pytest.mark.req("N2.1")
+def test_who_asks_for_the_rust_engine_where_there_is_none_is_told_why():
+    try:
+        backends.load("rust", "engine")
+    except UsageError as error:
+        assert "rust" in str(error)  # noqa: PT017 - it may be there
+    else:
+        pytest.skip("the Rust engine is there")
