@@ -452,6 +452,9 @@ def source(items: Any, *, name: str | None = None, type: Any = None) -> SourceNo
         type: Type of the items; taken from the function's annotation by default.
 
     The run ends when all sources are exhausted and all edges drained.
+
+    Raises:
+        TypeError: it is no such thing, or a function that needs arguments.
     """
     schema, trusted = type, False
     if callable(items) and not isinstance(items, (Iterable, AsyncIterable)):
@@ -460,6 +463,10 @@ def source(items: Any, *, name: str | None = None, type: Any = None) -> SourceNo
             schema = _payload_of(_item_of(_hints(items, name, parameters=0)[1]))
             trusted = _is_one_payload(schema)
             schema = _without_none(schema)
+    elif not isinstance(items, (Iterable, AsyncIterable)):
+        raise TypeError(
+            f"source() takes an iterable or a function that returns one, got {items.__class__.__name__}"
+        )
     elif isinstance(items, range) and schema is None:
         schema, trusted = int, True
     return SourceNode(name or "source", items, None if schema is inspect.Parameter.empty else schema, trusted)

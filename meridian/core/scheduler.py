@@ -132,7 +132,10 @@ class Scheduler:
             self._graphs.append(unit)
             get_logger().debug("scheduler.register_subgraph", "graph registered", graph=unit.name)
         else:
-            raise TypeError(f"register takes a Node or a Subgraph, got {type(unit).__name__}")
+            raise TypeError(
+                f"register takes a Node or a Subgraph, got {type(unit).__name__}: "
+                "make one of a wiring expression with graph(name, ...)"
+            )
 
     # ---- running ---------------------------------------------------------------------------------------------
 

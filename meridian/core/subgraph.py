@@ -158,8 +158,9 @@ class Subgraph(Wirable):
             if each.name == port:
                 return each
         known = ", ".join(repr(each.name) for each in ports) or "none"
+        twice = "; two nodes have this name: rename one of them" if name in self._duplicates else ""
         raise KeyError(
-            f"node {name!r} has no {direction.value.lower()} {port!r}; its {direction.value.lower()}s: {known}"
+            f"node {name!r} has no {direction.value.lower()} {port!r}; its {direction.value.lower()}s: {known}{twice}"
         )
 
     def add_flow(self, *flows: Flow | Wirable) -> Subgraph:

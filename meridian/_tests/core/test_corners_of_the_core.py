@@ -23,6 +23,7 @@ from meridian import (
     Port,
     PortDirection,
     PortSpec,
+    Scheduler,
     Subgraph,
     To,
     graph,
@@ -283,6 +284,27 @@ def test_a_source_that_yields_nothing_to_iterate_over_says_so_when_it_is_opened(
         TypeError, match="source 's' needs an iterable or a function that returns one, got int"
     ):
         SourceNode("s", items).open()
+
+
+@pytest.mark.parametrize("items", [3, None])
+def test_a_source_of_nothing_to_iterate_over_is_refused_where_it_is_made(items: Any):
+    with pytest.raises(TypeError, match=r"source\(\) takes an iterable or a function that returns one, got "):
+        source(items)
+
+
+def test_an_error_about_a_port_says_that_another_node_has_the_same_name():
+    wired = source([1]) >> Node.with_ports("x", ["in"], ["out"])
+    with pytest.raises(
+        KeyError, match="node 'x' has no output 'out'.*; two nodes have this name: rename one"
+    ):
+        graph("g", wired >> Node.with_ports("x", ["in"], []))
+
+
+def test_registering_a_wiring_expression_says_how_to_make_a_graph_of_it():
+    with pytest.raises(
+        TypeError, match=r"got Flow: make one of a wiring expression with graph\(name, \.\.\.\)"
+    ):
+        Scheduler().register(source([1]) >> sink(print))  # type: ignore[arg-type]
 
 
 # ---- inlets ----------------------------------------------------------------------------------------------------------
