@@ -20,6 +20,8 @@ from meridian.nodes.base import (
     setup_standard_ports,
     validate_callable,
 )
+from meridian.observability.logging import get_logger
+from meridian.redaction import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -293,7 +295,8 @@ class RetryNode(FunctionNode):
     """Calls a function for each payload until it succeeds, a limited number of times, in order.
 
     A failure is tried again after 10 ms times 2^(n-1), n or 1; the messages behind it wait. What has failed ``max_retries`` times
-    in all leaves as an ERROR message on the dead-letter port. The handler is never called again because an
+    in all leaves as an ERROR message on the dead-letter port, and the log says so at most once a second; a function behind
+    that port sees it only if it takes a `Message`. Nothing needs to be wired there: the report counts it then as unrouted. The handler is never called again because an
     edge is full. At most 64 messages wait here; then no more are taken. CONTROL and ERROR messages pass at once.
 
     Handlers are called by ticks: at once in a run, by hand in a harness.
@@ -314,26 +317,36 @@ class RetryNode(FunctionNode):
 
     Example:
         ```python
-        from meridian import Scheduler, graph, sink, source
+        from meridian import Message, Scheduler, graph, sink, source
         from meridian.nodes import RetryNode
 
-        calls = []
+        calls, got, dead = [], [], []
 
 
         def flaky(x):
             calls.append(x)
-            if len(calls) < 3:
+            if x == 3 or len(calls) < 3:
                 raise OSError("try again")
             return x * 10
 
 
-        got = []
+        def bury(message: Message) -> None:
+            dead.append(message.payload["error_type"])
+
+
         retry = RetryNode("retry", flaky)
-        numbers, end = source([1, 2]), sink(got.append)
         scheduler = Scheduler()
-        scheduler.register(graph("g", numbers >> retry["input"], retry["output"] >> end))
+        scheduler.register(
+            graph(
+                "g",
+                source([1, 2, 3]) >> retry["input"],
+                retry["output"] >> sink(got.append),
+                retry["dead_letter"] >> sink(bury),
+            )
+        )
         scheduler.run()
-        assert (calls, got) == ([1, 1, 1, 2], [10, 20])
+        assert calls == [1, 1, 1, 2, 3, 3, 3]
+        assert (got, dead) == ([10, 20], ["OSError"])
         ```
     """
 
@@ -402,6 +415,12 @@ class RetryNode(FunctionNode):
             attempt.reply = None if result is None else message.with_payload(result)
         elif attempt.count >= self._most:
             self.record_error(error)
+            described = describe_error(error)
+            get_logger().warn_limited(
+                ("retry.gave_up", self.name), "retry.gave_up", "a message failed for good: it goes to the dead-letter port",
+                node=self.name, attempts=attempt.count,
+                error_type=described.type, error_msg=described.message, where=described.where,
+            )  # fmt: skip
             context = {"node": self.name, "attempts": attempt.count}
             attempt.port, attempt.is_done = self._dead_letter_port, True
             attempt.reply = create_error_message(error, context, message)

@@ -447,7 +447,7 @@ class FileReaderNode(BurstNode):
         polling_interval_ms: Milliseconds between two looks at a file that has been read to its end, at least 1.
         follow_mode: Wait for more, for ever: such a run ends by `Scheduler.shutdown`, or at a quiet moment after
             ``shutdown_timeout_s``, as with any endless ticker. If ``False``, the node is finished at the end of the file
-            (at once, if there is none); a last line without newline counts then.
+            (at once, with a warning in the log, if there is none); a last line without newline counts then.
         output_port: Name of the output.
         config: Settings; default ones if left out.
 
@@ -588,6 +588,10 @@ class FileReaderNode(BurstNode):
         try:
             file = os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError:
+            if not self._follow:
+                get_logger().warn(
+                    "file_reader.missing", "there is no file to read: the node is finished", node=self.name
+                )
             return None
         # A descriptor and not a file object: a node that nobody stops lets go of it without a warning.
         self._file, self._let_go = file, weakref.finalize(self, os.close, file)

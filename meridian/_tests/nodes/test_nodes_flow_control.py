@@ -295,6 +295,20 @@ def test_a_retry_waits_as_its_strategy_says_and_gives_up_after_the_last_attempt(
     assert report.errors_total == 1
 
 
+def test_a_message_that_failed_for_good_is_in_the_log_without_its_payload_wherever_the_port_leads(records):
+    def fail(payload: Any) -> Any:
+        raise ValueError(f"no {payload}")
+
+    node = RetryNode("r", fail, max_retries=2)
+    report = simulate(graph("g", source(["secret"] * 3) >> node["input"])).report
+    logged = records("retry.gave_up")
+    assert len(logged) == 1  # at most one a second
+    assert (logged[0]["level"], logged[0]["node"], logged[0]["attempts"]) == ("WARN", "r", 2)
+    assert logged[0]["error_type"] == "ValueError"
+    assert "secret" not in str(logged)
+    assert [each.unrouted for each in report.nodes if each.name == "r"] == [3]
+
+
 def test_max_retries_counts_all_attempts_and_none_as_result_emits_nothing():
     calls: list[int] = []
 

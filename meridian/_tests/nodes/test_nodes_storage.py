@@ -510,9 +510,16 @@ def test_without_following_the_file_is_read_to_its_end_and_the_run_ends(tmp_path
     assert (simulation.report.reason, simulation.elapsed_s) == ("finished", 0.001)
 
 
-def test_without_following_a_missing_file_is_the_end(tmp_path: Path):
+def test_without_following_a_missing_file_is_the_end_and_the_log_says_so(tmp_path: Path, records):
     watch, simulation = read(FileReaderNode("n", tmp_path / "none", follow_mode=False))
     assert (watch.got, simulation.report.reason, simulation.report.errors) == ([], "finished", [])
+    assert [(line["level"], line["node"]) for line in records("file_reader.missing")] == [("WARN", "n")]
+
+
+def test_a_file_that_is_waited_for_is_not_said_to_be_missing(tmp_path: Path, records):
+    harness = NodeTestHarness(FileReaderNode("n", tmp_path / "none"))
+    harness.trigger_tick()
+    assert records("file_reader.missing") == []
 
 
 @pytest.mark.v1("L11")

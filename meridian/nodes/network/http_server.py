@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from meridian.core.message import Message, MessageType
 from meridian.nodes.arguments import positive, size, whole
 from meridian.nodes.base import FunctionNode, NodeConfig, setup_standard_ports
 from meridian.nodes.extras import load
+from meridian.nodes.network.errors import NetworkError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,6 +176,11 @@ class HttpServerNode(FunctionNode):
             await runner.setup()
             site = web.TCPSite(runner, self._host, self._port)
             await site.start()
+        except OSError as error:  # the system's text has the address
+            await self._close()
+            number = error.errno or 0
+            reason = os.strerror(number) if number > 0 else type(error).__name__
+            raise NetworkError(number, f"node {self.name!r} can't listen: {reason}") from error
         except BaseException:
             await self._close()
             raise

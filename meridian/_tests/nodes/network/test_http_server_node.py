@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import io
+import socket
 import sys
 import threading
 
@@ -409,7 +410,25 @@ def test_a_port_in_use_fails_the_start_of_that_node_and_leaves_nothing_open():
         return report
 
     report = asyncio.run(main())
-    assert [error.phase for error in report.errors] == ["on_start"]
+    (error,) = report.errors
+    assert (error.phase, error.type) == ("on_start", "meridian.nodes.network.errors.NetworkError")
+    assert error.message.endswith("node 'server' can't listen: Address already in use")
+    assert "127.0.0.1" not in error.message
+
+
+def test_a_host_that_there_is_not_is_told_without_its_name(monkeypatch):
+    async def main():
+        async def unknown(*args, **kwargs):
+            raise socket.gaierror(socket.EAI_NONAME, "no host secret.example")
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_server", unknown)
+        scheduler = Scheduler(SchedulerConfig(shutdown_timeout_s=0.01))
+        scheduler.register(Subgraph.from_nodes("g", [HttpServerNode("server", host="secret.example")]))
+        return await scheduler.run_async()
+
+    (error,) = asyncio.run(main()).errors
+    assert error.message.endswith("node 'server' can't listen: gaierror")
+    assert "secret" not in str(error)
 
 
 def test_the_same_graph_serves_again():
