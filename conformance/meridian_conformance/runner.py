@@ -270,7 +270,16 @@ def _probe(
     """Return the capabilities that the backend doesn't claim but seems to have."""
     if target != "edge":
         return []
-    less = replace(effort, examples=40, steps=20, scope=4, schedules=60, async_scope=3, rounds=5, seconds=4.0)
+    less = replace(
+        effort,
+        examples=40,
+        steps=20,
+        scope=4,
+        schedules=60,
+        async_scope=3,
+        rounds=min(effort.rounds, 30),
+        seconds=4.0,
+    )
     could: list[str] = []
     for capability in PROBED:
         if capability in claimed:
@@ -296,8 +305,16 @@ def _has(backend: Any, capability: Capability, claimed: frozenset[str], effort: 
         return False
     ids = {rule.id for rule in wanted}
     return not ids & exam.failures.keys() and all(
-        exam.judge.of(rule.id) for rule in wanted if rule.binding and rule.needs <= claimed | {capability}
+        _occurred(rule, exam) for rule in wanted if rule.binding and rule.needs <= claimed | {capability}
     )
+
+
+def _occurred(rule: Rule, exam: Examination) -> bool:
+    """Say whether a probe tried a rule: often enough where it takes luck to break it, at all where it doesn't."""
+    counted = exam.judge.of(rule.id)
+    if rule.kind == "stochastic":
+        return all(counted.get(name, 0) >= n for name, n in rule.situations.items())
+    return bool(counted)
 
 
 def _looks_like(backend: Any, capability: Capability) -> bool:
