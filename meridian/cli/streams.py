@@ -10,6 +10,7 @@ asked to stop.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -23,6 +24,9 @@ import meridian
 from meridian.cli.codes import Code, CommandError
 
 VERSION = meridian.__version__
+
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""What a system says of a file that takes no more; other errors are not stdout's."""
 
 
 class Pipe(io.FileIO):
@@ -128,6 +132,29 @@ def output(as_json: bool) -> Generator[TextIO]:
 
 def answer(target: str | None, as_json: bool, body: Callable[[TextIO], Code]) -> Code:
     """Do what a command does and return its exit code; what goes wrong is said on stderr, and in the JSON object."""
+    try:
+        return _answer(target, as_json, body)
+    except OSError as error:
+        if error.errno is None or error.errno not in _FULL:
+            raise
+        if sys.stdout is not sys.stderr and sys.stdout is not None:
+            _discard(sys.stdout)
+        tell(CommandError(f"can't write to stdout: {os.strerror(error.errno)}"))
+        return Code.FAILED
+
+
+def _discard(stream: Any) -> None:
+    """Send what ``stream`` still holds nowhere, so that the interpreter doesn't fail over it when it exits."""
+    try:
+        fd = stream.fileno()
+    except (AttributeError, OSError, ValueError):
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, fd)
+    os.close(nowhere)
+
+
+def _answer(target: str | None, as_json: bool, body: Callable[[TextIO], Code]) -> Code:
     with output(as_json) as out:
         try:
             return body(out)

@@ -138,6 +138,31 @@ def test_a_stream_that_is_closed_is_no_error(write, closed, said):
     assert said in ran.stdout
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a file that is always full, as Linux has it")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "nodes",
+        "nodes --json",
+        "nodes --schema",
+        "info",
+        "info --json",
+        "run app.py --json",
+        "validate app.py",
+    ],
+)
+def test_a_full_disk_under_stdout_is_a_failure_and_no_traceback(write, command):
+    write("app.py")
+    script = f'exec "$0" -m meridian {command} > /dev/full'
+    ran = subprocess.run(
+        ["/bin/sh", "-c", script, sys.executable], stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert ran.stderr.endswith("Error: can't write to stdout: No space left on device\n")
+    assert "Traceback" not in ran.stderr
+    assert "Exception ignored" not in ran.stderr
+
+
 @pytest.mark.parametrize("stderr", [subprocess.PIPE, subprocess.STDOUT])
 def test_a_reader_that_goes_away_stops_the_run(write, process, stderr):
     write("app.py", "import itertools\nfrom meridian import graph, sink, source\n"

@@ -295,7 +295,7 @@ def test_a_source_of_nothing_to_iterate_over_is_refused_where_it_is_made(items: 
 def test_an_error_about_a_port_says_that_another_node_has_the_same_name():
     wired = source([1]) >> Node.with_ports("x", ["in"], ["out"])
     with pytest.raises(
-        KeyError, match="node 'x' has no output 'out'.*; two nodes have this name: rename one"
+        KeyError, match=r"node 'x' has no output 'out'.*; two nodes have this name: rename one"
     ):
         graph("g", wired >> Node.with_ports("x", ["in"], []))
 
