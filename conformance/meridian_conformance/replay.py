@@ -22,10 +22,9 @@ Player: TypeAlias = Callable[[Any, Trace], Played]
 def _session(backend: Any, trace: Trace) -> Played:
     """Play a history of one edge, judged at each step."""
     try:
-        play(backend, EdgeSpec.from_json(trace.spec), trace.steps, claims(backend))
+        return [], play(backend, EdgeSpec.from_json(trace.spec), trace.steps, claims(backend))
     except Broken as broken:
         return list(broken.violations), broken.steps
-    return [], trace.steps
 
 
 def _directed(judge: Callable[[Any, EdgeSpec], None]) -> Player:
@@ -46,6 +45,9 @@ PLAYERS: Final[dict[str, Player]] = {
     "privacy": _directed(directed.keeps_quiet),
 }
 """Who plays which kind of history; other targets add theirs."""
+
+FIXED: Final = frozenset({"refusal", "isolation", "privacy", "threads", "torn", "overhead"})
+"""Players whose histories say all that there is to say, or need luck: there is nothing to shrink."""
 
 
 def player_of(trace: Trace) -> Player:
@@ -102,7 +104,7 @@ def shrink(backend: Any, trace: Trace, seconds: float = 5.0, attempts: int = 2_0
         except Exception:  # noqa: BLE001 - a history that makes no sense any more
             return False
 
-    if not still(trace):
+    if trace.player in FIXED or not still(trace):
         return trace
     best, better = trace, True
     while better and left > 0 and time.monotonic() < ends:

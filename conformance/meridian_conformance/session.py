@@ -584,8 +584,8 @@ _OPS: Final[dict[str, Callable[..., None]]] = {
 
 def play(
     backend: Any, spec: EdgeSpec, steps: Sequence[Step], claims: frozenset[str], judged: int | None = None
-) -> None:
-    """Play a whole history and drain the edge.
+) -> tuple[Step, ...]:
+    """Play a whole history and drain the edge; return its steps with what came of them.
 
     Args:
         backend: Who opens the edge.
@@ -602,7 +602,9 @@ def play(
     try:
         for i, step in enumerate(steps):
             session.play(step, i >= quiet)
+        played = tuple(session.steps)
         session.drain()
+        return played
     finally:
         session.discard()
 
