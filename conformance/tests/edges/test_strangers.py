@@ -1,13 +1,17 @@
-"""Backends with subtle faults that the rules were not written for: thought up from the requirements alone (V3, V4, V7, V14).
+"""Backends with subtle faults that the rules were not written for: thought up from the requirements alone (V3, V4, V7, V8, V14).
 
 They are no seeded faults: nobody told the checks about them.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
-from meridian_conformance.contract import EMPTY, EdgeSpec, Put
+import pytest
+
+from meridian_conformance import checks, runner
+from meridian_conformance.contract import CLOSED, Put
 from meridian_conformance.faults import FaultyEdge
 from meridian_conformance.faults.waiting import ParkingEdge
 from meridian_conformance.reference import ReferenceBackend
@@ -72,7 +76,12 @@ class SwapsAfterManyPuts(FaultyEdge):
         items = self.ring.items
         if result == Put.OK:
             self.puts += 1
-            if self.puts % 256 == 0 and len(items) > 1 and not self.spec.max_bytes and not self.spec.max_age_s:
+            if (
+                self.puts % 256 == 0
+                and len(items) > 1
+                and not self.spec.max_bytes
+                and not self.spec.max_age_s
+            ):
                 items[-1], items[-2] = items[-2], items[-1]
         return result
 
@@ -90,20 +99,16 @@ class FalsyItemsAreNotMerged(FaultyEdge):
         return super().put(item)
 
 
-class CloseLosesTheRaceWithAGet(ParkingEdge):
-    """V8: a consumer that is woken by the close gets CLOSED, though an item came in the same moment."""
+class CloseForgetsTheLastItem(ParkingEdge):
+    """V8: a consumer that looks after the close is told CLOSED, though something is left for it."""
 
     async def get_wait(self) -> Any:
-        item = self.get()
-        while item is EMPTY and not self.closed:
-            await self.park(self.consumers)
-            item = EMPTY if self.closed else self.get()
-        return item if item is not EMPTY else await super().get_wait() if self.depth() > 1 else self.nothing()
-
-    def nothing(self) -> Any:
-        from meridian_conformance.contract import CLOSED
-
-        return CLOSED
+        item = await super().get_wait()
+        if self.closed and item is not CLOSED and self.depth() == 0:
+            self.ring.items.append(item)
+            self.ring.taken -= 1
+            return CLOSED
+        return item
 
 
 def backend(edge: type[FaultyEdge]) -> Any:
@@ -116,14 +121,21 @@ def backend(edge: type[FaultyEdge]) -> Any:
     return Backend()
 
 
-STRANGERS = (
-    ExpiryKeepsBytes,
-    WaitingPutSaysOk,
-    ParkedItemGoesFirst,
-    WokenProducerLooksNoMore,
-    SwapsAfterManyPuts,
-    FalsyItemsAreNotMerged,
-    CloseLosesTheRaceWithAGet,
+@pytest.mark.req("X5", "V3", "V4", "V7", "V8", "V14")
+@pytest.mark.parametrize(
+    ("edge", "rule"),
+    [
+        (ExpiryKeepsBytes, "EDGE-116"),
+        (WaitingPutSaysOk, "EDGE-103"),
+        (ParkedItemGoesFirst, "EDGE-102"),
+        (WokenProducerLooksNoMore, "EDGE-101"),
+        (SwapsAfterManyPuts, "EDGE-102"),
+        (FalsyItemsAreNotMerged, "EDGE-113"),
+        (CloseForgetsTheLastItem, "EDGE-124"),
+    ],
 )
-
-_ = EdgeSpec
+def test_a_fault_that_nobody_told_the_kit_about_is_found(edge: type[FaultyEdge], rule: str) -> None:
+    less = replace(checks.EFFORTS["pr"], scope=5, async_scope=4, examples=60)  # so that the test is quick
+    result = runner.run(backend(edge), ["core", "async"], effort=less, probe=False)
+    assert result.exit_code == 1
+    assert result.of(rule).verdict == "fail"

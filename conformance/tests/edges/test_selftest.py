@@ -1,0 +1,82 @@
+from dataclasses import replace
+
+import pytest
+
+from meridian_conformance import checks, faults, rules, selftest
+
+pytestmark = pytest.mark.req("X5")
+
+LITTLE = replace(
+    checks.EFFORTS["pr"],
+    examples=60,
+    steps=30,
+    scope=5,
+    schedules=200,
+    async_scope=4,
+    rounds=10,
+    seconds=20.0,
+)
+"""Enough for the faults below."""
+
+EASY = {
+    "EDGE-101": "CapacityPlusOne",
+    "EDGE-102": "LastInFirstOut",
+    "EDGE-103": "TakesFalsyForEmpty",
+    "EDGE-104": "SaysOkAndDrops",
+    "EDGE-105": "AcceptsCapacityZero",
+    "EDGE-106": "CopiesItems",
+    "EDGE-107": "FullOneEarly",
+    "EDGE-108": "ControlIsReplaced",
+    "EDGE-109": "SharesItsStorage",
+    "EDGE-110": "SpinsWhileFull",
+    "EDGE-111": "DropsTheOldest",
+    "EDGE-112": "WritesOverTheHead",
+    "EDGE-113": "CoalescesTwice",
+    "EDGE-114": "KeepsTheOlderWhenCoalesceFails",
+    "EDGE-115": "IgnoresBytes",
+    "EDGE-116": "DeliversStaleItems",
+    "EDGE-120": "TellsOnlyWhenEmpty",
+    "EDGE-121": "ServesTheLastWaiterFirst",
+    "EDGE-122": "SwallowsCancellation",
+    "EDGE-123": "CloseTwiceFails",
+    "EDGE-124": "WakesOneOnClose",
+    "EDGE-125": "GivesUpWhenWokenInVain",
+    "EDGE-130": "CountsReplacedTwice",
+    "EDGE-131": "PayloadInRepr",
+    "EDGE-140": "ChecksAndThenAppends",
+    "EDGE-141": "PublishesBeforeItWrites",
+    "EDGE-150": "ReopensInAnotherOrder",
+}
+
+
+def test_each_binding_rule_of_edges_has_a_fault_that_is_quick_to_find() -> None:
+    musts = {
+        rule.id for rule in rules.load().values() if rule.target == "edge" and rule.binding and rule.testable
+    }
+    assert musts <= set(EASY)
+    assert all(faults.load_all()[fault].rule == rule for rule, fault in EASY.items())
+
+
+@pytest.mark.parametrize(("rule", "fault"), EASY.items())
+def test_a_fault_is_caught_by_its_own_rule_and_without_that_rule_the_selftest_turns_red(
+    rule: str, fault: str
+) -> None:
+    green = selftest.run(seeds=1, only=[fault], effort=LITTLE)
+    assert green.green, green.text()
+    less = replace(LITTLE, examples=15, scope=4, schedules=40, async_scope=3, rounds=3)
+    red = selftest.run(seeds=1, only=[fault], without=[rule], effort=less)
+    assert not red.green
+    assert f"MISSED  {rule}" in red.text()
+    assert red.text().endswith(": RED")
+
+
+def test_the_report_says_by_which_check_a_fault_was_caught_and_under_how_many_seeds() -> None:
+    report = selftest.run(seeds=2, only=["LastInFirstOut"], effort=LITTLE)
+    (caught,) = report.to_json()["caught"]
+    assert (caught["seeds"], caught["wanted"], caught["by"], caught["ok"]) == (2, 2, ["small_scope"], True)
+    assert report.text().endswith("1 of 1 seeded faults were caught by their own rule")
+
+
+def test_a_problem_with_the_rules_makes_it_red() -> None:
+    assert not selftest.Report([], ["EDGE-101: a MUST without a test"]).green
+    assert selftest.Report([], []).green
