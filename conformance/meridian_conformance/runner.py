@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from meridian_conformance import __version__, backends, checks, rules
@@ -96,6 +97,8 @@ def run(
             raise backends.UsageError(
                 f"there is no profile {name!r} for {target}; there are {', '.join(known)}"
             )
+    if how.generator == "crosshair" and find_spec("hypothesis_crosshair_provider") is None:
+        raise backends.UsageError("effort crosshair needs CrossHair: pip install hypothesis-crosshair")
     if seed is None:
         seed = random.SystemRandom().randrange(1 << 31) if how.random else 0
     try:

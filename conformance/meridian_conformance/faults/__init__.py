@@ -17,6 +17,7 @@ FAULTS: Final[dict[str, type[Any]]] = {}
 def register(fault: type[Any], rule: str) -> None:
     """Make a backend class a fault of ``rule``."""
     fault.rule = rule
+    fault.name = f"fault {fault.__name__}"
     FAULTS[fault.__name__] = fault
 
 
@@ -37,7 +38,6 @@ class FaultyEdge(ReferenceEdge):
                 (FaultyBackend,),
                 {
                     "edge_type": cls,
-                    "name": f"fault {cls.__name__}",
                     "__doc__": cls.__doc__,
                     "__module__": cls.__module__,
                 },

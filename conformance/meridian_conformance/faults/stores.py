@@ -91,5 +91,4 @@ for _fault, _rule in (
     (PublishesBeforeItWrites, "EDGE-141"),
     (CountsInTheInnerLoop, "PERF-401"),
 ):
-    _fault.name = f"fault {_fault.__name__}"
     register(_fault, _rule)
