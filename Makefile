@@ -92,9 +92,9 @@ test: $(VENV)/.ready-test $(VENV)/.ready-fast ## the unit tests, on Python and w
 	@ci/rust test
 	@$(PY) -m pytest $(ARGS)
 
-coverage: $(VENV)/.ready-test $(VENV)/.ready-fast ## the same tests, measured: core, engine, runtime at 95 % of branches
+coverage: $(VENV)/.ready-test $(VENV)/.ready-fast ## the tests of the package, measured: core, engine, runtime at 95 % of branches
 	@mkdir -p build/coverage
-	@$(PY) -m coverage run -m pytest $(ARGS)
+	@$(PY) -m coverage run -m pytest meridian/_tests $(ARGS)
 	@$(PY) -m coverage json --quiet
 	@$(PY) ci/check_coverage.py
 
