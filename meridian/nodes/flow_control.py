@@ -135,6 +135,12 @@ class ThrottleNode(FunctionNode):
         self._tokens = float(self._size)
         self._counted_at: float | None = None
 
+    def on_start(self) -> Any:
+        """Go on with what a run before left here."""
+        if self._waiting:
+            self.tick_in(0)
+        return super().on_start()
+
     def _handle_message(self, port: str, msg: Message[Any]) -> None:
         if port != self._input_port:
             return
@@ -372,6 +378,12 @@ class RetryNode(FunctionNode):
         self._input_port = input_port
         self._output_port = output_port
         self._waiting: deque[_Attempt] = deque()
+
+    def on_start(self) -> Any:
+        """Go on with what a run before left here."""
+        if self._waiting:
+            self.tick_in(0)
+        return super().on_start()
 
     def _handle_message(self, port: str, msg: Message[Any]) -> None:
         if port != self._input_port:

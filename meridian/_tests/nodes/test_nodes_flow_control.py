@@ -590,3 +590,15 @@ def test_enums_may_be_given_by_value_and_other_ports_are_ignored():
         harness.send_control("elsewhere", 1)
         harness.trigger_tick()
         assert payloads(harness) == []
+
+
+@pytest.mark.parametrize(
+    "node", [ThrottleNode("n", 1000, burst_size=3), RetryNode("n", lambda x: x)], ids=["throttle", "retry"]
+)
+def test_what_a_run_before_left_waiting_goes_on_in_the_next_one(node):
+    harness = NodeTestHarness(node)
+    for n in range(2):
+        harness.send_message("input", n)  # no tick: they wait
+    got: list[Any] = []
+    simulate(graph("g", source([2]) >> node["input"], node["output"] >> sink(got.append)))
+    assert got == [0, 1, 2]
