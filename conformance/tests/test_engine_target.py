@@ -1,5 +1,7 @@
 """Engines as a target: Meridian's own keeps every rule, each seeded fault breaks its own, and two engines can be compared."""
 
+from pathlib import Path
+
 import pytest
 
 from meridian_conformance import backends, cli, faults, replay, rules, runner, selftest
@@ -11,7 +13,7 @@ from meridian_conformance.engine.reference import PythonEngines
 from meridian_conformance.engine.session import play
 from meridian_conformance.failures import Step, Trace
 from meridian_conformance.session import Broken
-from meridian_conformance.verdicts import Verdict
+from meridian_conformance.verdicts import ExitCode, Verdict
 
 pytestmark = pytest.mark.req("X5")
 
@@ -114,3 +116,44 @@ def test_who_asks_for_the_rust_engine_where_there_is_none_is_told_why():
         assert "rust" in str(error)  # noqa: PT017 - it may be there
     else:
         pytest.skip("the Rust engine is there")
+
+
+# Mistakes that the rules were not written for, each a line changed in the engine of the guide.
+MISTAKES = {
+    "an edge that has more is served again at once": (
+        'if edge.items and node not in self.paused and self.can_emit(node):\n            self.wake("edge", number)',
+        'if edge.items and node not in self.paused and self.can_emit(node):\n            self.line.appendleft(("edge", number))',
+    ),
+    "CONTROL that leaves makes no room": (
+        "self.graph.links[urgent].target, urgent, item)\n            self.made_room(urgent)",
+        "self.graph.links[urgent].target, urgent, item)",
+    ),
+    "what is parked waits for the first edge only": (
+        "while parked and not any(edge.blocks() for edge in self.outs(node)):",
+        "while parked and not any(edge.blocks() for edge in self.outs(node)[:1]):",
+    ),
+    "a failure ends the batch": (
+        "self.failed[node] += 1",
+        "self.failed[node] += 1\n                return",
+    ),
+    "resuming wakes nobody": (
+        "self.paused.discard(node)\n        self.go_on(node)",
+        "self.paused.discard(node)",
+    ),
+    "CONTROL is no part of the depth": (
+        "return len(self.items) + len(self.control)",
+        "return len(self.items)",
+    ),
+    "sources aren't woken": ("if node in self.sources:", "if node in ():"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_that_no_rule_was_written_for_is_found_in_the_engine_of_the_guide(mistake):
+    right, wrong = MISTAKES[mistake]
+    source = (Path(__file__).parents[1] / "examples" / "engine.py").read_text(encoding="utf-8")
+    assert source.count(right) == 1
+    namespace = {"__name__": "mistaken"}
+    exec(compile(source.replace(right, wrong), "mistaken.py", "exec"), namespace)
+    result = runner.run(namespace["Backend"](), target="engine")
+    assert result.exit_code is ExitCode.BROKEN

@@ -25,12 +25,14 @@ GRAPHS: Final = {
         (Link(0, 1, 2), Link(1, 2, 2), Link(2, 3, 2)),
     ),
     "burst": Graph((SOURCE, NodeSpec("call", "burst"), SINK), (Link(0, 1, 2), Link(1, 2, 2))),
+    "tight burst": Graph((SOURCE, NodeSpec("call", "burst"), SINK), (Link(0, 1, 1), Link(1, 2, 1))),
     "fan-out": Graph((SOURCE, SINK, SINK), (Link(0, 1, 1), Link(0, 2, 3))),
     "burst fan-out": Graph(
         (SOURCE, NodeSpec("call", "burst"), SINK, NodeSpec("map", "sink")),
         (Link(0, 1, 2), Link(1, 2, 1), Link(1, 3, 4)),
     ),
     "fan-in": Graph((SOURCE, SOURCE, SOURCE, SINK), (Link(0, 3, 2), Link(1, 3, 2), Link(2, 3, 2))),
+    "deep fan-in": Graph((NodeSpec("source", "pass", 130), SOURCE, SINK), (Link(0, 2, 100), Link(1, 2, 2))),
     "failing": Graph((SOURCE, NodeSpec("map", "fail"), SINK), (Link(0, 1, 4), Link(1, 2, 2))),
     "failing call": Graph((SOURCE, NodeSpec("call", "fail"), SINK), (Link(0, 1, 4), Link(1, 2, 2))),
     "losing": Graph(
@@ -48,12 +50,12 @@ def engine_small(exam: Examination) -> None:
         sink = len(graph.nodes) - 1
         last = len(graph.links) - 1
         ops = (
-            Step("step"),
-            Step("step", (4,)),
+            Step("step", (2,)),
             Step("pause", (sink,)),
             Step("resume", (sink,)),
             Step("offer", (last,)),
             Step("control", (last,)),
+            Step("control", (0,)),
         )
         for steps in product(ops, repeat=max(exam.effort.scope - 4, 2)):
             if exam.over:

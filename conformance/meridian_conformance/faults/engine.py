@@ -207,6 +207,27 @@ class ForgetsOneOfTwoWhoWait(Ring):
         super().release(own)
 
 
+class _DeafToControl(Ring):
+    def take_control(self, k: int) -> list[Any]:
+        waiters, self.waiters = self.waiters, None
+        try:
+            return super().take_control(k)
+        finally:
+            self.waiters = waiters
+
+
+class _LooksAfterNobody(PythonEngine):
+    def _let_on(self) -> None:
+        self.waited.clear()
+
+
+class ControlMakesNoRoom(ReferenceEngine):
+    """Doesn't wake who waits for room when it was CONTROL that left, and doesn't look after them later either."""
+
+    ring_type = _DeafToControl
+    engine_type = _LooksAfterNobody
+
+
 class PauseIsIgnored(FaultyState):
     """Goes on with a paused node."""
 
@@ -246,6 +267,7 @@ for _rule, _part in (
     ("ENGINE-508", DoesNotRecordFailures),
     ("ENGINE-508", RecordsEachFailureTwice),
     ("ENGINE-509", ForgetsOneOfTwoWhoWait),
+    ("ENGINE-509", ControlMakesNoRoom),
     ("ENGINE-510", PauseIsIgnored),
     ("ENGINE-510", ResumeForgetsWhatWasPutOff),
     ("ENGINE-511", SpinsWhileItWaits),
