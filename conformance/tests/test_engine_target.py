@@ -1,6 +1,7 @@
 """Engines as a target: Meridian's own keeps every rule, each seeded fault breaks its own, and two engines can be compared."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,7 +154,7 @@ def test_a_mistake_that_no_rule_was_written_for_is_found_in_the_engine_of_the_gu
     right, wrong = MISTAKES[mistake]
     source = (Path(__file__).parents[1] / "examples" / "engine.py").read_text(encoding="utf-8")
     assert source.count(right) == 1
-    namespace = {"__name__": "mistaken"}
+    namespace: dict[str, Any] = {"__name__": "mistaken"}
     exec(compile(source.replace(right, wrong), "mistaken.py", "exec"), namespace)
     result = runner.run(namespace["Backend"](), target="engine")
     assert result.exit_code is ExitCode.BROKEN
