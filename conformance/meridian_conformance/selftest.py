@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from meridian_conformance import backends, checks, contract, faults, rules
+from meridian_conformance import backends, checks, contract, faults, rules, runner
 from meridian_conformance.checks import EFFORTS, Effort, Examination
 from meridian_conformance.require import Judge, judging
+from meridian_conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
     from meridian_conformance.rules import Rule
@@ -113,7 +114,7 @@ def run(
 
     Args:
         seeds: Under how many seeds each has to be caught.
-        only: Names of the faults to examine; all by default. Then the rules themselves aren't checked.
+        only: Names of the faults to examine; all by default. With names, neither rules nor references are checked.
         without: Rules that aren't judged: their faults are missed, so the report is red.
         effort: The budget within which they have to be caught.
         progress: Is told what is done next.
@@ -126,7 +127,7 @@ def run(
     for name in only or ():
         if name not in all_faults:
             raise backends.UsageError(f"there is no fault {name}; there are {', '.join(sorted(all_faults))}")
-    problems = [] if only else consistency()
+    problems = [] if only else [*consistency(), *sound(effort, progress)]
     caught: list[Caught] = []
     for name, fault in all_faults.items():
         if only is None or name in only:
@@ -144,6 +145,32 @@ def consistency() -> list[str]:
         {name: fault.rule for name, fault in faults.load_all().items()},
         [str(capability) for capability in contract.Capability],
     )
+
+
+def sound(effort: Effort, progress: Callable[[str], None] = lambda _: None) -> list[str]:
+    """Return what is wrong with judging right backends: references break nothing, and what isn't claimed doesn't pass."""
+    less = replace(effort, scope=min(effort.scope, 6), async_scope=min(effort.async_scope, 4))
+    wrong: list[str] = []
+    for target in backends.REFERENCES:
+        progress(f"the reference of {target}")
+        names = [
+            name for name in checks.profiles(target) if name != "perf"
+        ]  # cost isn't a matter of right and wrong
+        result = runner.run(backends.load("python", target), names, target=target, effort=less, probe=False)
+        wrong += [
+            f"the reference of {target}: {found.rule} {found.verdict}"
+            for found in result.rules
+            if found.verdict in (Verdict.FAIL, Verdict.ERROR)
+        ]
+    modest = backends.load("python")
+    modest.capabilities = frozenset()
+    result = runner.run(modest, ["async", "threads", "durable"], effort=less, probe=False)
+    wrong += [
+        f"a backend that claims nothing: {found.rule} {found.verdict}"
+        for found in result.rules
+        if found.verdict is not Verdict.NOT_APPLICABLE
+    ]
+    return wrong
 
 
 def _examine(

@@ -80,3 +80,17 @@ def test_the_report_says_by_which_check_a_fault_was_caught_and_under_how_many_se
 def test_a_problem_with_the_rules_makes_it_red() -> None:
     assert not selftest.Report([], ["EDGE-101: a MUST without a test"]).green
     assert selftest.Report([], []).green
+
+
+def test_right_backends_break_nothing_and_what_is_not_claimed_does_not_pass() -> None:
+    assert selftest.sound(replace(LITTLE, scope=3, async_scope=2, examples=20, schedules=30)) == []
+
+
+def test_a_reference_that_breaks_a_rule_makes_it_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    from meridian_conformance import backends
+
+    monkeypatch.setattr(
+        backends, "REFERENCES", {"edge": "meridian_conformance.faults.storage:AcceptsCapacityZero"}
+    )
+    little = replace(LITTLE, scope=2, async_scope=1, examples=5, schedules=5, rounds=1)
+    assert "the reference of edge: EDGE-105 fail" in selftest.sound(little)
