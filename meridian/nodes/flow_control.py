@@ -75,6 +75,12 @@ class RefusedError(MeridianError):
     payload_free = True
 
 
+def _say_kept(node: str, n: int) -> None:
+    """A stop that was cut off leaves messages here; they go first in the next run."""
+    if n:
+        get_logger().warn("function_node.kept", "stopped with messages that wait here", node=node, n=n)
+
+
 class ThrottleNode(FunctionNode):
     """Lets data through at a rate, in bursts of at most ``burst_size``.
 
@@ -183,6 +189,11 @@ class ThrottleNode(FunctionNode):
     def has_pending(self) -> bool | None:
         """Say whether messages wait."""
         return bool(self._waiting)
+
+    def on_stop(self) -> None:
+        """Say how many messages are kept for the next run."""
+        super().on_stop()
+        _say_kept(self.name, len(self._waiting))
 
 
 class CircuitBreakerNode(FunctionNode):
@@ -451,6 +462,11 @@ class RetryNode(FunctionNode):
     def has_pending(self) -> bool | None:
         """Say whether messages wait for an attempt."""
         return bool(self._waiting)
+
+    def on_stop(self) -> None:
+        """Say how many messages are kept for the next run."""
+        super().on_stop()
+        _say_kept(self.name, len(self._waiting))
 
 
 class _Threads(Executor):

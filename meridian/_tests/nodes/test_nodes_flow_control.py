@@ -602,3 +602,13 @@ def test_what_a_run_before_left_waiting_goes_on_in_the_next_one(node):
     got: list[Any] = []
     simulate(graph("g", source([2]) >> node["input"], node["output"] >> sink(got.append)))
     assert got == [0, 1, 2]
+
+
+@pytest.mark.req("V8")
+def test_a_stop_that_is_cut_off_says_what_waits_for_the_next_run(records):
+    got: list[int] = []
+    throttle = ThrottleNode("t", 1, burst_size=1)
+    made = graph("g", source(range(3), name="s") >> throttle >> sink(got.append))
+    simulate(made, until_s=0.5, config=SchedulerConfig(shutdown_timeout_s=0.1))
+    assert got == [0]
+    assert [(record["node"], record["n"]) for record in records("function_node.kept")] == [("t", 1)]

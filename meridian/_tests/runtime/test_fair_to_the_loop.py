@@ -67,7 +67,9 @@ def test_a_busy_graph_gives_way_after_each_slice(kind, items_):
     passes = asyncio.run(passes_during(made))
     assert len(got) == MESSAGES
     handled = 3 * MESSAGES
-    assert passes >= handled / (2 * SLICE_MESSAGES)  # what a source makes isn't counted, and a batch is finished
+    assert passes >= handled / (
+        2 * SLICE_MESSAGES
+    )  # what a source makes isn't counted, and a batch is finished
 
 
 def test_a_node_that_feeds_itself_for_ever_does_not_keep_the_loop():
