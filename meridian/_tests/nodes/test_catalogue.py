@@ -200,7 +200,7 @@ def test_a_schema_refuses_what_is_missing_misspelt_or_of_the_wrong_type(entry):
     good = minimal(entry)
     assert validator.is_valid(good)
     assert not validator.is_valid({key: value for key, value in good.items() if key != "name"})
-    assert not validator.is_valid({**good, "nam": 1})
+    assert not validator.is_valid({**good, "label": 1})
     assert not validator.is_valid({**good, "name": 1})
 
 

@@ -111,7 +111,7 @@ def test_dir_shows_what_is_not_loaded_yet():
 
 @pytest.mark.parametrize("package", ["meridian", "meridian.nodes"])
 def test_a_misspelt_name_is_not_found_and_the_error_says_where_it_was_looked_for(package):
-    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'DataProducr'"):
-        getattr(importlib.import_module(package), "DataProducr")  # noqa: B009 - the spelling is the point
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'DataProduction'"):
+        getattr(importlib.import_module(package), "DataProduction")  # noqa: B009 - the spelling is the point
     with pytest.raises(ImportError):
-        exec(f"from {package} import DataProducr")
+        exec(f"from {package} import DataProduction")
