@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
-from meridian.core.errors import SchemaError
+from meridian.core.errors import PayloadError
 from meridian.core.message import DATA, Message
 from meridian.core.policies import Block, Latest, Policy, PutResult, as_policy
 from meridian.core.ports import PortSpec
@@ -171,10 +171,10 @@ class Edge(Generic[T]):
             Exactly what became of the item. CONTROL is refused by a full edge (``BLOCKED``), whatever the policy.
 
         Raises:
-            SchemaError, TypeError: the payload doesn't fit the schema, or ``policy`` is none; nothing changed.
+            PayloadError, TypeError: the payload doesn't fit the schema, or ``policy`` is none; nothing changed.
             ValueError: the item alone is larger than ``max_bytes``, or a custom policy answered nonsense.
         """
-        ring = self._ring or self.ring()
+        ring = self.ring() if self._ring is None else self._ring
         check = ring.check
         if check is not None:
             value: Any = item
@@ -200,7 +200,7 @@ class Edge(Generic[T]):
             edge_id=self.id,
             payload_type=type_name(value),
         )
-        raise SchemaError(self.id, type_name(value))
+        raise PayloadError(self.id, type_name(value))
 
     def try_get(self) -> T | None:
         """Take the next item, CONTROL first, or return ``None`` when it is empty.
@@ -287,7 +287,7 @@ class Edge(Generic[T]):
             with _making:  # two threads may be the first, and a run may begin meanwhile
                 host = self._host
                 if host is None:
-                    return self._ring or self.make_ring()
+                    return self.make_ring() if self._ring is None else self._ring
         return host.ring(self._index)
 
     def make_ring(self, budget: Budget | None = None, clock: Callable[[], int] | None = None) -> Ring:

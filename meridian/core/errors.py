@@ -6,7 +6,7 @@
       GraphError             the declared graph is wrong; ``.issues`` lists everything, not just the first
       ConfigError            a setting is wrong; names the field, the value and what is allowed
       EdgeError              ``.edge`` names the edge
-        SchemaError          a payload doesn't fit what the input port takes
+        PayloadError         a payload doesn't fit what the input port takes
         BackpressureError    no room, and the message was *not* accepted; ``.message`` gives it back
         ClosedError          you closed it (an inlet), then put on it
       PortError              a node has no such output; names those it has
@@ -63,7 +63,7 @@ class EdgeError(MeridianError):
         super().__init__(text)
 
 
-class SchemaError(EdgeError, TypeError):
+class PayloadError(EdgeError, TypeError):
     """A payload doesn't fit the schema of the input port that an edge leads to; it was not accepted.
 
     Args:

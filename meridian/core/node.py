@@ -203,7 +203,7 @@ class Node(Wirable):
         Raises:
             PortError: there is no such output; a KeyError.
             ValueError: the message's type is none of the three.
-            SchemaError, TypeError: its payload doesn't fit an edge's schema, or it is no message; nothing was sent.
+            PayloadError, TypeError: its payload doesn't fit an edge's schema, or it is no message; nothing was sent.
             BackpressureError: no room, and ``max_parked`` messages are parked already; not accepted. If you let it
                 escape, the runtime keeps the message and delivers it first.
 

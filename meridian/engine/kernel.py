@@ -10,7 +10,7 @@ from _thread import allocate_lock, get_ident
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from meridian.core.errors import BackpressureError, PortError, SchemaError
+from meridian.core.errors import BackpressureError, PayloadError, PortError
 from meridian.core.message import CONTROL, DATA, Message, MessageType, no_message, wrap
 from meridian.core.policies import ErrorPolicy, PutResult
 from meridian.engine.ready import NORMAL_BAND, ReadyQueue, Turn
@@ -350,7 +350,7 @@ class NodeState:
         for ring in rings:
             if ring.check is not None and not ring.check.passes(value):
                 ring.refuse("invalid")
-                self.fail("on_message", SchemaError(ring.id, type_name(value)))
+                self.fail("on_message", PayloadError(ring.id, type_name(value)))
                 return False
         return True
 
@@ -558,7 +558,7 @@ class NodeState:
             for ring in rings:
                 if ring.check is not None and not ring.check.passes(message.payload):
                     self.engine.on_invalid(ring.id)
-                    raise SchemaError(ring.id, type_name(message.payload))
+                    raise PayloadError(ring.id, type_name(message.payload))
         return rings
 
     def emit_now(self, port: str, message: Any) -> Any:

@@ -658,3 +658,21 @@ def test_the_fast_package_is_looked_for_when_it_is_needed(monkeypatch: pytest.Mo
     assert select._fast() == MISSING
     monkeypatch.setitem(sys.modules, "meridian_fast", BARE)
     assert select._fast() is BARE
+
+
+@pytest.mark.req("V14")
+def test_a_put_on_an_edge_that_was_emptied_uses_the_ring_that_is_there():
+    class Counting(Edge[int]):
+        made = 0
+
+        def make_ring(self, *args: Any) -> Any:
+            self.made += 1
+            return super().make_ring(*args)
+
+    edge = Counting(
+        "a", Port("out", PortDirection.OUTPUT), "b", Port("in", PortDirection.INPUT), 4, max_bytes=100
+    )
+    for n in range(3):
+        edge.try_put(n)
+        edge.try_get()
+    assert edge.made == 1

@@ -771,7 +771,7 @@ def test_a_result_that_does_not_fit_the_schema_is_reported_with_the_edge_and_the
 
     report = run(graph("g", source([1]) >> wrong >> takes))
     (error,) = report.errors
-    assert error.type == "meridian.core.errors.SchemaError"
+    assert error.type == "meridian.core.errors.PayloadError"
     assert (
         error.message
         == "edge wrong:output->takes:input refused <str>: it doesn't fit the schema of the input port"
