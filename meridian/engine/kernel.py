@@ -232,6 +232,10 @@ class NodeState:
         if not self.held:
             self.resume()
 
+    def holds_back(self) -> bool:
+        """Say whether data waits on an edge because this node takes none for now."""
+        return bool(self.deferred and (self.held & PAUSED or self.paused))
+
     def next_while_busy(self) -> tuple[list[Any], str] | None:
         """Take one more message for a node that is busy anyway, if that is fair: only one input waits, and no CONTROL.
 

@@ -596,11 +596,15 @@ class Run:
             return None
 
     def _is_pending_still(self) -> bool:
-        """Say whether, during a stop, a node that minds its own time has something to do; one still to be drained doesn't count."""
+        """Say whether, during a stop, a node that minds its own time has something to do.
+
+        One still to be drained only counts while it will take more of what waits on its edges.
+        """
         return any(
             self._has_pending(node, turn)
             for node, turn in self._tickers
-            if (turn.node in self._asked or not node.regular_ticks) and turn.node not in self._to_drain
+            if (turn.node in self._asked or not node.regular_ticks)
+            and (turn.node not in self._to_drain or self.engine.nodes[turn.node].holds_back())
         )
 
     def _drain(self) -> bool:

@@ -465,3 +465,41 @@ def test_a_node_that_paused_itself_and_one_that_a_fault_holds_up_are_two_things(
     assert simulation.report.reason == "quiet"
     assert simulation.report.left == {"s:output->timed:in": 4}
     assert len(made.held) == 1
+
+
+@pytest.mark.req("V4")
+def test_a_shutdown_does_not_drain_a_node_that_will_still_take_what_waits_on_its_edge():
+    class Two(Timed):
+        drained_after = -1
+
+        def _handle_message(self, port: str, msg: Message[Any]) -> None:
+            super()._handle_message(port, msg)
+            self.tick_in(1)
+            if len(self.held) == 2:
+                self.pause()
+
+        def _handle_tick(self) -> None:
+            self.let_go()
+            self.resume()
+
+        def has_pending(self) -> bool:
+            return bool(self.held)
+
+        def on_drain(self) -> None:
+            self.drained_after = len(got) + len(self.held)
+
+    got: list[Any] = []
+    made = Two()
+
+    async def endless() -> Any:
+        for x in range(10**9):
+            yield x
+
+    simulation = simulate(
+        graph("g", source(endless()) >> via(capacity=4) >> made >> into(got)),
+        until_s=0.5,
+        config=SchedulerConfig(shutdown_timeout_s=100),
+    )
+    assert (simulation.report.reason, simulation.report.left) == ("shutdown", {})
+    assert got == list(range(len(got)))
+    assert made.drained_after == len(got)
