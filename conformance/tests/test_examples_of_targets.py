@@ -177,7 +177,7 @@ GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
 )
 def test_a_guide_shows_the_example_that_is_tested_and_commands_that_are_right(guide, example):
     page = (GUIDES / guide).read_text(encoding="utf-8")
-    assert f'```py title="{example}"\n--8<-- "conformance/examples/{example}"\n```' in page
+    assert f'``` {{ .py title="{example}" }}\n--8<-- "conformance/examples/{example}"\n```' in page
     commands = re.findall(r"^meridian-conform (.+)$", page, re.MULTILINE)
     assert commands
     for command in commands:
