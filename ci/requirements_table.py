@@ -20,6 +20,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ci.generated_page import ids_of, write_or_check
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -100,31 +102,16 @@ not claimed.
 COMMENT = re.compile(r"^\s*(?:#|<!--)\s*req:\s*([A-Z0-9., ]+?)\s*(?:-->)?\s*$", re.MULTILINE)
 
 
-def ids_of(node: ast.expr) -> Iterator[str]:
-    """Yield the ids of each `pytest.mark.req(...)` in a decorator or a `pytestmark` value."""
-    for call in ast.walk(node):
-        if (
-            isinstance(call, ast.Call)
-            and isinstance(call.func, ast.Attribute)
-            and call.func.attr == "req"
-            and isinstance(call.func.value, ast.Attribute)
-            and call.func.value.attr == "mark"
-        ):
-            for argument in call.args:
-                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                    yield argument.value
-
-
 def marks_of(path: Path) -> Iterator[str]:
     """Yield every id that a test module is marked with."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             for decorator in node.decorator_list:
-                yield from ids_of(decorator)
+                yield from ids_of(decorator, "req")
         elif isinstance(node, ast.Assign) and "pytestmark" in [
             ast.unparse(target) for target in node.targets
         ]:
-            yield from ids_of(node.value)
+            yield from ids_of(node.value, "req")
 
 
 def comments_of(path: Path) -> Iterator[str]:
@@ -172,22 +159,7 @@ def page(root: Path = ROOT) -> str:
 
 def main(argv: list[str]) -> int:
     """Write or check the page; return the exit code."""
-    try:
-        text = page()
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    target = ROOT / PAGE
-    if argv == ["--check"]:
-        if not target.is_file() or target.read_text(encoding="utf-8") != text:
-            print(f"{PAGE} is out of date: run `make fmt`", file=sys.stderr)
-            return 1
-        return 0
-    if argv:
-        print(__doc__, file=sys.stderr)
-        return 2
-    target.write_text(text, encoding="utf-8")
-    return 0
+    return write_or_check(argv, __doc__, ROOT, PAGE, page)
 
 
 if __name__ == "__main__":

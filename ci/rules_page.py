@@ -13,6 +13,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from ci.generated_page import write_or_check
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = Path("docs/reference/conformance-rules.md")
 SOURCE = Path("conformance/meridian_conformance/rules.toml")
@@ -83,18 +85,7 @@ def page(root: Path = ROOT) -> str:
 
 def main(argv: list[str]) -> int:
     """Write or check the page; return the exit code."""
-    text = page()
-    target = ROOT / PAGE
-    if argv == ["--check"]:
-        if not target.is_file() or target.read_text(encoding="utf-8") != text:
-            print(f"{PAGE} is out of date: run `make fmt`", file=sys.stderr)
-            return 1
-        return 0
-    if argv:
-        print(__doc__, file=sys.stderr)
-        return 2
-    target.write_text(text, encoding="utf-8")
-    return 0
+    return write_or_check(argv, __doc__, ROOT, PAGE, page)
 
 
 if __name__ == "__main__":

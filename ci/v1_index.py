@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ci.generated_page import ids_of, write_or_check
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -132,21 +134,6 @@ complete and up to date). What this means for a program is told in [Upgrade from
 """
 
 
-def marks_of(node: ast.expr) -> Iterator[str]:
-    """Yield the ids of each `pytest.mark.v1(...)` in a decorator or a `pytestmark` value."""
-    for call in ast.walk(node):
-        if (
-            isinstance(call, ast.Call)
-            and isinstance(call.func, ast.Attribute)
-            and call.func.attr == "v1"
-            and isinstance(call.func.value, ast.Attribute)
-            and call.func.value.attr == "mark"
-        ):
-            for argument in call.args:
-                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                    yield argument.value
-
-
 def tests_of(path: Path) -> Iterator[tuple[str, str]]:
     """Yield (id, name of the test) for each mark of a test module; a module's own mark counts for each of its tests."""
     module = ast.parse(path.read_text(encoding="utf-8"), str(path))
@@ -155,10 +142,10 @@ def tests_of(path: Path) -> Iterator[tuple[str, str]]:
         inherited = [*inherited]
         for node in body:
             if isinstance(node, ast.Assign) and "pytestmark" in map(ast.unparse, node.targets):
-                inherited += marks_of(node.value)
+                inherited += ids_of(node.value, "v1")
         for node in body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                own = [id for decorator in node.decorator_list for id in marks_of(decorator)]
+                own = [id for decorator in node.decorator_list for id in ids_of(decorator, "v1")]
                 if isinstance(node, ast.ClassDef):
                     yield from walk(node.body, [*inherited, *own])
                 elif node.name.startswith("test"):
@@ -213,22 +200,7 @@ def page(root: Path = ROOT) -> str:
 
 def main(argv: list[str]) -> int:
     """Write or check the page; return the exit code."""
-    try:
-        text = page()
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    target = ROOT / PAGE
-    if argv == ["--check"]:
-        if not target.is_file() or target.read_text(encoding="utf-8") != text:
-            print(f"{PAGE} is out of date: run `make fmt`", file=sys.stderr)
-            return 1
-        return 0
-    if argv:
-        print(__doc__, file=sys.stderr)
-        return 2
-    target.write_text(text, encoding="utf-8")
-    return 0
+    return write_or_check(argv, __doc__, ROOT, PAGE, page)
 
 
 if __name__ == "__main__":
