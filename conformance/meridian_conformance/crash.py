@@ -191,21 +191,13 @@ def whole_or_not_at_all(backend: Any, spec: EdgeSpec, steps: Sequence[Step]) -> 
         discard(backend, edge)
 
 
-def _replay_crash(backend: Any, trace: Trace) -> replay.Played:
-    try:
-        survives(backend, EdgeSpec.from_json(trace.spec), trace.steps)
-    except RuleViolation as violation:
-        return [violation], trace.steps
-    return [], trace.steps
+def _replay_crash(backend: Any, trace: Trace) -> None:
+    survives(backend, EdgeSpec.from_json(trace.spec), trace.steps)
 
 
-def _replay_torn(backend: Any, trace: Trace) -> replay.Played:
-    try:
-        whole_or_not_at_all(backend, EdgeSpec.from_json(trace.spec), trace.steps)
-    except RuleViolation as violation:
-        return [violation], trace.steps
-    return [], trace.steps
+def _replay_torn(backend: Any, trace: Trace) -> None:
+    whole_or_not_at_all(backend, EdgeSpec.from_json(trace.spec), trace.steps)
 
 
-replay.PLAYERS["crash"] = _replay_crash
-replay.PLAYERS["torn"] = _replay_torn
+replay.PLAYERS["crash"] = replay.player_from(_replay_crash)
+replay.PLAYERS["torn"] = replay.player_from(_replay_torn)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
-from typing import Any
+from functools import partial, reduce
+from typing import Any, TypeVar
 
 from meridian_conformance.contract import EMPTY, POLICIES, Capability, EdgeSpec, claims
 from meridian_conformance.failures import Step
 from meridian_conformance.payloads import payload, shown
 from meridian_conformance.session import Clock, discard
+
+S = TypeVar("S")
 
 
 @dataclass(slots=True)
@@ -66,14 +68,41 @@ def diff(named: Mapping[str, Any], *, examples: int = 500, seed: int = 0, length
     """
     draw = random.Random(seed)
     shared = reduce(frozenset.__and__, (claims(backend) for backend in named.values()))
-    for n in range(1, examples + 1):
+
+    def drawn() -> tuple[EdgeSpec, list[Step]]:
         spec = EdgeSpec(draw.randint(1, 5), draw.choice(POLICIES), draw.choice(("collect", "newer", "fail")))
-        steps = _history(draw, length, shared)
-        found = _first_difference(named, spec, steps)
+        return spec, _history(draw, length, shared)
+
+    return search(examples, drawn, partial(_first_difference, named))
+
+
+def search(
+    examples: int,
+    drawn: Callable[[], tuple[S, Sequence[Step]]],
+    first_difference: Callable[[S, Sequence[Step]], tuple[int, dict[str, str]] | None],
+) -> Difference:
+    """Look for a history that is answered differently, and make it shorter.
+
+    Args:
+        examples: How many histories are drawn.
+        drawn: Draws on what they are played, and their steps.
+        first_difference: Plays one; returns the step in which answers differ, and these, or ``None``.
+    """
+    for n in range(1, examples + 1):
+        spec, steps = drawn()
+        found = first_difference(spec, steps)
         if found is not None:
             at, answers = found
-            shorter, answers = _shrink(named, spec, steps[: at + 1], answers)
-            return Difference(n, spec, tuple(shorter), answers)
+            steps = steps[: at + 1]
+            i = 0
+            while i < len(steps):
+                fewer = [*steps[:i], *steps[i + 1 :]]
+                found = first_difference(spec, fewer)
+                if found is None:
+                    i += 1
+                else:
+                    steps, answers = fewer[: found[0] + 1], found[1]
+            return Difference(n, spec, tuple(steps), answers)
     return Difference(examples)
 
 
@@ -126,17 +155,3 @@ def _answer(edge: Any, step: Step) -> str:
         return f"{told}, depth {edge.depth()}, accepted {counters['accepted']}, lost {lost}"
     except Exception as error:  # noqa: BLE001 - whatever it raises is its answer
         return type(error).__name__
-
-
-def _shrink(
-    named: Mapping[str, Any], spec: EdgeSpec, steps: Sequence[Step], answers: dict[str, str]
-) -> tuple[Sequence[Step], dict[str, str]]:
-    i = 0
-    while i < len(steps):
-        fewer = [*steps[:i], *steps[i + 1 :]]
-        found = _first_difference(named, spec, fewer)
-        if found is None:
-            i += 1
-        else:
-            steps, answers = fewer[: found[0] + 1], found[1]
-    return steps, answers

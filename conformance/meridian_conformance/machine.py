@@ -18,6 +18,8 @@ from meridian_conformance.failures import Step
 from meridian_conformance.session import Broken, Session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hypothesis import settings as Settings  # noqa: N812 - it is a class
     from hypothesis.stateful import RuleBasedStateMachine
 
@@ -71,13 +73,25 @@ def settings_for(effort: Effort, backend: Any) -> Settings:
     )
 
 
-class _Found(AssertionError):  # noqa: N818 - a signal to Hypothesis that it may stop
-    pass
+class FoundError(AssertionError):
+    """Tells Hypothesis that it may stop: a rule was broken, and that is noted."""
 
 
 @check("core", judges=JUDGED)
 def machine(exam: Examination) -> None:
     """Play drawn histories; after a rule was found broken, look on for others."""
+    play_machine(exam, machine_for)
+
+
+def play_machine(
+    exam: Examination, machine_for: Callable[[Examination], type[RuleBasedStateMachine]]
+) -> None:
+    """Play histories that a machine draws; after a rule was found broken, look on for others.
+
+    Args:
+        exam: Who is examined.
+        machine_for: Makes the machine, which raises `FoundError` when it has noted a broken rule.
+    """
     from hypothesis import seed
     from hypothesis.stateful import run_state_machine_as_test
 
@@ -92,7 +106,7 @@ def machine(exam: Examination) -> None:
             try:
                 run_state_machine_as_test(made, settings=settings_for(exam.effort, exam.backend))
                 break
-            except _Found:
+            except FoundError:
                 exam.judge.muted |= set(exam.failures) - known or set(exam.failures)
     finally:
         exam.judge.muted = muted_before
@@ -149,7 +163,7 @@ def machine_for(exam: Examination) -> type[RuleBasedStateMachine]:
                 do(self.session)
             except Broken as found:
                 exam.found(found.violations, self.spec, found.steps)
-                raise _Found(str(found)) from None
+                raise FoundError(str(found)) from None
 
         def next(self) -> int:
             self.serial += 1

@@ -19,27 +19,36 @@ Played: TypeAlias = tuple[list[RuleViolation], tuple[Step, ...]]
 Player: TypeAlias = Callable[[Any, Trace], Played]
 
 
-def _session(backend: Any, trace: Trace) -> Played:
-    """Play a history of one edge, judged at each step."""
-    try:
-        return [], play(backend, EdgeSpec.from_json(trace.spec), trace.steps, claims(backend))
-    except Broken as broken:
-        return list(broken.violations), broken.steps
+def player_from(play: Callable[[Any, Trace], tuple[Step, ...] | None]) -> Player:
+    """Make a player of a function that raises when a rule is broken.
 
+    Args:
+        play: Plays the history on a backend; returns its steps with what came of them, or ``None`` where they tell nothing new.
+    """
 
-def _directed(judge: Callable[[Any, EdgeSpec], None]) -> Player:
     def player(backend: Any, trace: Trace) -> Played:
         try:
-            judge(backend, EdgeSpec.from_json(trace.spec))
+            steps = play(backend, trace)
+        except Broken as broken:
+            return list(broken.violations), broken.steps
         except RuleViolation as violation:
             return [violation], trace.steps
-        return [], trace.steps
+        return [], trace.steps if steps is None else steps
 
     return player
 
 
+def _session(backend: Any, trace: Trace) -> tuple[Step, ...]:
+    """Play a history of one edge, judged at each step."""
+    return play(backend, EdgeSpec.from_json(trace.spec), trace.steps, claims(backend))
+
+
+def _directed(judge: Callable[[Any, EdgeSpec], None]) -> Player:
+    return player_from(lambda backend, trace: judge(backend, EdgeSpec.from_json(trace.spec)))
+
+
 PLAYERS: Final[dict[str, Player]] = {
-    "session": _session,
+    "session": player_from(_session),
     "refusal": _directed(directed.refuses),
     "isolation": _directed(directed.shares_nothing),
     "privacy": _directed(directed.keeps_quiet),

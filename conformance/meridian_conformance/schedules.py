@@ -499,16 +499,12 @@ async def _play(playing: Playing, backend: Any, steps: Sequence[Step]) -> None:
     await playing.finish()
 
 
-def _replay(backend: Any, trace: Trace) -> replay.Played:
+def _replay(backend: Any, trace: Trace) -> None:
     with Stage() as stage:
-        try:
-            stage.play(backend, EdgeSpec.from_json(trace.spec), trace.steps)
-        except Broken as broken:
-            return list(broken.violations), broken.steps
-    return [], trace.steps
+        stage.play(backend, EdgeSpec.from_json(trace.spec), trace.steps)
 
 
-replay.PLAYERS["schedule"] = _replay
+replay.PLAYERS["schedule"] = replay.player_from(_replay)
 
 # ---- looking ---------------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from meridian_conformance.checks import Examination, check
 from meridian_conformance.engine.contract import Graph, Link, NodeSpec
-from meridian_conformance.engine.session import play, player
+from meridian_conformance.engine.session import play, replayed
 from meridian_conformance.failures import Step
-from meridian_conformance.replay import PLAYERS
+from meridian_conformance.replay import PLAYERS, player_from
 from meridian_conformance.session import Broken
 
 JUDGED: Final = tuple(f"ENGINE-5{n:02}" for n in range(1, 12))
@@ -123,4 +123,4 @@ def draw_history(draw: Random, graph: Graph, length: int) -> list[Step]:
     return [*steps, *(Step("resume", (node,)) for node in paused), Step("drain")]
 
 
-PLAYERS["engine"] = player
+PLAYERS["engine"] = player_from(replayed)

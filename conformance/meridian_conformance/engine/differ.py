@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from meridian_conformance.differ import Difference
+from meridian_conformance.differ import Difference, search
 from meridian_conformance.engine.checks import draw_graph, draw_history
 from meridian_conformance.engine.session import EngineSession
 from meridian_conformance.failures import Step
@@ -32,15 +33,12 @@ def diff(named: Mapping[str, Any], *, examples: int = 500, seed: int = 0, length
         length: Most steps of each, before it is drained.
     """
     draw = Random(seed)
-    for n in range(1, examples + 1):
+
+    def drawn() -> tuple[Graph, list[Step]]:
         graph = draw_graph(draw)
-        steps = _by_slices(draw_history(draw, graph, length))
-        found = _first_difference(named, graph, steps)
-        if found is not None:
-            at, answers = found
-            shorter, answers = _shrink(named, graph, steps[: at + 1], answers)
-            return Difference(n, graph, tuple(shorter), answers)
-    return Difference(examples)
+        return graph, _by_slices(draw_history(draw, graph, length))
+
+    return search(examples, drawn, partial(_first_difference, named))
 
 
 def _by_slices(steps: Sequence[Step]) -> list[Step]:
@@ -72,17 +70,3 @@ def _answer(session: EngineSession, step: Step) -> str:
     except Exception as error:  # noqa: BLE001 - whatever it raises is its answer
         return type(error).__name__
     return f"{session.steps[-1].got}: {session.summary()}"
-
-
-def _shrink(
-    named: Mapping[str, Any], graph: Graph, steps: Sequence[Step], answers: dict[str, str]
-) -> tuple[Sequence[Step], dict[str, str]]:
-    i = 0
-    while i < len(steps):
-        fewer = [*steps[:i], *steps[i + 1 :]]
-        found = _first_difference(named, graph, fewer)
-        if found is None:
-            i += 1
-        else:
-            steps, answers = fewer[: found[0] + 1], found[1]
-    return steps, answers

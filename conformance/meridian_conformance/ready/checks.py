@@ -11,8 +11,8 @@ from meridian_conformance.checks import Examination, check
 from meridian_conformance.contract import optional
 from meridian_conformance.failures import Step, Trace
 from meridian_conformance.ready.contract import BANDS, QueueSpec
-from meridian_conformance.ready.session import ITSELF, ReadySession, play, player
-from meridian_conformance.replay import PLAYERS
+from meridian_conformance.ready.session import ITSELF, ReadySession, play, replayed
+from meridian_conformance.replay import PLAYERS, player_from
 from meridian_conformance.require import RuleViolation, require, seen
 from meridian_conformance.session import Broken
 
@@ -142,39 +142,20 @@ class Drive:
             self.play(Step("pick"))
 
 
-class _Found(AssertionError):  # noqa: N818 - a signal to Hypothesis that it may stop
-    pass
-
-
 @check("core", judges=JUDGED, target="ready")
 def ready_machine(exam: Examination) -> None:
     """Play drawn histories; after a rule was found broken, look on for others."""
-    from hypothesis import seed
-    from hypothesis.stateful import run_state_machine_as_test
+    from meridian_conformance.machine import play_machine
 
-    from meridian_conformance.machine import settings_for
-
-    muted_before = set(exam.judge.muted)
-    try:
-        for attempt in range(6):
-            if exam.over:
-                break
-            known = set(exam.failures)
-            made = machine_for(exam)
-            seed(exam.seed * 1_000 + attempt)(made)
-            try:
-                run_state_machine_as_test(made, settings=settings_for(exam.effort, exam.backend))
-                break
-            except _Found:
-                exam.judge.muted |= set(exam.failures) - known or set(exam.failures)
-    finally:
-        exam.judge.muted = muted_before
+    play_machine(exam, machine_for)
 
 
 def machine_for(exam: Examination) -> type[RuleBasedStateMachine]:
     """Return the machine that examines one ready queue."""
     from hypothesis import strategies as st
     from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+    from meridian_conformance.machine import FoundError
 
     bands = st.sets(st.integers(0, 2), min_size=1).map(sorted)
 
@@ -191,7 +172,7 @@ def machine_for(exam: Examination) -> type[RuleBasedStateMachine]:
                 try:
                     call(*args)
                 except Broken as found:
-                    raise _Found(str(found)) from None
+                    raise FoundError(str(found)) from None
 
         @rule(turn=st.integers(0, 11))
         def enqueue(self, turn: int) -> None:
@@ -307,13 +288,9 @@ def ready_cost(exam: Examination) -> None:
         exam.found([violation], spec, (), "ready_cost", "ready")
 
 
-def _cost_player(backend: Any, trace: Trace) -> tuple[list[RuleViolation], tuple[Step, ...]]:
-    try:
-        judge_cost(backend, QueueSpec.from_json(trace.spec))
-    except RuleViolation as violation:
-        return [violation], trace.steps
-    return [], trace.steps
+def _replay_cost(backend: Any, trace: Trace) -> None:
+    judge_cost(backend, QueueSpec.from_json(trace.spec))
 
 
-PLAYERS["ready"] = player
-PLAYERS["ready_cost"] = _cost_player
+PLAYERS["ready"] = player_from(replayed)
+PLAYERS["ready_cost"] = player_from(_replay_cost)
