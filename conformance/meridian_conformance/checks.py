@@ -28,7 +28,7 @@ class Effort:
         scope: Length up to which all histories are tried.
         schedules: Asynchronous schedules that are drawn.
         async_scope: Length up to which all asynchronous schedules are tried.
-        rounds: Rounds of the threads.
+        rounds: Fewest rounds of the threads.
         seconds: Most seconds that one check may take; what it can't finish it says.
         random: Whether each run draws a seed of its own.
         generator: Hypothesis's backend.

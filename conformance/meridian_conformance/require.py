@@ -10,7 +10,10 @@ from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meridian_conformance.rules import Rule
 
 
 class RuleViolation(AssertionError):  # noqa: N818 - the name says what it is: a rule was broken
@@ -43,6 +46,10 @@ class Judge:
     def of(self, rule: str) -> dict[str, int]:
         """Return how often each situation of one rule occurred."""
         return {name: n for (id, name), n in self.situations.items() if id == rule}
+
+    def often_enough(self, rule: Rule) -> bool:
+        """Say whether every situation of ``rule`` occurred as often as a verdict needs."""
+        return all(self.situations[rule.id, name] >= n for name, n in rule.situations.items())
 
 
 _judge: ContextVar[Judge | None] = ContextVar("meridian_conformance_judge", default=None)

@@ -314,10 +314,9 @@ def _has(backend: Any, capability: Capability, claimed: frozenset[str], effort: 
 
 def _occurred(rule: Rule, exam: Examination) -> bool:
     """Say whether a probe tried a rule: often enough where it takes luck to break it, at all where it doesn't."""
-    counted = exam.judge.of(rule.id)
     if rule.kind == "stochastic":
-        return all(counted.get(name, 0) >= n for name, n in rule.situations.items())
-    return bool(counted)
+        return exam.judge.often_enough(rule)
+    return bool(exam.judge.of(rule.id))
 
 
 def _looks_like(backend: Any, capability: Capability) -> bool:
