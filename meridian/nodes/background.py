@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from meridian.core.errors import BackpressureError
 from meridian.core.message import Message, Scope, current_scope
-from meridian.nodes.base import FunctionNode, NodeConfig, setup_standard_ports
+from meridian.nodes.base import NodeConfig, PipeNode
 from meridian.observability.logging import get_logger
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Job:
         return context
 
 
-class BackgroundNode(FunctionNode):
+class BackgroundNode(PipeNode):
     """The base of nodes whose work takes time.
 
     A subclass calls `_begin` for a message, works, and calls `_finish`, from any thread. Results are emitted by the
@@ -67,9 +67,7 @@ class BackgroundNode(FunctionNode):
     def __init__(
         self, name: str, input_port: str, output_port: str, config: NodeConfig | None = None
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
-        self._input_port = input_port
-        self._output_port = output_port
+        super().__init__(name, input_port, output_port, config)
         self._jobs: deque[Job] = deque()
 
     def _begin(self, message: Message[Any]) -> Job:
@@ -89,13 +87,13 @@ class BackgroundNode(FunctionNode):
         job.is_done = True
         self.tick_in(0)
 
-    def _forward(self, message: Message[Any]) -> None:
-        """Pass on a message that isn't worked on, behind those that came before it."""
+    def _pass_on(self, msg: Message[Any]) -> None:
+        """Emit a message that isn't worked on, behind those that came before it."""
         if not self._jobs:
-            self.emit(self._output_port, message)
+            super()._pass_on(msg)
             return
-        job = self._begin(message)
-        job.reply = message
+        job = self._begin(msg)
+        job.reply = msg
         job.is_done = True
 
     def _handle_tick(self) -> None:

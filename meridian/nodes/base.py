@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BurstNode",
+    "BurstPipeNode",
     "DistributionStrategy",
     "ErrorPolicy",
     "FunctionNode",
     "MergeStrategy",
     "NodeConfig",
+    "PipeNode",
     "TimingConfig",
     "create_error_message",
     "setup_standard_ports",
@@ -171,6 +173,42 @@ class FunctionNode(Node):
         raise error
 
 
+class PipeNode(FunctionNode):
+    """The base of nodes with one input and one output.
+
+    DATA messages are for `_handle_data`; all others leave as they came, unless `_pass_on` says otherwise. Messages on
+    other ports are ignored.
+
+    Args:
+        name: Unique within its graph.
+        input_port: Name of the input.
+        output_port: Name of the output.
+        config: Settings; default ones if left out.
+    """
+
+    def __init__(
+        self, name: str, input_port: str, output_port: str, config: NodeConfig | None = None
+    ) -> None:
+        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        self._input_port = input_port
+        self._output_port = output_port
+
+    def _handle_message(self, port: str, msg: Message[Any]) -> None:
+        if port == self._input_port:
+            if msg.type is MessageType.DATA:
+                self._handle_data(msg)
+            else:
+                self._pass_on(msg)
+
+    def _handle_data(self, msg: Message[Any]) -> None:
+        """Handle a DATA message."""
+        raise NotImplementedError
+
+    def _pass_on(self, msg: Message[Any]) -> None:
+        """Deal with a CONTROL or ERROR message."""
+        self.emit(self._output_port, msg)
+
+
 class BurstNode(FunctionNode):
     """The base of nodes that may emit more at a time than edges have room for.
 
@@ -253,6 +291,14 @@ class BurstNode(FunctionNode):
     def has_pending(self) -> bool | None:
         """Say whether something waits for room."""
         return bool(self._backlog)
+
+
+class BurstPipeNode(PipeNode, BurstNode):
+    """The base of nodes with one input and one output that may emit more at a time than edges have room for."""
+
+    def _pass_on(self, msg: Message[Any]) -> None:
+        """Let a CONTROL or ERROR message leave behind what waits for room."""
+        self._emit_all(self._output_port, (msg,))
 
 
 def create_error_message(

@@ -11,9 +11,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.errors import MeridianError
-from meridian.core.message import DATA
 from meridian.nodes.arguments import member, size, wrong
-from meridian.nodes.base import ErrorPolicy, FunctionNode, NodeConfig, setup_standard_ports, validate_callable
+from meridian.nodes.base import ErrorPolicy, NodeConfig, PipeNode, validate_callable
 from meridian.nodes.extras import load
 from meridian.redaction import type_name
 
@@ -87,7 +86,7 @@ class EncryptionMode(str, Enum):
 # ---- validation ----------------------------------------------------------------------------------------------
 
 
-class ValidationNode(FunctionNode):
+class ValidationNode(PipeNode):
     """Forwards the DATA messages whose payload is valid, and deals with the others by the error policy.
 
     A message that isn't valid is dropped and logged (`ErrorPolicy.LOG_AND_CONTINUE`), becomes an ERROR message whose
@@ -130,9 +129,7 @@ class ValidationNode(FunctionNode):
         output_port: str = "output",
         config: NodeConfig | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
-        self._input_port = input_port
-        self._output_port = output_port
+        super().__init__(name, input_port, output_port, config)
         self._missing: ImportError | None = None
         if member(self, "schema_type", schema_type, SchemaType) is SchemaType.CALLABLE:
             validate_callable(schema)
@@ -157,8 +154,8 @@ class ValidationNode(FunctionNode):
         is_valid: Callable[[Any], bool] = kind(schema, registry=known).is_valid
         return is_valid
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port == self._input_port and (msg.type is not DATA or self._is_valid(msg)):
+    def _handle_data(self, msg: Message[Any]) -> None:
+        if self._is_valid(msg):
             self.emit(self._output_port, msg)
 
     def _is_valid(self, msg: Message[Any]) -> bool:
@@ -186,31 +183,23 @@ class ValidationNode(FunctionNode):
 # ---- conversion ----------------------------------------------------------------------------------------------
 
 
-class _ConvertingNode(FunctionNode):
+class _ConvertingNode(PipeNode):
     """Replaces the payload of each DATA message, keeping trace, headers and metadata; forwards CONTROL and ERROR.
 
     Whatever ``_convert`` raises follows the error policy.
     """
 
-    def __init__(self, name: str, input_port: str, output_port: str, config: NodeConfig | None) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
-        self._input_port = input_port
-        self._output_port = output_port
-
     def _convert(self, payload: Any) -> Any:
         """Return what the payload becomes."""
         raise NotImplementedError
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
+    def _handle_data(self, msg: Message[Any]) -> None:
+        try:
+            converted = msg.with_payload(self._convert(msg.payload))
+        except Exception as error:  # noqa: BLE001 - the error policy decides
+            self._handle_failure(error, msg)
             return
-        if msg.type is DATA:
-            try:
-                msg = msg.with_payload(self._convert(msg.payload))
-            except Exception as error:  # noqa: BLE001 - the error policy decides
-                self._handle_failure(error, msg)
-                return
-        self.emit(self._output_port, msg)
+        self.emit(self._output_port, converted)
 
 
 def _as_bytes(payload: Any) -> bytes:

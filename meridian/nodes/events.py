@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from meridian.core.message import CONTROL, DATA, Message
 from meridian.nodes.alarm import Alarm, clock
 from meridian.nodes.arguments import interval
-from meridian.nodes.base import BurstNode, NodeConfig, setup_standard_ports, validate_function
+from meridian.nodes.base import BurstNode, BurstPipeNode, NodeConfig, setup_standard_ports, validate_function
 from meridian.observability.logging import get_logger
 from meridian.redaction import describe_error
 
@@ -38,14 +38,13 @@ class _Group:
         self.due = due
 
 
-class _Grouping(BurstNode):
+class _Grouping(BurstPipeNode):
     """Collects payloads by key; a group ends when its time is over, at a CONTROL message, and when no more input comes."""
 
     def __init__(
         self, name: str, duration: str, milliseconds: Any, ports: tuple[str, str], config: NodeConfig | None
     ) -> None:
-        self._input_port, self._output_port = ports
-        super().__init__(name, *setup_standard_ports([self._input_port], [self._output_port]), config)
+        super().__init__(name, *ports, config)
         self._duration = interval(self, duration, milliseconds)
         self._groups: dict[Hashable, _Group] = {}  # all live equally long, so the first one is due first
         self._alarm = Alarm(self)
@@ -56,28 +55,27 @@ class _Grouping(BurstNode):
             group.due = clock(self) + self._duration
         self._set_alarm()
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
+    def _handle_data(self, msg: Message[Any]) -> None:
+        try:
+            key = self._key(msg.payload)
+            group = self._groups.get(key)
+        except Exception as error:  # noqa: BLE001 - the error policy decides
+            self._handle_failure(error, msg)
             return
-        if msg.type is DATA:
-            try:
-                key = self._key(msg.payload)
-                group = self._groups.get(key)
-            except Exception as error:  # noqa: BLE001 - the error policy decides
-                self._handle_failure(error, msg)
-                return
-            if group is None:
-                group = self._groups[key] = _Group(msg, clock(self) + self._duration)
-                if len(self._groups) == 1:
-                    self._set_alarm()
-            else:
-                group.items.append(msg.payload)
-                group.last = msg
-            self._added(key, group)
-        elif msg.type is CONTROL:
+        if group is None:
+            group = self._groups[key] = _Group(msg, clock(self) + self._duration)
+            if len(self._groups) == 1:
+                self._set_alarm()
+        else:
+            group.items.append(msg.payload)
+            group.last = msg
+        self._added(key, group)
+
+    def _pass_on(self, msg: Message[Any]) -> None:
+        if msg.type is CONTROL:
             self._emit_all(self._output_port, self._close(everything=True, then=msg))
         else:
-            self._emit_all(self._output_port, (msg,))
+            super()._pass_on(msg)
 
     def _handle_tick(self) -> None:
         if self._emit_backlog() and self._alarm.is_due():

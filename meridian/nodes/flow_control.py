@@ -9,13 +9,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.errors import BackpressureError, MeridianError
-from meridian.core.message import CONTROL, DATA, ERROR, Message
+from meridian.core.message import DATA, ERROR, Message
 from meridian.nodes.alarm import Alarm
 from meridian.nodes.arguments import interval, member, positive, size
 from meridian.nodes.background import BackgroundNode, Job, call_aside, call_in
 from meridian.nodes.base import (
     FunctionNode,
     NodeConfig,
+    PipeNode,
     create_error_message,
     setup_standard_ports,
     validate_callable,
@@ -81,7 +82,7 @@ def _say_kept(node: str, n: int) -> None:
         get_logger().warn("function_node.kept", "stopped with messages that wait here", node=node, n=n)
 
 
-class ThrottleNode(FunctionNode):
+class ThrottleNode(PipeNode):
     """Lets data through at a rate, in bursts of at most ``burst_size``.
 
     A bucket, full at first, gains ``rate_limit`` tokens a second up to its size; each message that leaves costs one. In a
@@ -130,12 +131,10 @@ class ThrottleNode(FunctionNode):
         output_port: str = "output",
         config: NodeConfig | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        super().__init__(name, input_port, output_port, config)
         self._rate = positive(self, "rate_limit", rate_limit)
         self._algorithm = member(self, "algorithm", algorithm, RateLimitAlgorithm)
         self._size = max(1, int(rate_limit)) if burst_size is None else size(self, "burst_size", burst_size)
-        self._input_port = input_port
-        self._output_port = output_port
         self._limit = min(self._size, _MOST_HELD)
         self._waiting: deque[Message[Any]] = deque()
         self._tokens = float(self._size)
@@ -147,12 +146,7 @@ class ThrottleNode(FunctionNode):
             self.tick_in(0)
         return super().on_start()
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if msg.type is not DATA:
-            self.emit(self._output_port, msg)
-            return
+    def _handle_data(self, msg: Message[Any]) -> None:
         self._waiting.append(msg)
         if len(self._waiting) >= self._limit:
             self.pause()
@@ -196,7 +190,7 @@ class ThrottleNode(FunctionNode):
         _say_kept(self.name, len(self._waiting))
 
 
-class CircuitBreakerNode(FunctionNode):
+class CircuitBreakerNode(PipeNode):
     """Stops data while what it feeds, or is fed by, keeps failing; learns of failures through ERROR messages.
 
     Closed, data passes; after ``failure_threshold`` ERROR messages it opens. Open, each DATA message becomes an ERROR message
@@ -243,13 +237,11 @@ class CircuitBreakerNode(FunctionNode):
         output_port: str = "output",
         config: NodeConfig | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        super().__init__(name, input_port, output_port, config)
         self._failure_threshold = size(self, "failure_threshold", failure_threshold)
         self._success_threshold = size(self, "success_threshold", success_threshold)
         self._recovery = interval(self, "recovery_timeout_ms", recovery_timeout_ms)
         self._alarm = Alarm(self)
-        self._input_port = input_port
-        self._output_port = output_port
         self._state = CircuitState.CLOSED
         self._failures = self._successes = 0
 
@@ -258,16 +250,11 @@ class CircuitBreakerNode(FunctionNode):
         """Whether data passes."""
         return self._state
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if msg.type is DATA and isinstance(msg.payload, Message):
+    def _handle_data(self, msg: Message[Any]) -> None:
+        if isinstance(msg.payload, Message):
             msg = msg.payload
-        if msg.type is CONTROL:
-            self.emit(self._output_port, msg)
-        elif msg.type is ERROR:
-            self._count_failure()
-            self.emit(self._output_port, msg)
+        if msg.type is not DATA:
+            self._pass_on(msg)
         elif self._state is CircuitState.OPEN:
             context = {"node": self.name}
             self.emit(self._output_port, create_error_message(RefusedError("circuit_open"), context, msg))
@@ -277,6 +264,11 @@ class CircuitBreakerNode(FunctionNode):
                 if self._successes >= self._success_threshold:
                     self._state, self._failures = CircuitState.CLOSED, 0
             self.emit(self._output_port, msg)
+
+    def _pass_on(self, msg: Message[Any]) -> None:
+        if msg.type is ERROR:
+            self._count_failure()
+        super()._pass_on(msg)
 
     def _count_failure(self) -> None:
         self._failures += 1
@@ -542,12 +534,7 @@ class TimeoutNode(BackgroundNode):
         self._deadline = 0.0
         self._lock = threading.Lock()
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if msg.type is not DATA:
-            self._forward(msg)
-            return
+    def _handle_data(self, msg: Message[Any]) -> None:
         self._begin(msg)
         self._work_on_next()
 

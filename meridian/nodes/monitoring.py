@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from meridian.core.message import DATA, Message, current_scope
 from meridian.nodes.alarm import Alarm
 from meridian.nodes.arguments import functions, interval, member, number, wrong
-from meridian.nodes.base import BurstNode, FunctionNode, NodeConfig, setup_standard_ports, validate_callable
+from meridian.nodes.base import (
+    BurstPipeNode,
+    FunctionNode,
+    NodeConfig,
+    PipeNode,
+    setup_standard_ports,
+    validate_callable,
+)
 from meridian.observability.metrics import get_metrics
 
 if TYPE_CHECKING:
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["AlertingNode", "HealthCheckNode", "MetricsCollectorNode", "SamplingNode", "SamplingStrategy"]
 
 
-class MetricsCollectorNode(BurstNode):
+class MetricsCollectorNode(BurstPipeNode):
     """Adds up what functions read from DATA payloads, and emits the sums once a window.
 
     A window opens with its first message and closes ``aggregation_window_ms`` later, or at the end of the run, with
@@ -56,14 +63,12 @@ class MetricsCollectorNode(BurstNode):
         aggregation_window_ms: float = 60000,
         config: NodeConfig | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        super().__init__(name, input_port, output_port, config)
         if not isinstance(metric_extractors, dict):
             raise wrong(TypeError, self, "metric_extractors", metric_extractors, "a dict of functions")
         for extract in metric_extractors.values():
             validate_callable(extract)
         self._extractors = dict(metric_extractors)
-        self._input_port = input_port
-        self._output_port = output_port
         self._window = interval(self, "aggregation_window_ms", aggregation_window_ms)
         self._count = 0
         self._sums = dict.fromkeys(self._extractors, 0.0)
@@ -76,12 +81,7 @@ class MetricsCollectorNode(BurstNode):
             self._alarm.set_in(self._window)
         return super().on_start()
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if msg.type is not DATA:
-            self._emit_all(self._output_port, (msg,))
-            return
+    def _handle_data(self, msg: Message[Any]) -> None:
         for metric, extract in self._extractors.items():
             try:
                 self._sums[metric] += float(extract(msg.payload))
@@ -173,7 +173,7 @@ def _is_well(check: Callable[[], Any]) -> bool:
         return False
 
 
-class AlertingNode(BurstNode):
+class AlertingNode(BurstPipeNode):
     """Asks rules about each DATA payload, and raises an alert for each that answers with a text.
 
     An alert is told to each channel, and emitted as ``{"alert": text}`` with the trace and the headers of its message, in the
@@ -212,18 +212,11 @@ class AlertingNode(BurstNode):
         output_port: str = "output",
         config: NodeConfig | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        super().__init__(name, input_port, output_port, config)
         self._rules = functions(self, "alert_rules", alert_rules)
         self._channels = functions(self, "notification_channels", notification_channels or [])
-        self._input_port = input_port
-        self._output_port = output_port
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if msg.type is not DATA:
-            self._emit_all(self._output_port, (msg,))
-            return
+    def _handle_data(self, msg: Message[Any]) -> None:
         for rule in self._rules:
             try:
                 text = rule(msg.payload)
@@ -250,7 +243,7 @@ class SamplingStrategy(str, Enum):
     RANDOM = "random"
 
 
-class SamplingNode(FunctionNode):
+class SamplingNode(PipeNode):
     """Forwards each DATA message with a given probability, and all others.
 
     Chance comes from the run where it has a source of its own (a simulation has: equal seeds choose equally), else from a
@@ -289,16 +282,14 @@ class SamplingNode(FunctionNode):
         *,
         seed: int | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        super().__init__(name, input_port, output_port, config)
         self._rate = min(max(number(self, "sampling_rate", sampling_rate), 0.0), 1.0)
         member(self, "sampling_strategy", sampling_strategy, SamplingStrategy)
-        self._input_port = input_port
-        self._output_port = output_port
         self._is_seeded = seed is not None
         self._random = random.Random(seed)
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port == self._input_port and (msg.type is not DATA or self._chance().random() < self._rate):
+    def _handle_data(self, msg: Message[Any]) -> None:
+        if self._chance().random() < self._rate:
             self.emit(self._output_port, msg)
 
     def _chance(self) -> random.Random:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from meridian.core.message import CONTROL, DATA, Message
 from meridian.nodes.alarm import Alarm, clock
 from meridian.nodes.arguments import flag, interval, member, size, wrong
-from meridian.nodes.base import BurstNode, FunctionNode, NodeConfig, setup_standard_ports, validate_callable
+from meridian.nodes.base import BurstPipeNode, NodeConfig, PipeNode, validate_callable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -23,7 +23,7 @@ class WindowType(str, Enum):
     TUMBLING = "tumbling"
 
 
-class StateMachineNode(FunctionNode):
+class StateMachineNode(PipeNode):
     """Holds a state, which each DATA payload may change, and tells of every change.
 
     A change is told as ``{"event": "state_changed", "from": old, "to": new}``, with the trace and the headers of the message
@@ -66,11 +66,9 @@ class StateMachineNode(FunctionNode):
         output_port: str = "output",
         config: NodeConfig | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        super().__init__(name, input_port, output_port, config)
         validate_callable(transition_fn)
         self._user_function = transition_fn
-        self._input_port = input_port
-        self._output_port = output_port
         self._state: Any = initial_state
 
     @property
@@ -78,12 +76,7 @@ class StateMachineNode(FunctionNode):
         """The state it is in; kept between runs."""
         return self._state
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if msg.type is not DATA:
-            self.emit(self._output_port, msg)
-            return
+    def _handle_data(self, msg: Message[Any]) -> None:
         old = self._state
         try:
             assert self._user_function is not None
@@ -97,7 +90,7 @@ class StateMachineNode(FunctionNode):
             self.emit(self._output_port, msg.with_payload({"event": "state_changed", "from": old, "to": new}))
 
 
-class SessionNode(BurstNode):
+class SessionNode(BurstPipeNode):
     """Tells when the messages of a key begin to come, and when they have stopped.
 
     The first DATA message of a key emits ``{"event": "session_started", "key": key}``, with its trace and headers, and
@@ -147,12 +140,10 @@ class SessionNode(BurstNode):
         output_port: str = "output",
         config: NodeConfig | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        super().__init__(name, input_port, output_port, config)
         if session_key_fn is not None:
             validate_callable(session_key_fn)
         self._key_of: Callable[[Any], Hashable] = session_key_fn or str
-        self._input_port = input_port
-        self._output_port = output_port
         self._timeout = interval(self, "session_timeout_ms", session_timeout_ms)
         self._max_sessions = size(self, "max_sessions", max_sessions)
         self._expires: OrderedDict[Hashable, int] = OrderedDict()
@@ -165,12 +156,7 @@ class SessionNode(BurstNode):
             self._set_alarm()
         return super().on_start()
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if msg.type is not DATA:
-            self._emit_all(self._output_port, (msg,))
-            return
+    def _handle_data(self, msg: Message[Any]) -> None:
         try:
             key = self._key_of(msg.payload)
             hash(key)
@@ -222,7 +208,7 @@ def _expired(key: Hashable) -> Message[Any]:
     return Message(DATA, {"event": "session_expired", "key": key})
 
 
-class CounterNode(BurstNode):
+class CounterNode(BurstPipeNode):
     """Adds up numbers by key, and emits all sums as ``{key: float}``.
 
     A DATA payload that is a dict adds its numeric values of known keys; one that is a known key itself, as text, adds 1.
@@ -268,9 +254,7 @@ class CounterNode(BurstNode):
         output_port: str = "output",
         config: NodeConfig | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
-        self._input_port = input_port
-        self._output_port = output_port
+        super().__init__(name, input_port, output_port, config)
         keys: Any = counter_keys
         if not isinstance(keys, (list, tuple, set, frozenset)) or not all(
             isinstance(key, str) for key in keys
@@ -286,12 +270,7 @@ class CounterNode(BurstNode):
         self._alarm.set_in(0)
         return super().on_start()
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if msg.type is not DATA:
-            self._emit_all(self._output_port, (msg,))
-            return
+    def _handle_data(self, msg: Message[Any]) -> None:
         payload, sums = msg.payload, self._sums
         if isinstance(payload, dict):
             for key in sums:
@@ -321,7 +300,7 @@ class CounterNode(BurstNode):
             self._tell()
 
 
-class WindowNode(BurstNode):
+class WindowNode(BurstPipeNode):
     """Collects payloads over a time, and emits them as a list or as what a function makes of the list.
 
     A window opens with its first item and closes exactly ``window_size_ms`` later; the next one opens with the next item.
@@ -370,9 +349,7 @@ class WindowNode(BurstNode):
         output_port: str = "output",
         config: NodeConfig | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
-        self._input_port = input_port
-        self._output_port = output_port
+        super().__init__(name, input_port, output_port, config)
         member(self, "window_type", window_type, WindowType)
         self._size = interval(self, "window_size_ms", window_size_ms)
         self._slide = self._size
@@ -397,25 +374,22 @@ class WindowNode(BurstNode):
             self._open(now)
         return super().on_start()
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if msg.type is DATA:
-            now = clock(self)
-            if self._items and self._opened + self._size <= now:  # its tick comes too late
-                try:
-                    self._emit_all(self._output_port, self._closed())
-                finally:
-                    self._add(now, msg)
-            else:
-                self._add(now, msg)
-        elif msg.type is CONTROL:
+    def _handle_data(self, msg: Message[Any]) -> None:
+        now = clock(self)
+        if self._items and self._opened + self._size <= now:  # its tick comes too late
             try:
-                self._emit_all(self._output_port, self._closed(at_once=True))
+                self._emit_all(self._output_port, self._closed())
             finally:
-                self._emit_all(self._output_port, (msg,))
+                self._add(now, msg)
         else:
-            self._emit_all(self._output_port, (msg,))
+            self._add(now, msg)
+
+    def _pass_on(self, msg: Message[Any]) -> None:
+        try:
+            if msg.type is CONTROL:
+                self._emit_all(self._output_port, self._closed(at_once=True))
+        finally:
+            super()._pass_on(msg)
 
     def _add(self, now: int, msg: Message[Any]) -> None:
         self._items.append((now, msg))

@@ -17,7 +17,14 @@ from meridian.core.errors import MeridianError
 from meridian.core.message import CONTROL, DATA, Message
 from meridian.nodes.alarm import MILLISECOND, Alarm, clock
 from meridian.nodes.arguments import flag, interval, member, number, size, wrong
-from meridian.nodes.base import BurstNode, FunctionNode, NodeConfig, setup_standard_ports
+from meridian.nodes.base import (
+    BurstNode,
+    BurstPipeNode,
+    FunctionNode,
+    NodeConfig,
+    PipeNode,
+    setup_standard_ports,
+)
 from meridian.observability.logging import get_logger
 
 if TYPE_CHECKING:
@@ -64,7 +71,7 @@ class _Entry(NamedTuple):
     """Microseconds of the node's clock; it is gone from then on."""
 
 
-class CacheNode(FunctionNode):
+class CacheNode(PipeNode):
     """Keeps values by key, and answers requests for them.
 
     A request is a DATA message with a dict:
@@ -122,9 +129,7 @@ class CacheNode(FunctionNode):
         output_port: str = "output",
         config: NodeConfig | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
-        self._input_port = input_port
-        self._output_port = output_port
+        super().__init__(name, input_port, output_port, config)
         self._max_size = size(self, "max_size", max_size)
         if number(self, "ttl_seconds", ttl_seconds) < 0:
             raise wrong(ValueError, self, "ttl_seconds", ttl_seconds, "0 or more")
@@ -140,9 +145,12 @@ class CacheNode(FunctionNode):
         self._set_alarm()
         return super().on_start()
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
+    def _pass_on(self, msg: Message[Any]) -> None:
+        """Ignore all but requests, as in v1."""
+
+    def _handle_data(self, msg: Message[Any]) -> None:
         request = msg.payload
-        if port != self._input_port or msg.type is not DATA or not isinstance(request, dict):
+        if not isinstance(request, dict):
             return
         op, key = request.get("op"), request.get("key")
         if not isinstance(key, str):
@@ -224,7 +232,7 @@ class CacheNode(FunctionNode):
 # ---- buffer --------------------------------------------------------------------------------------------------
 
 
-class BufferNode(BurstNode):
+class BufferNode(BurstPipeNode):
     """Collects payloads and emits them as a list: after an interval, before a CONTROL message, and at the end.
 
     The interval begins with the first item of a list, so no item waits longer. CONTROL is forwarded behind the list. Of
@@ -267,9 +275,7 @@ class BufferNode(BurstNode):
         output_port: str = "output",
         config: NodeConfig | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
-        self._input_port = input_port
-        self._output_port = output_port
+        super().__init__(name, input_port, output_port, config)
         self._buffer_size = size(self, "buffer_size", buffer_size)
         member(self, "persistence_strategy", persistence_strategy, PersistenceStrategy)
         self._interval = interval(self, "flush_interval_ms", flush_interval_ms)
@@ -282,23 +288,22 @@ class BufferNode(BurstNode):
             self._alarm.set_in(self._interval)
         return super().on_start()
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if msg.type is DATA:
-            if len(self._items) >= self._buffer_size:
-                self._items.popleft()
-                self.dropped += 1
-                get_logger().warn_limited(
-                    ("buffer.dropped", self.name), "buffer.dropped", "the buffer is full: its oldest item was dropped",
-                    node=self.name, buffer_size=self._buffer_size, dropped=self.dropped,
-                )  # fmt: skip
-            self._items.append(msg.payload)
-            if self._alarm.at is None:
-                self._alarm.set_in(self._interval)
-        elif msg.type is CONTROL:
+    def _handle_data(self, msg: Message[Any]) -> None:
+        if len(self._items) >= self._buffer_size:
+            self._items.popleft()
+            self.dropped += 1
+            get_logger().warn_limited(
+                ("buffer.dropped", self.name), "buffer.dropped", "the buffer is full: its oldest item was dropped",
+                node=self.name, buffer_size=self._buffer_size, dropped=self.dropped,
+            )  # fmt: skip
+        self._items.append(msg.payload)
+        if self._alarm.at is None:
+            self._alarm.set_in(self._interval)
+
+    def _pass_on(self, msg: Message[Any]) -> None:
+        if msg.type is CONTROL:  # ERROR messages end here, as in v1
             self._flush()
-            self._emit_all(self._output_port, (msg,))
+            super()._pass_on(msg)
 
     def _flush(self) -> None:
         self._alarm.clear()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from meridian.core.message import CONTROL, DATA, Message
+from meridian.core.message import CONTROL, Message
 from meridian.nodes.arguments import flag
-from meridian.nodes.base import BurstNode, FunctionNode, NodeConfig, setup_standard_ports, validate_function
+from meridian.nodes.base import BurstPipeNode, NodeConfig, PipeNode, validate_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["FilterTransformer", "FlatMapTransformer", "MapTransformer"]
 
 
-class MapTransformer(FunctionNode):
+class MapTransformer(PipeNode):
     """Emits what a function returns for each payload; ``None`` emits nothing.
 
     The result travels in a message with the trace, the headers and the metadata of the one it was made of. CONTROL and
@@ -51,24 +51,17 @@ class MapTransformer(FunctionNode):
         output_port: str = "output",
         config: NodeConfig | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        super().__init__(name, input_port, output_port, config)
         validate_function(self, "transform_fn", transform_fn, 1)
         self._user_function = transform_fn
-        self._input_port = input_port
-        self._output_port = output_port
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if msg.type is not DATA:
-            self.emit(self._output_port, msg)
-            return
+    def _handle_data(self, msg: Message[Any]) -> None:
         result = self._safe_call_user_function(msg.payload, original_message=msg)
         if result is not None:
             self.emit(self._output_port, msg.with_payload(result))
 
 
-class FilterTransformer(FunctionNode):
+class FilterTransformer(PipeNode):
     """Forwards the messages whose payload a predicate holds true for, each as it is.
 
     A predicate that raises lets nothing pass, and is dealt with as the error policy says. ERROR messages always pass.
@@ -107,29 +100,26 @@ class FilterTransformer(FunctionNode):
         pass_through_control: bool = True,
         config: NodeConfig | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        super().__init__(name, input_port, output_port, config)
         validate_function(self, "predicate", predicate, 1)
         self._user_function = predicate
-        self._input_port = input_port
-        self._output_port = output_port
         self._pass_through_control = flag(self, "pass_through_control", pass_through_control)
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
+    def _handle_data(self, msg: Message[Any]) -> None:
+        try:
+            passes = bool(self._call_user_function(msg.payload))
+        except Exception as error:  # noqa: BLE001 - the error policy decides
+            self._handle_failure(error, msg)
             return
-        if msg.type is DATA:
-            try:
-                passes = bool(self._call_user_function(msg.payload))
-            except Exception as error:  # noqa: BLE001 - the error policy decides
-                self._handle_failure(error, msg)
-                return
-        else:
-            passes = self._pass_through_control or msg.type is not CONTROL
         if passes:
             self.emit(self._output_port, msg)
 
+    def _pass_on(self, msg: Message[Any]) -> None:
+        if self._pass_through_control or msg.type is not CONTROL:
+            super()._pass_on(msg)
 
-class FlatMapTransformer(BurstNode):
+
+class FlatMapTransformer(BurstPipeNode):
     """Emits every element of what a function returns for each payload; ``None`` emits nothing.
 
     The iterable is asked for its next element when the one before was accepted, so it may be larger than all room
@@ -169,15 +159,12 @@ class FlatMapTransformer(BurstNode):
         output_port: str = "output",
         config: NodeConfig | None = None,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        super().__init__(name, input_port, output_port, config)
         validate_function(self, "transform_fn", transform_fn, 1)
         self._user_function = transform_fn
-        self._input_port = input_port
-        self._output_port = output_port
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port == self._input_port:
-            self._emit_all(self._output_port, self._elements(msg) if msg.type is DATA else (msg,))
+    def _handle_data(self, msg: Message[Any]) -> None:
+        self._emit_all(self._output_port, self._elements(msg))
 
     def _elements(self, msg: Message[Any]) -> Iterator[Message[Any]]:
         failed: Exception

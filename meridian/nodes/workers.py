@@ -7,13 +7,14 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from meridian.core.message import DATA, Message
 from meridian.nodes.arguments import is_coroutine_function, member, size
 from meridian.nodes.background import BackgroundNode, Job, call_aside, call_in, running_loop
 from meridian.nodes.base import DistributionStrategy, NodeConfig, validate_callable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from meridian.core.message import Message
 
 __all__ = ["AsyncWorker", "WorkerPool"]
 
@@ -96,12 +97,8 @@ class WorkerPool(BackgroundNode):
             pool.shutdown(wait=False, cancel_futures=True)
         super().on_stop()
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if msg.type is not DATA:
-            self._forward(msg)
-        elif self._pool is None:
+    def _handle_data(self, msg: Message[Any]) -> None:
+        if self._pool is None:
             result = self._safe_call_user_function(msg.payload, original_message=msg)
             if result is not None:
                 self.emit(self._output_port, msg.with_payload(result))
@@ -186,12 +183,7 @@ class AsyncWorker(BackgroundNode):
         super().on_stop()
         return _ended(tasks) if tasks and running_loop() is not None else None
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if msg.type is not DATA:
-            self._forward(msg)
-            return
+    def _handle_data(self, msg: Message[Any]) -> None:
         job = self._begin(msg)
         loop = running_loop()
         if loop is not None:

@@ -50,7 +50,7 @@ def test_every_public_node_and_enum_of_the_package_is_exported():
 
 
 # What these nodes are made of; public within the package, for nodes of ours.
-BASES = {"BackgroundNode", "BurstNode"}
+BASES = {"BackgroundNode", "BurstNode", "BurstPipeNode", "PipeNode"}
 
 
 def test_the_three_lists_of_the_package_agree():

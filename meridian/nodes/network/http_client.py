@@ -106,12 +106,8 @@ class HttpClientNode(BackgroundNode):
             self._pool = ThreadPoolExecutor(self._limit, thread_name_prefix=f"meridian-{self.name}")
             self.tick_in(0)  # a shutdown waits for those that asked for ticks
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if not msg.is_data():
-            self._forward(msg)
-        elif self._pool is None:
+    def _handle_data(self, msg: Message[Any]) -> None:
+        if self._pool is None:
             self._ask(msg)
         else:
             self._ask_in_thread(self._pool, msg)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from meridian.core.message import Message, MessageType
 from meridian.nodes.arguments import positive, size
-from meridian.nodes.base import FunctionNode, NodeConfig, setup_standard_ports
+from meridian.nodes.base import NodeConfig, PipeNode
 from meridian.nodes.extras import load
 from meridian.nodes.network.errors import NetworkError
 from meridian.nodes.network.link import Link
@@ -27,7 +27,7 @@ REMEMBERED = 10_000
 NORMAL_CLOSURE = 1000
 
 
-class WebSocketNode(FunctionNode):
+class WebSocketNode(PipeNode):
     """Talks over a WebSocket.
 
     As in v1 it only pretends to unless you say ``connect=True``: DATA inputs are recorded in `sent`, the newest 10,000 of
@@ -95,10 +95,8 @@ class WebSocketNode(FunctionNode):
         longest_wait_s: float = 30,
         max_attempts: int | None = 10,
     ) -> None:
-        super().__init__(name, *setup_standard_ports([input_port], [output_port]), config)
+        super().__init__(name, input_port, output_port, config)
         self.url = url
-        self._input_port = input_port
-        self._output_port = output_port
         self._headers = dict(headers or {})
         self._max_frame = size(self, "max_frame", max_frame)
         self._heartbeat_s = None if heartbeat_s is None else positive(self, "heartbeat_s", heartbeat_s)
@@ -137,12 +135,8 @@ class WebSocketNode(FunctionNode):
         if self._link is not None:
             self._link.start()
 
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        if port != self._input_port:
-            return
-        if not msg.is_data():
-            self.emit(self._output_port, msg)
-        elif self._link is None:
+    def _handle_data(self, msg: Message[Any]) -> None:
+        if self._link is None:
             self.sent.append(msg.payload)
         else:
             try:
