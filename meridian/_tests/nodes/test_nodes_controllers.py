@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meridian import Message, Node, Port, PortDirection, PortSpec, graph, sink, source, via
+from meridian._tests.nodes.parts import payloads
 from meridian.core.message import CONTROL, DATA, ERROR
 from meridian.nodes import NodeTestHarness
 from meridian.nodes.base import ErrorPolicy, NodeConfig, setup_standard_ports
@@ -25,10 +26,6 @@ def route(x: Any) -> Any:
     if x == "secret":
         raise KeyError(x)
     return x
-
-
-def payloads(harness: NodeTestHarness, port: str) -> list[Any]:
-    return [message.payload for message in harness.get_emitted_messages(port)]
 
 
 def sent(node: Node, *payloads: Any) -> NodeTestHarness:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meridian import Message, graph, sink, source, via
+from meridian._tests.nodes.parts import EMITS, RAISES, payloads
 from meridian.core.message import DATA
-from meridian.core.policies import ErrorPolicy
 from meridian.nodes.base import NodeConfig
 from meridian.nodes.data_processing import (
     CompressionMode,
@@ -32,17 +32,11 @@ from meridian.testing import NodeTestHarness, simulate
 
 pytestmark = pytest.mark.req("V11")
 
-RAISES = NodeConfig(error_policy=ErrorPolicy.RAISE_EXCEPTION)
-EMITS = NodeConfig(error_policy=ErrorPolicy.EMIT_ERROR)
 KEY = bytes(range(32))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
-
-
-def payloads(harness: NodeTestHarness, port: str = "output") -> list[Any]:
-    return [message.payload for message in harness.get_emitted_messages(port)]
 
 
 def through(made: Any, *items: Any) -> list[Any]:

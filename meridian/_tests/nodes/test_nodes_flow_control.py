@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meridian import Scheduler, graph, sink, source, via
+from meridian._tests.nodes.parts import payloads
 from meridian.core.message import DATA, ERROR, Message
 from meridian.core.policies import ErrorPolicy
 from meridian.core.scheduler import SchedulerConfig
@@ -37,10 +38,6 @@ class Time:
     def __init__(self, node: Any) -> None:
         self.s = 0.0
         node.now = lambda: self.s
-
-
-def payloads(harness: NodeTestHarness, port: str = "output") -> list[Any]:
-    return [message.payload for message in harness.get_emitted_messages(port)]
 
 
 def run(flows: Any, **config: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import Counter
 from typing import Any
@@ -11,63 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meridian import graph, source, via
+from meridian._tests.nodes.parts import EMITS, RAISES, payloads, run
 from meridian.core.message import CONTROL, DATA, Message
-from meridian.core.node import Node
 from meridian.core.policies import ErrorPolicy
-from meridian.nodes.base import NodeConfig, setup_standard_ports
+from meridian.nodes.base import NodeConfig
 from meridian.nodes.state_management import CounterNode, SessionNode, StateMachineNode, WindowNode, WindowType
-from meridian.testing import NodeTestHarness, simulate
+from meridian.testing import NodeTestHarness
 
 pytestmark = pytest.mark.req("V11")
-
-RAISES = NodeConfig(error_policy=ErrorPolicy.RAISE_EXCEPTION)
-EMITS = NodeConfig(error_policy=ErrorPolicy.EMIT_ERROR)
-
-
-def timed(*steps: tuple[float, Any]) -> Any:
-    """A source of items, each at its second."""
-
-    async def items() -> Any:
-        now = 0.0
-        for at, item in steps:
-            if at > now:
-                await asyncio.sleep(at - now)
-                now = at
-            yield item
-
-    return source(items(), name="start")
-
-
-class Watch(Node):
-    """Keeps what comes, and when."""
-
-    def __init__(self) -> None:
-        super().__init__("watch", *setup_standard_ports(["in"], None))
-        self.got: list[tuple[float, Any]] = []
-        self.messages: list[Message[Any]] = []
-
-    def on_start(self) -> None:
-        self.began = self.now()
-
-    def _handle_message(self, port: str, msg: Message[Any]) -> None:
-        self.got.append((round(self.now() - self.began, 6), msg.payload))
-        self.messages.append(msg)
-
-    @property
-    def payloads(self) -> list[Any]:
-        return [payload for _, payload in self.got]
-
-
-def run(made: Node, *steps: tuple[float, Any], capacity: int = 1000, seed: int = 0) -> tuple[Watch, Any]:
-    watch = Watch()
-    simulation = simulate(graph("g", timed(*steps) >> made >> via(capacity=capacity) >> watch), seed=seed)
-    assert simulation.report.reason == "finished"
-    return watch, simulation
-
-
-def payloads(harness: NodeTestHarness, port: str = "output") -> list[Any]:
-    return [message.payload for message in harness.get_emitted_messages(port)]
 
 
 NODES = {

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meridian import Message, Node, graph, sink, source, via
+from meridian._tests.nodes.parts import payloads
 from meridian.core.message import CONTROL, DATA, ERROR
 from meridian.nodes import NodeTestHarness
 from meridian.nodes.base import ErrorPolicy, NodeConfig, setup_standard_ports
@@ -35,10 +36,6 @@ def sent(node: Node, *payloads: Any, port: str = "input") -> NodeTestHarness:
     for payload in payloads:
         harness.send_message(port, payload)
     return harness
-
-
-def payloads(harness: NodeTestHarness) -> list[Any]:
-    return [message.payload for message in harness.get_emitted_messages("output")]
 
 
 # --- all three

@@ -12,21 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meridian import MessageType, Scheduler, graph, sink, source, via
+from meridian._tests.nodes.parts import EMITS, RAISES, payloads
 from meridian.core.message import CONTROL, DATA, ERROR, Message
-from meridian.core.policies import ErrorPolicy
 from meridian.core.scheduler import SchedulerConfig
-from meridian.nodes.base import NodeConfig
 from meridian.nodes.workers import AsyncWorker, WorkerPool
 from meridian.testing import NodeTestHarness, simulate
 
 pytestmark = pytest.mark.req("V11")
-
-RAISE = NodeConfig(ErrorPolicy.RAISE_EXCEPTION)
-EMIT = NodeConfig(ErrorPolicy.EMIT_ERROR)
-
-
-def payloads(harness: NodeTestHarness, port: str = "output") -> list[Any]:
-    return [message.payload for message in harness.get_emitted_messages(port)]
 
 
 def run(flow: Any, **config: Any) -> Any:
@@ -176,11 +168,11 @@ def test_failing_calls_follow_the_error_policy():
     def keep(msg: Message[Any]) -> None:
         got.append((msg.type, msg.payload if msg.type is DATA else msg.payload["error_type"]))
 
-    report = run(source(range(3)) >> WorkerPool("pool", fails, config=EMIT) >> sink(keep))
+    report = run(source(range(3)) >> WorkerPool("pool", fails, config=EMITS) >> sink(keep))
     assert got == [(DATA, 0), (ERROR, "ValueError"), (DATA, 2)]
     assert report.errors_total == 1
     got.clear()
-    report = run(source(range(3)) >> WorkerPool("pool", fails, config=RAISE) >> sink(keep))
+    report = run(source(range(3)) >> WorkerPool("pool", fails, config=RAISES) >> sink(keep))
     assert got == [(DATA, 0), (DATA, 2)]
     assert [(error.node, error.type) for error in report.errors] == [("pool", "ValueError")]
     assert "secret" not in str(report)
@@ -331,7 +323,7 @@ def test_after_a_refused_emit_or_a_raised_error_the_worker_goes_on():
             raise ValueError
         return x
 
-    node = AsyncWorker("worker", fails, config=RAISE)
+    node = AsyncWorker("worker", fails, config=RAISES)
     refuse = [True]
     emitted: list[Any] = []
 
