@@ -86,7 +86,7 @@ class Attached:
         if run.engine.owner != get_ident():
             with suppress(RuntimeError):  # the loop is closed: the run is over
                 run.loop.call_soon_threadsafe(self.tick_in, seconds)
-        elif not ticks(run.plan.nodes[state.id].node):
+        elif state.tick_turn is None and not ticks(run.plan.nodes[state.id].node):
             raise RuntimeError(f"node {self.name!r} asks for a tick, but defines no on_tick")
         else:
             run.tick_in(state.id, seconds)
