@@ -9,6 +9,7 @@ from meridian.core.errors import ConfigError
 from meridian.core.message import CONTROL, DATA, Message
 from meridian.nodes.alarm import MILLISECOND, Alarm, clock
 from meridian.nodes.arguments import interval, size
+from meridian.nodes.background import running_loop
 from meridian.nodes.base import BurstNode, NodeConfig, setup_standard_ports, validate_function
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ class BatchProducer(_Producer):
                 due = due or clock(self) + self._timeout
         except StopIteration:
             # In a run the last list goes a tick ahead: CONTROL overtakes what waits on the same edge.
-            if not batch or self._attached is None:
+            if not batch or running_loop() is None:
                 messages.append(self._end())
         finally:  # whatever the iterator raised
             if batch:
