@@ -12,6 +12,8 @@ The house, from the bottom up; imports point down only::
     scaffolding/     source text of nodes and subgraphs to start from
 """
 
+__version__ = "2.0.0"  # first, since what is imported below compares the extension's with it
+
 from typing import TYPE_CHECKING, Any
 
 from meridian import _v1_paths, nodes
@@ -30,8 +32,6 @@ from meridian.engine.step import To
 
 if TYPE_CHECKING:
     from meridian.nodes import *  # noqa: F403 - its __all__ is part of this one
-
-__version__ = "2.0.0"
 
 _v1_paths.install()
 

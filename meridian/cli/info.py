@@ -13,7 +13,7 @@ from meridian.cli.codes import Code
 from meridian.cli.streams import VERSION, answer, write_json
 from meridian.cli.tables import console_for
 from meridian.core.errors import EngineError
-from meridian.engine.select import engine_factory
+from meridian.engine.select import engine_factory, native
 from meridian.runtime import cpu
 
 OPTIONAL = {
@@ -48,7 +48,9 @@ def gather() -> dict[str, Any]:
     try:
         engine: dict[str, Any] = dict(engine_factory()[1]._asdict())
     except EngineError as error:  # a run would fail with this; here it is what somebody wants to know
-        engine = {"name": None, "reason": str(error)}
+        engine = {"name": None, "reason": str(error), "refused": False}
+    extension = native()
+    engine["build"] = None if extension is None else extension.build_info()
     engine["asked"] = os.environ.get("MERIDIAN_ENGINE", "auto")
     topology = cpu.detect()
     return {
@@ -88,6 +90,7 @@ def _show(facts: dict[str, Any]) -> None:
     engine, python, cpus = facts["engine"], facts["python"], facts["cpu"]
     line("meridian", VERSION)
     line("engine", f"{engine['name'] or 'none'} ({engine['reason']})")
+    line("build", engine["build"] or "no extension is loaded")
     line("python", f"{python['version']} ({python['implementation']})")
     line("platform", facts["platform"])
     line("cpus", ", ".join(_cpus(cpus)))

@@ -107,7 +107,8 @@ def show_report(report: RunReport, console: Console) -> None:
     console.print(
         Text.assemble(
             (reason, "bold green" if good else "bold red"),
-            f" after {report.elapsed_s:.3f} s on engine {report.engine}: {REASONS.get(reason, 'no reason given')}",
+            f" after {report.elapsed_s:.3f} s on engine {report.engine} ({report.engine_reason}): ",
+            REASONS.get(reason, "no reason given"),
         )
     )
     if report.edges:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PriorityBand", "Scheduler", "SchedulerConfig"]
 
+_refusal_to_tell = threading.Lock()
+"""Taken, and kept, by the run that tells that the Rust engine is refused: once per process."""
+
 
 @dataclass(slots=True)
 class SchedulerConfig:
@@ -230,15 +233,19 @@ class Scheduler:
         with collector_paused():
             plan = self._plan()
         logger = get_logger()
-        make, engine = engine_factory()
+        make, choice = engine_factory()
         logger.info(
             "scheduler.start",
             "run begins",
             graphs_count=len(self._graphs),
             tick_interval_ms=self._cfg.tick_interval_ms,
-            engine=engine.name,
-            engine_reason=engine.reason,
+            engine=choice.name,
+            engine_reason=choice.reason,
         )
+        if choice.refused and _refusal_to_tell.acquire(blocking=False):
+            logger.warn(
+                "engine.refused", "the Rust engine is installed, but can't be used", reason=choice.reason
+            )
         cpu.apply_affinity()
         cpu.publish(cpu.detect())
         bands = {id: 3 - band for id, band in self._bands.items() if band is not PriorityBand.NORMAL}
@@ -248,7 +255,14 @@ class Scheduler:
                 planned.edge.capacity = capacity
         with collector_paused():
             run = (self._run_type or Run)(
-                plan, self._cfg, make, self._clock, bands=bands, random=self._random, shuffle=self._shuffle
+                plan,
+                self._cfg,
+                make,
+                self._clock,
+                choice=choice,
+                bands=bands,
+                random=self._random,
+                shuffle=self._shuffle,
             )
         run.built_ns = self._clock.monotonic_ns() - began
         with self._lock:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from meridian.core.policies import policy_name
 
 if TYPE_CHECKING:
+    from meridian.engine.select import EngineChoice
     from meridian.runtime.assembly import Assembly
 
 
@@ -94,7 +95,8 @@ class RunReport:
             ``idle_timeout_s``), ``quiet`` (tickers without a declared end, as in v1), ``stuck`` (nothing could happen any
             more although messages were left), ``cancelled``, ``failed``; ``None`` while it runs.
         elapsed_s: Seconds from start to end, or to now.
-        engine: Which engine ran it.
+        engine: Which engine ran it, ``python`` or ``rust``.
+        engine_reason: Why that one.
         nodes: In start order.
         edges: In connect order.
         errors: The most recent failures, oldest first.
@@ -106,6 +108,7 @@ class RunReport:
     reason: str | None
     elapsed_s: float
     engine: str
+    engine_reason: str
     nodes: list[NodeReport]
     edges: list[EdgeReport]
     errors: list[ErrorReport]
@@ -120,6 +123,7 @@ class RunReport:
 def count(
     assembly: Assembly,
     *,
+    engine: EngineChoice,
     failed: set[int],
     over: bool,
     reason: str | None,
@@ -131,6 +135,7 @@ def count(
 
     Args:
         assembly: Its rings and node states.
+        engine: Which engine runs it, and why.
         failed: Nodes that could not be started.
         over: The run has ended.
         reason: Why it ended.
@@ -183,4 +188,6 @@ def count(
         )
     left = {edge.id: edge.depth for edge in edges if edge.depth}
     status = "stopped" if over else "running"
-    return RunReport(status, reason, elapsed_s, "python", nodes, edges, errors, errors_total, left)
+    return RunReport(
+        status, reason, elapsed_s, engine.name, engine.reason, nodes, edges, errors, errors_total, left
+    )

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from meridian.engine.kernel import NodeState, PythonEngine
     from meridian.engine.ready import Turn
     from meridian.engine.ring import Ring
+    from meridian.engine.select import EngineChoice
     from meridian.redaction import ErrorDescription
     from meridian.runtime.plan import Plan
 
@@ -176,6 +177,7 @@ class Run:
         config: How.
         engine: Makes the engine: ``engine(scope, clock, weights=, max_batch=, random=)``.
         clock: Where time comes from.
+        choice: Which engine that is, and why, for the report.
         bands: Band of each edge that isn't NORMAL, by id.
         random: Draws trace ids.
         shuffle: Draws the order of turns within a band; first in, first out without it.
@@ -192,6 +194,7 @@ class Run:
         engine: Any,
         clock: Clock,
         *,
+        choice: EngineChoice,
         bands: dict[str, int],
         random: Random | None = None,
         shuffle: Random | None = None,
@@ -199,6 +202,7 @@ class Run:
         self.plan = plan
         self.config = config
         self.clock = clock
+        self.choice = choice
         self.random = random
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[str] = self.loop.create_future()
@@ -862,6 +866,7 @@ class Run:
         end = self.clock.monotonic_ns() if self._end_ns is None else self._end_ns
         return count(
             self.assembly,
+            engine=self.choice,
             failed=self.failed,
             over=self._end_ns is not None,
             reason=self.reason,

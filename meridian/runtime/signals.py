@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def stop_on_signals(stop: Callable[[], object]) -> Generator[list[int], None, None]:
     """Call ``stop`` on SIGINT or SIGTERM; yields the list of signals that came.
 
-    Does nothing outside the main thread, where Python delivers no signals, and leaves alone a handler that somebody
+    Does nothing outside the main thread of the main interpreter, where Python delivers no signals, and leaves alone a handler that somebody
     else has installed for SIGTERM. Handlers are restored at the end.
     """
     came: list[int] = []
@@ -31,9 +31,12 @@ def stop_on_signals(stop: Callable[[], object]) -> Generator[list[int], None, No
         came.append(number)
         stop()
 
-    before = {signal.SIGINT: signal.signal(signal.SIGINT, handle)}
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, handle)
+    try:
+        before = {signal.SIGINT: signal.signal(signal.SIGINT, handle)}
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            before[signal.SIGTERM] = signal.signal(signal.SIGTERM, handle)
+    except ValueError:  # only the main interpreter may
+        before = {}
     try:
         yield came
     finally:

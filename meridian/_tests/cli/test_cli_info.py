@@ -9,7 +9,7 @@ import pytest
 import meridian as package
 from meridian.cli.complete import complete_target
 from meridian.cli.info import OPTIONAL
-from meridian.engine.select import engine_factory
+from meridian.engine.select import engine_factory, native
 from meridian.runtime import cpu
 
 pytestmark = pytest.mark.req("N1.4")
@@ -22,7 +22,11 @@ def test_info_names_version_engine_reason_python_and_processors(meridian):
     _, engine = engine_factory()
     assert ran.exit_code == 0
     assert said["version"] == package.__version__
-    assert said["engine"] == {"name": engine.name, "reason": engine.reason, "asked": "auto"}
+    extension = native()
+    assert said["engine"] == {
+        "name": engine.name, "reason": engine.reason, "refused": engine.refused, "asked": "auto",
+        "build": None if extension is None else extension.build_info(),
+    }  # fmt: skip
     assert said["python"]["version"] == platform.python_version()
     assert said["platform"] == platform.platform()
     assert (said["cpu"]["logical"], said["cpu"]["visible"]) == (cpu.detect().logical, cpu.detect().visible)
@@ -35,6 +39,20 @@ def test_info_says_the_same_in_words(meridian):
     lines = meridian("info").stdout.splitlines()
     assert lines[0] == f"meridian  {package.__version__}"
     assert lines[1] == f"engine    {engine.name} ({engine.reason})"
+    extension = native()
+    assert (
+        lines[2] == f"build     {'no extension is loaded' if extension is None else extension.build_info()}"
+    )
+
+
+@pytest.mark.req("N2.2")
+def test_info_on_the_python_engine_loads_no_extension(meridian, monkeypatch):
+    monkeypatch.setenv("MERIDIAN_ENGINE", "python")
+    said = json.loads(meridian("info", "--json").stdout)["engine"]
+    assert said == {
+        "name": "python", "reason": "MERIDIAN_ENGINE=python", "refused": False, "asked": "python", "build": None,
+    }  # fmt: skip
+    assert meridian("info").stdout.splitlines()[2] == "build     no extension is loaded"
 
 
 @pytest.mark.req("N2.2")
@@ -42,7 +60,8 @@ def test_info_explains_an_engine_that_cannot_be_had(meridian, monkeypatch):
     monkeypatch.setenv("MERIDIAN_ENGINE", "quick")
     said = json.loads(meridian("info", "--json").stdout)
     assert said["engine"] == {
-        "name": None, "reason": "MERIDIAN_ENGINE='quick': use auto, python or rust", "asked": "quick",
+        "name": None, "reason": "MERIDIAN_ENGINE='quick': use auto, python or rust", "refused": False,
+        "asked": "quick", "build": None,
     }  # fmt: skip
 
 

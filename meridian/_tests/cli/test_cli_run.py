@@ -52,11 +52,13 @@ def test_what_the_graph_prints_is_all_of_stdout(write, meridian):
     assert (ran.exit_code, ran.stdout) == (0, "0\n2\n4\n")
 
 
-def test_the_report_goes_to_stderr_as_plain_aligned_lines(write, meridian):
+@pytest.mark.req("N2.2")
+def test_the_report_goes_to_stderr_as_plain_aligned_lines(write, meridian, monkeypatch):
+    monkeypatch.setenv("MERIDIAN_ENGINE", "python")
     write("app.py")
     lines = meridian("run", "app.py").stderr.splitlines()
     assert lines[0].startswith("finished after ")
-    assert lines[0].endswith(" s on engine python: sources exhausted, edges drained")
+    assert lines[0].endswith(" s on engine python (MERIDIAN_ENGINE=python): sources exhausted, edges drained")
     edge = next(line for line in lines if line.startswith("double:output->print:input"))
     assert edge.split()[1:5] == ["block", "1,024", "3", "3"]
     assert not any(line != line.rstrip() or "\x1b" in line for line in lines)

@@ -9,7 +9,6 @@ import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from types import SimpleNamespace
 from typing import Annotated, Any, Literal, Optional, Protocol, TypedDict, TypeVar, runtime_checkable
 
 import pytest
@@ -34,14 +33,12 @@ from meridian import (
     via,
 )
 from meridian.core import edge as edge_module
-from meridian.core.errors import ClosedError, EngineError
+from meridian.core.errors import ClosedError
 from meridian.core.function import FnNode, NodeFunction, SourceNode
 from meridian.core.message import Scope, current_scope
 from meridian.core.policies import Coalesce, PutResult
 from meridian.core.schema import SchemaError, compatible, compile_schema, guaranteed
 from meridian.core.wiring import Flow
-from meridian.engine import select
-from meridian.engine.kernel import PythonEngine
 from meridian.engine.ring import LimitedRing
 from meridian.engine.sizes import payload_bytes
 
@@ -604,60 +601,6 @@ def test_items_are_merged_by_payload_or_by_message():
 )
 def test_a_payload_counts_for_its_bytes(payload: Any, size: int):
     assert payload_bytes(payload) == size
-
-
-# ---- which engine ----------------------------------------------------------------------------------------------------
-
-MISSING = "meridian_fast is not installed"
-BARE = SimpleNamespace(__version__="0.1")
-FULL = SimpleNamespace(__version__="0.2", ENGINE=1)
-
-
-@pytest.fixture(autouse=True)
-def _forgotten_choices() -> Iterator[None]:
-    select.choose.cache_clear()
-    yield
-    select.choose.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("asked", "found", "reason"),
-    [
-        ("python", FULL, "MERIDIAN_ENGINE=python"),
-        ("auto", MISSING, MISSING),
-        ("auto", BARE, "meridian_fast 0.1 brings no engine yet"),
-        ("auto", FULL, "meridian_fast is installed, its engine isn't used yet"),
-    ],
-)
-def test_the_choice_of_engine_tells_its_reason(
-    asked: str, found: Any, reason: str, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(select, "_fast", lambda: found)
-    monkeypatch.setenv("MERIDIAN_ENGINE", asked)
-    assert select.engine_factory() == (PythonEngine, ("python", reason))
-
-
-@pytest.mark.parametrize(
-    ("asked", "found", "why"),
-    [
-        ("fast", MISSING, "MERIDIAN_ENGINE='fast': use auto, python or rust"),
-        ("rust", MISSING, "MERIDIAN_ENGINE=rust, but meridian_fast is not installed: pip install"),
-        ("rust", BARE, "MERIDIAN_ENGINE=rust, but meridian_fast 0.1 brings no engine yet"),
-    ],
-)
-def test_an_engine_that_cannot_be_had_is_refused(
-    asked: str, found: Any, why: str, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(select, "_fast", lambda: found)
-    with pytest.raises(EngineError, match=why):
-        select.choose(asked)
-
-
-def test_the_fast_package_is_looked_for_when_it_is_needed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "meridian_fast", None)
-    assert select._fast() == MISSING
-    monkeypatch.setitem(sys.modules, "meridian_fast", BARE)
-    assert select._fast() is BARE
 
 
 @pytest.mark.req("V14")

@@ -69,6 +69,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "meridian.runtime.validate",
     ): "Subgraph.validate() is v1's name; imported when called",
     ("meridian.cli.streams", "meridian"): "the version has one home, and reports name it",
+    ("meridian.engine.select", "meridian"): "and the extension must have the same",
 }
 
 # What the engine may not know: it is driven, it neither waits, nor reads a clock, nor speaks.
