@@ -73,7 +73,7 @@ $(VENV)/.ready-fast: $(RUST_SOURCES) $(VENV)/.ready-base | $(VENV)/.ready-test
 	  if [[ $$code == 0 ]]; then touch $@; elif [[ $$code != 77 ]]; then exit $$code; fi
 
 # ---------------------------------------------------------------------------------------------------------- verbs
-.PHONY: help setup demo test coverage lint fmt types conformance formal stress bench bench-v1 profile docs wheels check clean
+.PHONY: help setup demo test coverage lint fmt types conformance formal stress bench bench-v1 profile docs wheels engines check clean
 
 help: ## this list
 	@echo "Meridian: make VERB"
@@ -147,6 +147,9 @@ docs: $(VENV)/.ready-docs ## the pages, built strictly into build/docs
 
 wheels: $(VENV)/.ready-build $(VENV)/.ready-test ## the distributions into build/wheels, then tried in an empty environment
 	@ci/wheels
+
+engines: $(VENV)/.ready-build $(VENV)/.ready-test ## does the right engine run: with the extension, without it, with broken ones, on newer Pythons
+	@ci/engines
 
 check: ## everything that CI runs, lane by lane
 	@ci/lanes

@@ -54,17 +54,18 @@ def test_a_child_runs_on_the_engine_of_its_parent(tmp_path: Path, method: str):
     assert (ran.returncode, ran.stdout) == (0, "the same\n"), ran.stderr
 
 
+# One that shares the GIL: CPython itself would let it load the extension.
 SUB_INTERPRETER = """
-import sys
 try:
     import _interpreters as interpreters
-    exec_in = interpreters.exec
+    own, exec_in = interpreters.create("legacy"), interpreters.exec
 except ImportError:
     import _xxsubinterpreters as interpreters
-    exec_in = interpreters.run_string
+    own, exec_in = interpreters.create(isolated=False), interpreters.run_string
 {first}
-failed = exec_in(interpreters.create(), '''{code}''')
+failed = exec_in(own, '''{code}''')
 assert failed is None, failed
+interpreters.destroy(own)
 print("main still runs")
 """
 
