@@ -131,8 +131,8 @@ stress: $(VENV)/.ready-test ## does it survive: seeded scenarios, minutes (none 
 	@if compgen -G 'stress/scenario_*.py' >/dev/null; then $(PY) -m stress $(ARGS); \
 	  else echo "stress: there are no scenarios in this version, so nothing ran" >&2; exit 3; fi
 
-bench: $(VENV)/.ready-bench ## is it fast: the gates as a table of ratios (JSON=1 for one JSON object)
-	@$(PY) -m asv_bench.gates $(if $(JSON),--json) $(ARGS)
+bench: $(VENV)/.ready-bench $(VENV)/.ready-fast ## is it fast: the gates as a table of ratios (JSON=1 for one JSON object, FLOOR=FOLDER of a C probe)
+	@$(if $(FLOOR),FLOOR="$(abspath $(FLOOR))") $(PY) -m asv_bench.gates $(if $(JSON),--json) $(ARGS)
 
 bench-v1: $(VENV)/.ready-bench ## beside meridian-runtime 1.2.0, installed for it under build/ (JSON=1, ARGS="--only chain")
 	@$(PY) -m asv_bench.v1_side_by_side $(if $(JSON),--json) $(ARGS)

@@ -6,7 +6,9 @@
     workloads    each of them in Meridian, through its public API
     baseline     each of them by hand, on asyncio.Queue
     verdict      from ratios to pass, fail or inconclusive
-    gates        measures P1 to P12 and prints the table (`make bench`)
+    engines      the same workload on both engines, each in a process of its own, in turns
+    probe        what a chain costs in C, where somebody has that probe
+    gates        measures P1 to P12, R1 to R5 and R8, and prints the table (`make bench`)
     benchmarks/  the same workloads for asv, for history over commits
 
 Ratios are the result. Absolute figures tell about the machine and the minute, and serve for orientation only.

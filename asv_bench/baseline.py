@@ -208,6 +208,30 @@ async def ping() -> AsyncIterator[Callable[[int], Awaitable[float]]]:
         await _cancel(tasks)
 
 
+@asynccontextmanager
+async def loop_pass() -> AsyncIterator[Callable[[int], Awaitable[float]]]:
+    """Give a function that returns the median in ns of what the event loop alone takes of a ping.
+
+    A callback sets the future that a coroutine awaits: less no graph can do that answers in the next pass of the loop.
+    """
+    loop = asyncio.get_running_loop()
+    create_future, call_soon, clock = loop.create_future, loop.call_soon, time.perf_counter_ns
+
+    async def block(count: int) -> float:
+        samples = []
+        total = 0
+        for i in range(count):
+            began = clock()
+            answer = create_future()
+            call_soon(answer.set_result, i)
+            total += await answer
+            samples.append(clock() - began)
+        verify("loop pass", total, triangle(count))
+        return median(samples)
+
+    yield block
+
+
 # ---- W4 and W5: sparse graphs, and how long they take to build -----------------------------------------------------
 
 

@@ -1,9 +1,10 @@
 # req: V13
-"""Measure the gates P1 to P12 and print them as a table: ``python -m asv_bench.gates`` (or ``make bench``).
+"""Measure the gates P1 to P12, R1 to R5 and R8: ``python -m asv_bench.gates`` (or ``make bench``) prints them as a table.
 
 Every gate gets a fresh process, in which the two sides alternate: ours, base, base, ours, and next round the other way
 about, so that a machine that gets slower or faster favours neither. One round gives one ratio of CPU times (of medians
-of wall time for latency). Every sample verifies the checksum of what it delivered.
+of wall time for latency). Every sample verifies the checksum of what it delivered. Where the sides are the two engines,
+each has a process of its own (`engines`), and these take turns in the same way.
 
 Exit code: 0 when everything was measured, whatever came out; 1 with ``--check`` when a gate is missed; 2 when a
 measurement broke; 130 when interrupted.
@@ -16,31 +17,41 @@ import asyncio
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from asv_bench import baseline, workloads
-from asv_bench.verdict import FAIL, INCONCLUSIVE, LEAST_ROUNDS, PASS, Bound, interval, judge
+from asv_bench import baseline, engines, probe, workloads
+from asv_bench.shape import Measure, Sides
+from asv_bench.verdict import (
+    FAIL,
+    INCONCLUSIVE,
+    LEAST_ROUNDS,
+    NO_GATE,
+    NOT_MEASURED,
+    PASS,
+    Bound,
+    interval,
+    judge,
+    worst,
+)
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 11
 MOST_ROUNDS = 2
 """An inconclusive gate gets up to so many times the rounds."""
-SECONDS = 100.0
-"""For everything; what is left of it is shared among the gates that are left."""
-
-Measure = Callable[[], Awaitable[float]]
-Sides = tuple[Measure, Measure]
+SECONDS = 110.0
+"""For everything; what is left of it is shared among the gates that are left, by their rounds."""
 
 
 @dataclass(frozen=True)
@@ -48,26 +59,45 @@ class Gate:
     """One row.
 
     Attributes:
-        id: ``P1`` to ``P12``, with a letter where a gate has several parts.
+        id: ``P1`` to ``P12``, ``R1`` to ``R8``, or the workload ``W1`` to ``W6``, with a letter where it has several parts;
+            ``M1`` and so on for single calls.
         what: What is compared with what.
         bound: The gate. Where higher is better the ratio is base to ours (how many times as fast), else ours to base.
-        prototype: What a throwaway prototype reached, on another machine; for orientation.
+            ``None`` for what is only shown, as times as fast.
+        prototype: What a throwaway prototype reached, or in the gates of the Rust engine a probe in C, on another machine; for
+            orientation.
         unit: Of one side's figure.
         open: Gives the two sides, ours first; ``None`` for a single figure, see ``figure``.
         figure: Measures a figure that has no base, held directly against the bound.
+        cost: A second gate, on our own figure, in ``unit``.
+        missing: Says why it can't be measured here; nothing if it can.
         rounds: Share of the usual rounds.
         note: What the reader has to know about the comparison.
     """
 
     id: str
     what: str
-    bound: Bound
+    bound: Bound | None
     prototype: str
     unit: str = "ns/hop"
     open: Callable[[], Any] | None = None
     figure: Callable[[], Awaitable[tuple[float, str]]] | None = None
+    cost: Bound | None = None
+    missing: Callable[[], str] | None = None
     rounds: float = 1.0
     note: str = ""
+
+    @property
+    def higher(self) -> bool:
+        """Whether a higher ratio is better."""
+        return self.bound is None or self.bound.higher
+
+    def judge(self, ratios: list[float], ours: list[float], widen: float = 0.0) -> str:
+        """Return the verdict on the ratios, and on our own figures where these have a gate, too."""
+        if self.bound is None:
+            return NO_GATE
+        verdict = judge(ratios, self.bound, exact=self.figure is not None, widen=widen)
+        return verdict if self.cost is None else worst([verdict, judge(ours, self.cost, widen=widen)])
 
 
 def at_least(limit: float) -> Bound:
@@ -193,7 +223,72 @@ CONTROL = Gate(
     note="how far it is from 1 widens the intervals of all gates",
 )
 
-GATES = (
+ENGINES_CONTROL = Gate(
+    "control_r",
+    "the Python engine against itself",
+    at_most(1.03),
+    "",
+    open=engines.beside("chain", engines.PYTHON, engines.PYTHON),
+    missing=engines.missing,
+    note="two processes; how far it is from 1 widens the intervals of what compares the engines",
+)
+CONTROLS = (CONTROL, ENGINES_CONTROL)
+
+
+def rust(
+    id: str,
+    what: str,
+    bound: Bound | None,
+    prototype: str,
+    workload: str,
+    unit: str = "ns/hop",
+    *,
+    rounds: float = 0.5,
+    **more: Any,
+) -> Gate:
+    """A workload on the Rust engine, to the same on the Python one."""
+    more.setdefault("missing", engines.missing)
+    return Gate(id, what, bound, prototype, unit, open=engines.beside(workload), rounds=rounds, **more)
+
+
+def rust_to(workload: str, base: Callable[[], AbstractAsyncContextManager[Measure]]) -> Callable[[], Any]:
+    """A workload on the Rust engine, in a process of its own, to something else, here."""
+
+    @asynccontextmanager
+    async def open() -> AsyncIterator[Sides]:
+        async with engines.on(engines.RUST, workload) as ours, base() as there:
+            yield ours, there
+
+    return open
+
+
+@asynccontextmanager
+async def in_c() -> AsyncIterator[Measure]:
+    loaded = probe.load()
+
+    async def measure() -> float:
+        return probe.chain(loaded, 60_000)
+
+    yield measure
+
+
+@asynccontextmanager
+async def by_hand() -> AsyncIterator[Measure]:
+    yield base_chain
+
+
+PAGES = 0.005
+"""How far two figures of resident memory are apart for no reason; what the clock is off by means nothing there."""
+
+
+def unseen() -> str:
+    """Say why memory that Python didn't allocate can't be seen here; nothing if it can."""
+    if workloads.ROLLUP.exists():
+        return engines.missing()
+    return f"{workloads.ROLLUP} is needed to see all of the memory"
+
+
+PYTHON_GATES = (
     Gate("P1", "chain, plain functions", at_least(8), "11.4",
          open=flows(lambda: workloads.chain(80_000), base_chain)),
     Gate("P2a", "chain, functions that emit", at_least(6), "9.9",
@@ -242,6 +337,55 @@ GATES = (
          open=flows(process_cost("import meridian"), process_cost("import asyncio")), note="CPU time of the whole process"),
 )  # fmt: skip
 
+NOT_SLOWER = at_least(1)
+NOT_LARGER = at_most(1)
+
+RUST_GATES = (
+    rust("R1a", "chain, plain functions, to Python's", at_least(1.2), "1.6", "chain", rounds=1.0),
+    Gate("R1b", "chain, plain functions, to C", at_most(1.3), "1",
+         open=rust_to("chain", in_c), missing=lambda: engines.missing() or probe.missing(),
+         note="the probe in C has rings, a ready queue and batches, and nothing else"),
+    rust("R2", "chain, one message a slice, to Python's", at_least(5), "10.6", "chain, one a slice"),
+    rust("R3", "chain, async functions, to Python's", at_least(1.2), "1.6", "chain, async", rounds=1.0),
+    Gate("R4a", "native nodes, slices of 64, to asyncio", at_least(60), "185; 9 ns", cost=at_most(25), rounds=0.5,
+         open=rust_to("native", by_hand), missing=engines.missing,
+         note="Router, FilterTransformer, ThrottleNode and CounterNode with functions that are not written in Python; the "
+              "base passes a number on"),
+    Gate("R4b", "native nodes, one message a slice, to asyncio", at_least(30), "80; 22 ns", cost=at_most(50), rounds=0.5,
+         open=rust_to("native, one a slice", by_hand), missing=engines.missing),
+    Gate("R5", "ping less the loop's share, p50, to Python's", at_most(0.35), "0.06", "ns/ping",
+         open=engines.beside("ping without loop"), missing=engines.missing),
+    Gate("R8", "memory of an idle edge, to Python's", NOT_LARGER, "", "B",
+         open=engines.beside("idle edge"), missing=unseen, rounds=0.3,
+         note="used once, then empty"),
+
+    # No workload may be slower. W1 with plain and with async functions are R1a and R3.
+    rust("W1a", "chain, functions that emit", NOT_SLOWER, "", "chain, emit"),
+    rust("W1b", "chain, v1 classes that emit", NOT_SLOWER, "", "chain, class"),
+    rust("W1c", "chain, envelopes made once", NOT_SLOWER, "", "chain, envelope"),
+    rust("W1d", "chain, async functions that suspend", NOT_SLOWER, "", "chain, suspending"),
+    rust("W1e", "chain, capacity 1", NOT_SLOWER, "", "chain, capacity 1"),
+    rust("W2", "fan-out to 8 and back into 1", NOT_SLOWER, "", "fan"),
+    rust("W3a", "ping, plain functions, p50", NOT_SLOWER, "", "ping", "ns/ping"),
+    rust("W3b", "ping, async functions, p50", NOT_SLOWER, "", "ping, async", "ns/ping"),
+    rust("W3c", "ping, run to completion, p50", NOT_SLOWER, "", "ping, push", "ns/ping"),
+    rust("W4a", "sparse, 10 nodes", NOT_SLOWER, "", "sparse, 10"),
+    rust("W4b", "sparse, 1,000 nodes", NOT_SLOWER, "", "sparse, 1,000"),
+    rust("W4c", "sparse, 10,000 nodes", NOT_SLOWER, "", "sparse, 10,000"),
+    rust("W5a", "build 5,000 nodes, plain", NOT_SLOWER, "", "build", "ns/node"),
+    rust("W5b", "build 2,000 nodes, async", NOT_SLOWER, "", "build, async", "ns/node"),
+    rust("W6a", "memory of a node and an edge, at rest", NOT_LARGER, "", "graph at rest", "B", rounds=0.3, missing=unseen),
+    rust("W6b", "memory of a node and an edge, used", NOT_LARGER, "", "graph in use", "B", rounds=0.3, missing=unseen),
+    rust("W6c", "memory of a queued raw message", NOT_LARGER, "", "queued message", "B", rounds=0.3, missing=unseen),
+    rust("W6d", "memory of an envelope", NOT_LARGER, "", "kept envelope", "B", rounds=0.3, missing=unseen),
+
+    rust("M1", "Edge.try_put and try_get", None, "", "put and get", "ns"),
+    rust("M2", "Message(...)", None, "", "messages made", "ns"),
+    rust("M3", "Node.emit", None, "", "emitted", "ns"),
+)  # fmt: skip
+
+GATES = (*PYTHON_GATES, *RUST_GATES)
+
 
 # ---- one gate, in a process of its own -----------------------------------------------------------------------------
 
@@ -256,11 +400,12 @@ async def measure(gate: Gate, rounds: int, seconds: float) -> AsyncIterator[dict
     rounds = max(LEAST_ROUNDS, round(rounds * gate.rounds))
     began = time.monotonic()
     ratios: list[float] = []
+    figures: list[float] = []
     async with gate.open() as (ours, base):
         while True:
             spent = time.monotonic() - began
             enough = len(ratios) >= rounds and (
-                len(ratios) >= rounds * MOST_ROUNDS or judge(ratios, gate.bound) != INCONCLUSIVE
+                len(ratios) >= rounds * MOST_ROUNDS or gate.judge(ratios, figures) != INCONCLUSIVE
             )
             late = len(ratios) >= LEAST_ROUNDS and spent * (1 + 1 / len(ratios)) > seconds
             if enough or late:
@@ -270,7 +415,8 @@ async def measure(gate: Gate, rounds: int, seconds: float) -> AsyncIterator[dict
             for side in (first, 1 - first, 1 - first, first):
                 costs[side] += await sides[side]() / 2
             a, b = costs
-            ratios.append(b / a if gate.bound.higher else a / b)
+            figures.append(a)
+            ratios.append(b / a if gate.higher else a / b)
             yield {"ratio": ratios[-1], "ours": a, "base": b}
 
 
@@ -296,6 +442,7 @@ class Row:
     base: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     broken: bool = False
+    missing: str = ""
     widen: float = 0.0
 
     def add(self, result: dict[str, Any]) -> None:
@@ -311,7 +458,7 @@ class Row:
         """The gate's verdict; broken is missed."""
         if self.broken:
             return FAIL
-        return judge(self.ratios, self.gate.bound, exact=self.gate.figure is not None, widen=self.widen)
+        return NOT_MEASURED if self.missing else self.gate.judge(self.ratios, self.ours, self.widen)
 
     @property
     def spread(self) -> tuple[float, float] | None:
@@ -327,8 +474,9 @@ class Row:
             "id": gate.id,
             "what": gate.what,
             "ratio": round(median(self.ratios), 4) if self.ratios else None,
-            "gate": gate.bound.limit,
-            "better": "higher" if gate.bound.higher else "lower",
+            "gate": None if gate.bound is None else gate.bound.limit,
+            "better": "higher" if gate.higher else "lower",
+            "cost_gate": None if gate.cost is None else gate.cost.limit,
             "verdict": self.verdict,
             "spread": None if spread is None else [round(end, 4) for end in spread],
             "rounds": len(self.ratios),
@@ -336,7 +484,7 @@ class Row:
             "base": round(median(self.base), 1) if self.base else None,
             "unit": gate.unit,
             "prototype": gate.prototype,
-            "note": "; ".join(filter(None, (gate.note, *self.notes))),
+            "note": self.missing or "; ".join(filter(None, (gate.note, *self.notes))),
         }
 
 
@@ -363,15 +511,22 @@ def run_gate(gate: Gate, rounds: int, seconds: float) -> Iterator[dict[str, Any]
 
 
 def measure_all(gates: list[Gate], rounds: int, seconds: float, rows: list[Row]) -> None:
-    """Measure the control and then ``gates``; fills ``rows`` as it goes, so that an interruption leaves what there is."""
+    """Measure ``gates``, each sort behind its control; fills ``rows`` as it goes, so that an interruption leaves what there is."""
     ends = time.monotonic() + seconds
-    todo = [CONTROL, *gates]
+    todo: list[tuple[Gate, str]] = []
+    for control, sort in zip(CONTROLS, (PYTHON_GATES, RUST_GATES), strict=True):
+        if asked := [gate for gate in gates if gate in sort]:
+            todo += [(gate, "" if gate.missing is None else gate.missing()) for gate in (control, *asked)]
     widen = 0.0
-    for i, gate in enumerate(todo):
-        share = max((ends - time.monotonic()) / (len(todo) - i), 0.0) * 2  # most need less than their share
-        row = Row(gate, widen=widen)
+    left = sum(gate.rounds for gate, missing in todo if not missing)
+    for gate, missing in todo:
+        row = Row(gate, missing=missing, widen=PAGES if gate.unit == "B" else widen)
         rows.append(row)
-        _progress(f"{gate.id:<8}{gate.what} ")
+        if missing:
+            continue
+        share = max(ends - time.monotonic(), 0.0) * gate.rounds / left * 2  # most need less than their share
+        left -= gate.rounds
+        _progress(f"{gate.id:<10}{gate.what} ")
         try:
             for result in run_gate(gate, rounds, share):
                 row.add(result)
@@ -379,7 +534,7 @@ def measure_all(gates: list[Gate], rounds: int, seconds: float, rows: list[Row])
         except subprocess.CalledProcessError as error:
             row.broken = True
             row.notes.append(f"broke with exit code {error.returncode}")
-        if gate is CONTROL and row.ratios:
+        if gate in CONTROLS and row.ratios:
             widen = abs(median(row.ratios) - 1)
         _progress(f" {median(row.ratios):.4g} {row.verdict}\n" if row.ratios else " not measured\n")
 
@@ -389,11 +544,11 @@ def _progress(text: str) -> None:
     sys.stderr.flush()
 
 
-def conditions(control: Row | None) -> dict[str, Any]:
+def conditions(controls: list[Row]) -> dict[str, Any]:
     """Say under what conditions the figures came about."""
     import meridian
 
-    found = {
+    found: dict[str, Any] = {
         "meridian": meridian.__version__,
         "engine": os.environ.get("MERIDIAN_ENGINE", "python"),
         "python": platform.python_version(),
@@ -402,8 +557,9 @@ def conditions(control: Row | None) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "load": [round(load, 2) for load in os.getloadavg()],
     }
-    if control is not None and control.ratios:
-        found["control"] = {"ratio": round(median(control.ratios), 4), "rounds": len(control.ratios)}
+    for row in controls:
+        if row.ratios:
+            found[row.gate.id] = {"ratio": round(median(row.ratios), 4), "rounds": len(row.ratios)}
     return found
 
 
@@ -416,27 +572,28 @@ def _figures(row: Row) -> str:
 def table(rows: list[Row], partial: bool) -> str:
     """Lay the rows out as text."""
     lines = [("id", "what", "ratio", "gate", "prototype", "verdict", "95 % of medians", "ours / base")]
-    notes = []
+    notes: dict[str, list[str]] = {}
     for row in rows:
         gate, spread = row.gate, row.spread
-        is_bytes = gate.unit == "B"
+        is_bytes = gate.figure is not None
         figure = "-"
         if row.ratios:
-            figure = (
-                f"{median(row.ratios):,.{0 if gate.bound.limit > 1000 else 2}f}{' B' if is_bytes else ''}"
-            )
+            found = median(row.ratios)
+            figure = f"{found:,.{0 if found > 1000 else 2}f}{' B' if is_bytes else ''}"
         lines.append((
             gate.id,
             gate.what,
             figure,
-            str(gate.bound),
+            "" if gate.bound is None else f"{gate.bound}{f', {gate.cost} ns' if gate.cost else ''}",
             gate.prototype,
             row.verdict,
             "" if spread is None else f"{spread[0]:.2f} .. {spread[1]:.2f}",
             "" if is_bytes else _figures(row),
         ))  # fmt: skip
         if note := "; ".join(filter(None, (gate.note, *row.notes))):
-            notes.append(f"{gate.id}: {note}.")
+            notes.setdefault(note, []).append(gate.id)
+        if row.missing:
+            notes.setdefault(f"not measured: {row.missing}", []).append(gate.id)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     laid = []
     for line in lines:
@@ -446,28 +603,28 @@ def table(rows: list[Row], partial: bool) -> str:
         ]
         laid.append("  ".join(cells).rstrip())
     verdicts = [row.verdict for row in rows]
-    summary = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in (PASS, FAIL, INCONCLUSIVE))
+    told = [PASS, FAIL, INCONCLUSIVE, *({NOT_MEASURED} & set(verdicts))]
+    summary = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in told)
     return "\n".join([
         *laid,
         "",
         f"{summary}{' (partial: interrupted)' if partial else ''}.",
-        "Gates with >= : how many times as fast as the base. Gates with <= : cost as a share of the base's, or bytes.",
+        "Gates with >= and no gate: how many times as fast as the base. Gates with <= : cost as a share of the base's, or bytes.",
         "Handlers that do real work shrink every ratio: with 10 µs of work per node, 11 times becomes about 1.15 times.",
-        *notes,
+        *(f"{', '.join(ids)}: {note}." for note, ids in notes.items()),
     ])  # fmt: skip
 
 
 def report(rows: list[Row], partial: bool, as_json: bool) -> None:
     """Print what there is: a table, or one JSON object."""
-    control = next((row for row in rows if row.gate is CONTROL), None)
-    rows = [row for row in rows if row.gate is not CONTROL]
-    found = conditions(control)
+    found = conditions([row for row in rows if row.gate in CONTROLS])
+    rows = [row for row in rows if row.gate not in CONTROLS]
     if as_json:
         print(json.dumps({"gates": [row.as_json() for row in rows], "conditions": found, "partial": partial}))
         return
     print(table(rows, partial))
-    of_control = (
-        f"; asyncio.Queue against itself {found['control']['ratio']:.3f}" if "control" in found else ""
+    of_control = "".join(
+        f"; {gate.what} {found[gate.id]['ratio']:.3f}" for gate in CONTROLS if gate.id in found
     )
     print(
         f"Meridian {found['meridian']} ({found['engine']} engine), {found['implementation']} {found['python']}, "
@@ -475,8 +632,15 @@ def report(rows: list[Row], partial: bool, as_json: bool) -> None:
     )
 
 
+def names_of(gate: Gate) -> set[str]:
+    """Return what a gate is asked for by: ``p3a``, ``p3``, ``p``."""
+    id = gate.id.lower()
+    part_of = re.match(r"([a-z])\d+", id)
+    return {id} if part_of is None else {id, *part_of.group(0, 1)}
+
+
 def chosen(only: str | None) -> list[Gate]:
-    """Return the gates that ``only`` names (``P3`` means P3a and P3b), in order; all without it.
+    """Return the gates that ``only`` names (``P3`` means P3a and P3b, ``R`` all of these), in order; all without it.
 
     Raises:
         ValueError: a name that no gate has.
@@ -484,12 +648,8 @@ def chosen(only: str | None) -> list[Gate]:
     if not only:
         return list(GATES)
     asked = [each.strip().lower() for each in only.split(",") if each.strip()]
-    found = []
-    for gate in GATES:
-        names = {gate.id.lower(), gate.id.lower().rstrip("abc")}
-        if names & set(asked):
-            found.append(gate)
-    known = {name for gate in GATES for name in (gate.id.lower(), gate.id.lower().rstrip("abc"))}
+    found = [gate for gate in GATES if names_of(gate) & set(asked)]
+    known = set[str]().union(*map(names_of, GATES))
     unknown = [each for each in asked if each not in known]
     if unknown:
         raise ValueError(f"no gate {', '.join(unknown)}: there are {', '.join(gate.id for gate in GATES)}")
@@ -498,7 +658,7 @@ def chosen(only: str | None) -> list[Gate]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m asv_bench.gates", description="Measure the gates P1 to P12."
+        prog="python -m asv_bench.gates", description="Measure the gates P1 to P12, R1 to R5 and R8."
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the table")
     parser.add_argument("--only", metavar="P1,P3", help="measure these gates only")
@@ -512,7 +672,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--worker", metavar="ID", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
-        gate = next(gate for gate in (CONTROL, *GATES) if gate.id == options.worker)
+        gate = next(gate for gate in (*CONTROLS, *GATES) if gate.id == options.worker)
         try:
             asyncio.run(work(gate, options.rounds, options.seconds))
         except KeyboardInterrupt:
@@ -534,7 +694,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     if any(row.broken for row in rows):
         return 2
-    return int(options.check and any(row.verdict == FAIL for row in rows if row.gate is not CONTROL))
+    return int(options.check and any(row.verdict == FAIL for row in rows if row.gate not in CONTROLS))
 
 
 if __name__ == "__main__":

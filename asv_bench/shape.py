@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Awaitable, Callable
+
+Measure = Callable[[], Awaitable[float]]
+"""Takes one sample."""
+Sides = tuple[Measure, Measure]
+"""Ours, and what it is compared with."""
 
 CAPACITY = 1024
 """Of every edge or queue that isn't about capacity."""

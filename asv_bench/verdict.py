@@ -13,6 +13,8 @@ from random import Random
 from statistics import median
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
+NOT_MEASURED, NO_GATE = "not measured", "no gate"
+"""Of what can't be measured here, and of what is measured for the table alone."""
 
 RESAMPLES = 1000
 LEAST_ROUNDS = 3
@@ -65,3 +67,8 @@ def judge(ratios: Sequence[float], bound: Bound, *, exact: bool = False, widen: 
         return INCONCLUSIVE
     ends = [bound.holds(end) for end in interval(ratios, 0.0 if exact else widen)]
     return PASS if all(ends) else INCONCLUSIVE if any(ends) else FAIL
+
+
+def worst(verdicts: Sequence[str]) -> str:
+    """Return the verdict on something that has to pass several gates at once."""
+    return max(verdicts, key=(PASS, INCONCLUSIVE, FAIL).index)

@@ -11,11 +11,15 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from itertools import repeat
+from pathlib import Path
 from random import Random
 from statistics import median
 from typing import Any
 
+from asv_bench.baseline import loop_pass
 from asv_bench.shape import (
+    BATCH,
     CAPACITY,
     CHAIN_HOPS,
     DEPTH,
@@ -28,6 +32,7 @@ from asv_bench.shape import (
     verify,
 )
 from meridian import (
+    Edge,
     Emit,
     Inlet,
     Message,
@@ -36,6 +41,7 @@ from meridian import (
     Port,
     PortDirection,
     Scheduler,
+    SchedulerConfig,
     Subgraph,
     graph,
     node,
@@ -114,7 +120,9 @@ class Total:
 # ---- W1: chain -----------------------------------------------------------------------------------------------------
 
 
-async def chain(n: int, style: str = "plain", *, capacity: int = CAPACITY, clock: Any = None) -> float:
+async def chain(
+    n: int, style: str = "plain", *, capacity: int = CAPACITY, slice: int = BATCH, clock: Any = None
+) -> float:
     """W1: ``n`` numbers through three nodes into a sum; return nanoseconds per hop.
 
     Args:
@@ -122,6 +130,7 @@ async def chain(n: int, style: str = "plain", *, capacity: int = CAPACITY, clock
         style: What the nodes are: ``plain``, ``async`` or ``suspending`` functions, functions that ``emit``, functions on an
             ``envelope`` that is made once at the source, or v1-style nodes, each a ``class`` that emits envelopes.
         capacity: Of each edge.
+        slice: Most messages that a node gets at a time.
         clock: The run's clock; the system's by default.
     """
     watch, total = Stopwatch(), Sum() if style == "class" else Total()
@@ -144,12 +153,49 @@ async def chain(n: int, style: str = "plain", *, capacity: int = CAPACITY, clock
     flow: Any = source(envelopes if style == "envelope" else numbers)
     for each in nodes:
         flow = flow >> via(capacity=capacity) >> each
-    scheduler = Scheduler(clock=clock)
+    scheduler = Scheduler(SchedulerConfig(max_batch_per_node=slice), clock=clock)
     scheduler.register(graph("chain", flow))
     await scheduler.run_async()
     watch.stop()
     verify(f"chain, {style}", total.sum, triangle(n))
     return watch.ns / (n * CHAIN_HOPS)
+
+
+NATIVE_HOPS = 4
+
+
+async def native(n: int, *, slice: int = BATCH) -> float:
+    """A chain of ready-made nodes that route, filter by type, throttle and count; return nanoseconds per hop.
+
+    None of them calls a function that is written in Python: a dict tells the route, a type the filter. The bucket of the
+    throttle never gets empty.
+    """
+    from meridian.nodes import CounterNode, FilterTransformer, Router, ThrottleNode
+
+    watch = Stopwatch()
+
+    def words() -> Iterable[str]:
+        watch.start()
+        return repeat("word", n)
+
+    router = Router("route", {"word": "on"}.__getitem__, ["on"])
+    ends: list[dict[str, float]] = []
+    scheduler = Scheduler(SchedulerConfig(max_batch_per_node=slice))
+    scheduler.register(
+        graph(
+            "native",
+            source(words) >> router,
+            router["on"]
+            >> FilterTransformer("filter", str.__instancecheck__)
+            >> ThrottleNode("throttle", 1e12)
+            >> CounterNode("count", ["word"])
+            >> sink(ends.append),
+        )
+    )
+    await scheduler.run_async()
+    watch.stop()
+    verify("native nodes", ends[-1], {"word": float(n)})
+    return watch.ns / (n * NATIVE_HOPS)
 
 
 # ---- W2: fan -------------------------------------------------------------------------------------------------------
@@ -256,6 +302,18 @@ async def ping(
         yield block
     finally:
         await waiting.stop()
+
+
+@asynccontextmanager
+async def ping_without_loop() -> AsyncIterator[Callable[[int], Awaitable[float]]]:
+    """W3 less what the event loop alone takes of it, measured right before and right after."""
+    async with ping() as whole, loop_pass() as loop:
+
+        async def block(count: int) -> float:
+            before, took, after = await loop(count // 2), await whole(count), await loop(count // 2)
+            return took - (before + after) / 2
+
+        yield block
 
 
 @asynccontextmanager
@@ -374,3 +432,167 @@ async def memory_envelope(n: int) -> float:
         tracemalloc.stop()
     verify("envelopes", len(held), 2)
     return (held[1] - held[0]) / n  # what measuring itself holds cancels out
+
+
+# What `tracemalloc` can't see, an engine that isn't written in Python allocates: so the process is asked how much memory
+# it has. What was measured stays, or the next sample would find room in what this one left.
+
+ROLLUP = Path("/proc/self/smaps_rollup")
+
+
+def anonymous_bytes() -> int:
+    """Return the memory of this process that isn't the content of files."""
+    gc.collect()
+    for line in ROLLUP.read_text().splitlines():
+        if line.startswith("Anonymous:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"{ROLLUP} doesn't tell")
+
+
+@asynccontextmanager
+async def resident_graph(*, used: bool) -> AsyncIterator[Callable[[int], Awaitable[float]]]:
+    """W6: give a function that returns the bytes of so many nodes of a running graph, each with an edge, per node.
+
+    Args:
+        used: After the first message, and not before it.
+    """
+    running: list[Waiting] = []
+
+    async def block(count: int) -> float:
+        before = anonymous_bytes()
+        waiting = Waiting(count, count)
+        running.append(waiting)
+        waiting.start()
+        while "nodes_count" not in waiting.scheduler.get_stats():  # noqa: ASYNC110  # it only tells when asked
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if used:
+            verify("resident graph", await waiting.send(waiting.heads[0], 7), 7)
+        return (anonymous_bytes() - before) / count
+
+    try:
+        yield block
+    finally:
+        for waiting in running:
+            await waiting.stop()
+
+
+@asynccontextmanager
+async def resident_edges() -> AsyncIterator[Callable[[int], Awaitable[float]]]:
+    """Give a function that returns the bytes of so many edges that were used once and are idle, per edge."""
+    output, input = Port("output", PortDirection.OUTPUT), Port("input", PortDirection.INPUT)
+    kept: list[list[Edge[None]]] = []
+
+    async def block(count: int) -> float:
+        edges: list[Any] = [None] * count
+        kept.append(edges)
+        before = anonymous_bytes()
+        for i in range(count):
+            edge: Edge[None] = Edge("a", output, "b", input, CAPACITY)
+            edge.try_put(None)
+            edge.try_get()
+            edges[i] = edge
+        held = anonymous_bytes() - before
+        verify("idle edges", sum(edge.depth() for edge in edges), 0)
+        return held / count
+
+    yield block
+
+
+@asynccontextmanager
+async def resident_messages() -> AsyncIterator[Callable[[int], Awaitable[float]]]:
+    """W6: give a function that returns the bytes of so many raw messages on an edge, per message."""
+    output, input = Port("output", PortDirection.OUTPUT), Port("input", PortDirection.INPUT)
+    kept: list[Edge[None]] = []
+
+    async def block(count: int) -> float:
+        edge: Edge[None] = Edge("a", output, "b", input, count)
+        kept.append(edge)
+        before = anonymous_bytes()
+        for _ in range(count):
+            edge.try_put(None)
+        held = anonymous_bytes() - before
+        verify("queued messages", edge.depth(), count)
+        return held / count
+
+    yield block
+
+
+@asynccontextmanager
+async def resident_envelopes() -> AsyncIterator[Callable[[int], Awaitable[float]]]:
+    """W6: give a function that returns the bytes of so many envelopes made while a graph runs, per envelope."""
+    kept: list[list[Message]] = []
+    held: list[int] = []
+
+    def measure(count: int) -> None:
+        made: list[Any] = [None] * count
+        kept.append(made)
+        before = anonymous_bytes()
+        for i in range(count):
+            made[i] = Message(DATA, None)
+        held.append(anonymous_bytes() - before)
+
+    async def block(count: int) -> float:
+        scheduler = Scheduler()
+        scheduler.register(graph("envelopes", source([count]) >> sink(measure)))
+        await scheduler.run_async()
+        return held.pop() / count
+
+    yield block
+
+
+# ---- single calls --------------------------------------------------------------------------------------------------
+
+
+async def put_and_get(n: int) -> float:
+    """Put on an edge and taken off it by hand, without a run; return nanoseconds per pair."""
+    edge: Edge[int] = Edge(
+        "a", Port("output", PortDirection.OUTPUT), "b", Port("input", PortDirection.INPUT), CAPACITY
+    )
+    put, get = edge.try_put, edge.try_get
+    total: Any = 0
+    watch = Stopwatch()
+    watch.start()
+    for i in range(n):
+        put(i)
+        total += get()
+    watch.stop()
+    verify("put and get", total, triangle(n))
+    return watch.ns / n
+
+
+async def messages_made(n: int) -> float:
+    """Make messages outside a run; return nanoseconds per message."""
+    last: Any = None
+    watch = Stopwatch()
+    watch.start()
+    for i in range(n):
+        last = Message(DATA, i)
+    watch.stop()
+    verify("messages made", last.payload, n - 1)
+    return watch.ns / n
+
+
+class Burst(Node):
+    """Emits one message many times for each one that comes, and times nothing else."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__("burst", [Port("in", PortDirection.INPUT)], [Port("out", PortDirection.OUTPUT)])
+        self.n = n
+        self.watch = Stopwatch()
+
+    def _handle_message(self, port: str, msg: Message[Any]) -> None:
+        self.watch.start()
+        for _ in range(self.n):
+            self.emit("out", msg)
+        self.watch.stop()
+
+
+async def emitted(n: int) -> float:
+    """Emit in a run, on an edge with room for it all; return nanoseconds per `Node.emit`."""
+    burst, total = Burst(n), Sum()
+    scheduler = Scheduler()
+    scheduler.register(graph("emitted", source([1]) >> burst >> via(capacity=n) >> total))
+    await scheduler.run_async()
+    verify("emitted", total.sum, n)
+    return burst.watch.ns / n

@@ -1,7 +1,8 @@
-"""The workloads for asv, one file each; everything that isn't timed is in ``setup``.
+"""The workloads for asv, one file each, on both engines; everything that isn't timed is in ``setup``.
 
 asv installs the commit under test and imports only this folder, so the measured code beside it is made importable here
-as ``asv_bench``: today's workloads measure yesterday's engine.
+as ``asv_bench``: today's workloads measure yesterday's engine. Nothing here imports Meridian before ``setup`` has said
+which engine (`_engine`).
 """
 
 import sys
@@ -13,7 +14,3 @@ if "asv_bench" not in sys.modules:
     spec = ModuleSpec("asv_bench", None, is_package=True)
     spec.submodule_search_locations = [str(Path(__file__).parents[1])]
     sys.modules["asv_bench"] = module_from_spec(spec)
-
-from meridian.observability import configure
-
-configure("ERROR")

@@ -2,17 +2,20 @@
 
 import asyncio
 
-from asv_bench import workloads
+from ._engine import ENGINES, workloads_on
 
 
 class Build:
-    params = ("plain", "async")
-    param_names = ("style",)
+    params = (ENGINES, ("plain", "async"))
+    param_names = ("engine", "style")
     number = 1
     timeout = 120
 
-    def time_2000_nodes(self, style: str) -> None:
-        asyncio.run(workloads.build(2_000, style))
+    def setup(self, engine: str, style: str) -> None:
+        self.workloads = workloads_on(engine)
+
+    def time_2000_nodes(self, engine: str, style: str) -> None:
+        asyncio.run(self.workloads.build(2_000, style))
 
 
 def timeraw_import_meridian() -> str:

@@ -2,7 +2,9 @@
 
 import asyncio
 
-from asv_bench import baseline, workloads
+from asv_bench import baseline
+
+from ._engine import ENGINES, workloads_on
 
 SIZES = {
     "plain": 50_000,
@@ -14,36 +16,65 @@ SIZES = {
 }
 
 
+class OnEngine:
+    params = ENGINES
+    param_names = ("engine",)
+    number = 1
+
+    def setup(self, engine: str) -> None:
+        self.workloads = workloads_on(engine)
+
+
 class Chain:
     """By style of node."""
 
-    params = tuple(SIZES)
-    param_names = ("style",)
+    params = (ENGINES, tuple(SIZES))
+    param_names = ("engine", "style")
     number = 1
 
-    def time_chain(self, style: str) -> None:
-        asyncio.run(workloads.chain(SIZES[style], style))
+    def setup(self, engine: str, style: str) -> None:
+        self.workloads = workloads_on(engine)
+
+    def time_chain(self, engine: str, style: str) -> None:
+        asyncio.run(self.workloads.chain(SIZES[style], style))
 
 
-class Capacity1:
+class Capacity1(OnEngine):
     """A switch per message."""
 
-    number = 1
-
-    def time_chain(self) -> None:
-        asyncio.run(workloads.chain(5_000, capacity=1))
+    def time_chain(self, engine: str) -> None:
+        asyncio.run(self.workloads.chain(5_000, capacity=1))
 
 
-class ToAsyncio:
+class Slice1(OnEngine):
+    """One message at a time for each node."""
+
+    def time_chain(self, engine: str) -> None:
+        asyncio.run(self.workloads.chain(5_000, slice=1))
+
+
+class Native(OnEngine):
+    """Ready-made nodes that call nothing written in Python."""
+
+    def time_slices_of_64(self, engine: str) -> None:
+        asyncio.run(self.workloads.native(5_000))
+
+    def time_slices_of_1(self, engine: str) -> None:
+        asyncio.run(self.workloads.native(2_000, slice=1))
+
+
+class ToAsyncio(OnEngine):
     """How many times as fast as the pipeline by hand, both sides one after the other."""
 
     unit = "x"
 
-    def track_plain_ratio(self) -> float:
-        return asyncio.run(_ratio(8, lambda: workloads.chain(50_000), lambda: baseline.chain(15_000)))
+    def track_plain_ratio(self, engine: str) -> float:
+        chain = self.workloads.chain
+        return asyncio.run(_ratio(8, lambda: chain(50_000), lambda: baseline.chain(15_000)))
 
-    def track_batched_ratio(self) -> float:
-        return asyncio.run(_ratio(8, lambda: workloads.chain(50_000), lambda: baseline.batched(100_000)))
+    def track_batched_ratio(self, engine: str) -> float:
+        chain = self.workloads.chain
+        return asyncio.run(_ratio(8, lambda: chain(50_000), lambda: baseline.batched(100_000)))
 
 
 async def _ratio(quads, ours, base) -> float:

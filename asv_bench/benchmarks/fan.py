@@ -2,11 +2,16 @@
 
 import asyncio
 
-from asv_bench import workloads
+from ._engine import ENGINES, workloads_on
 
 
 class Fan:
+    params = ENGINES
+    param_names = ("engine",)
     number = 1
 
-    def time_fan(self) -> None:
-        asyncio.run(workloads.fan(10_000))
+    def setup(self, engine: str) -> None:
+        self.workloads = workloads_on(engine)
+
+    def time_fan(self, engine: str) -> None:
+        asyncio.run(self.workloads.fan(10_000))
