@@ -4,17 +4,27 @@
 //! `--no-default-features`; the Python faces are in [`py`], behind the feature `python`.
 
 pub mod build;
+pub mod counters;
+pub mod limits;
+pub mod ready;
+pub mod ring;
 
 #[cfg(feature = "python")]
 pub mod py;
 
 #[cfg(feature = "python")]
-#[pyo3::pymodule]
+#[pyo3::pymodule(gil_used = true)]
 mod meridian_fast {
     use pyo3::prelude::*;
 
     #[pymodule_export]
     use crate::py::build::build_info;
+    #[pymodule_export]
+    use crate::py::engine::Engine;
+    #[pymodule_export]
+    use crate::py::ready::{ReadyQueue, Turn};
+    #[pymodule_export]
+    use crate::py::ring::{Budget, LimitedRing, Ring};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

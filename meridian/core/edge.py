@@ -15,7 +15,7 @@ from meridian.core.message import DATA, Message
 from meridian.core.policies import Block, Latest, Policy, PutResult, as_policy
 from meridian.core.ports import PortSpec
 from meridian.core.schema import Check, compile_schema
-from meridian.engine.ring import Budget, LimitedRing, Ring
+from meridian.engine.select import engine_type
 from meridian.observability.accounts import EdgeAccount
 from meridian.observability.logging import LogLevel, get_logger
 from meridian.observability.metrics import get_metrics, is_metrics_enabled
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from meridian.core.ports import Port
+    from meridian.engine.kernel import PythonEngine
+    from meridian.engine.ring import Budget, Ring
     from meridian.observability.metrics import Metrics
 
 T = TypeVar("T")
@@ -183,7 +185,7 @@ class Edge(Generic[T]):
                 value, is_data = item.payload, item.type is DATA
             if is_data and not check.passes(value):
                 self._refused(value)
-        if isinstance(ring, LimitedRing) and ring.never_fits(item):
+        if ring.limited and ring.never_fits(item):
             raise ValueError(f"edge {self.id}: one item is larger than the edge may ever hold")
         result = ring.put(item, as_policy(policy) or self._default_policy or _LATEST)
         if _logger._threshold <= _DEBUG:
@@ -290,22 +292,34 @@ class Edge(Generic[T]):
                     return self.make_ring() if self._ring is None else self._ring
         return host.ring(self._index)
 
-    def make_ring(self, budget: Budget | None = None, clock: Callable[[], int] | None = None) -> Ring:
-        """Make the place where the items are kept, or fit the one there is to a run's byte budget and clock."""
+    def make_ring(
+        self,
+        budget: Budget | None = None,
+        clock: Callable[[], int] | None = None,
+        engine: PythonEngine | None = None,
+    ) -> Ring:
+        """Make the place where the items are kept, or fit the one there is to a run.
+
+        Args:
+            budget: Bytes that the edges of the graph share.
+            clock: Nanoseconds of the run, for ages.
+            engine: The run's engine, whose kind of ring it has to be; without one that of the engine which would run.
+        """
         ring = self._ring
         limited = self.max_bytes is not None or self.max_age_s is not None or budget is not None
-        if ring is not None and (isinstance(ring, LimitedRing) or not limited):
-            if isinstance(ring, LimitedRing):
-                ring.use(budget, clock or _monotonic_ns)
+        kinds = engine_type() if engine is None else type(engine)
+        kind = kinds.limited_ring_type if limited else kinds.ring_type
+        if isinstance(ring, kind):
+            ring.use(budget, clock or _monotonic_ns)
             return ring
         id, capacity, policy = self.id, max(self._capacity, 0), self._default_policy or _BLOCK
         check = None if self._spec is None else _check_of(self._spec)
         if not limited:
-            made = Ring(id, capacity, policy, check)
+            made = kinds.ring_type(id, capacity, policy, check)
         else:
             from meridian.engine.sizes import payload_bytes
 
-            made = LimitedRing(
+            made = kinds.limited_ring_type(
                 id,
                 capacity,
                 policy,
@@ -316,8 +330,8 @@ class Edge(Generic[T]):
                 size=self.size or payload_bytes,
                 clock=clock or _monotonic_ns,
             )
-            if ring is not None:  # filled before the graph's byte budget was known
-                made.take_over(ring)
+        if ring is not None:  # filled before the graph's byte budget, or its engine, was known
+            made.take_over(ring)
         self._ring = made
         return made
 

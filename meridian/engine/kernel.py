@@ -14,7 +14,7 @@ from meridian.core.errors import BackpressureError, PayloadError, PortError
 from meridian.core.message import CONTROL, DATA, Message, MessageType, no_message, wrap
 from meridian.core.policies import ErrorPolicy, PutResult
 from meridian.engine.ready import NORMAL_BAND, ReadyQueue, Turn
-from meridian.engine.ring import BLOCK, CUSTOM, Ring
+from meridian.engine.ring import BLOCK, CUSTOM, Budget, LimitedRing, Ring
 from meridian.engine.step import (
     BUSY,
     PARKED,
@@ -411,7 +411,7 @@ class NodeState:
 
     def _rings(self, where: str | Ring) -> Sequence[Ring]:
         """Return where a parked message goes: all rings of a port, or just one."""
-        return (where,) if isinstance(where, Ring) else self.ports[where]
+        return self.ports[where] if isinstance(where, str) else (where,)
 
     def _offer(self, ring: Ring, items: list[Any], raw: bool = False) -> int:
         if raw and ring.kind != CUSTOM:
@@ -728,7 +728,14 @@ class PythonEngine:
         now: When the turn before this one ended, in nanoseconds.
         waited: Rings that somebody waits for, or did.
         failures: What counts as a failure of a node's code; anything else ends the run.
+        ring_type: What its rings are made of; `limited_ring_type` and `budget_type` are for limits besides the count.
     """
+
+    queue_type = ReadyQueue
+    turn_type = Turn
+    ring_type = Ring
+    limited_ring_type = LimitedRing
+    budget_type = Budget
 
     def __init__(
         self,
@@ -742,7 +749,7 @@ class PythonEngine:
         self.scope = scope
         self.clock = clock
         self.max_batch = max_batch
-        self.queue = ReadyQueue(weights, random)
+        self.queue = self.queue_type(weights, random)
         self.nodes: dict[int, NodeState] = {}
         self.rings: list[Ring] = []
         self.running = False
@@ -776,9 +783,7 @@ class PythonEngine:
 
     def attach(self, ring: Ring, node: int, port: str, band: int) -> None:
         """Let ``ring`` lead to input ``port`` of ``node``, served in ``band``."""
-        ring.node, ring.port, ring.engine, ring.owner = node, port, self, self.owner
-        ring.turn = ring.control_turn = ring.waiters = None
-        ring.busy = False
+        ring.attach(self, node, port, self.owner)
         if band != NORMAL_BAND:
             ring.turn = self.turn(node, band)
             ring.turn.ring = ring
@@ -788,21 +793,26 @@ class PythonEngine:
     def detach(self) -> None:
         """Let go of all rings; what they hold stays on them."""
         for ring in self.rings:
-            ring.engine = ring.turn = ring.control_turn = ring.waiters = None
-            ring.owner = 0
-            ring.taken = ring.merged = ring.blocked_ns = 0  # all in the report; the next run counts anew
-            ring.lost = None
+            ring.detach()
 
     def turn(self, node: int, band: int) -> Turn:
         """Make a turn in the line of ``band``."""
-        turn = Turn(node, band)
+        turn = self.turn_type(node, band)
         turn.line = self.queue.lines[band]
         return turn
+
+    def compile_step(self, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
+        """Make the step that serves ``ring`` to ``node``."""
+        return compile_step(self, node, ring, turn)
+
+    def compile_source(self, node: NodeState, items: Iterator[Any], turn: Turn) -> Callable[[], int]:
+        """Make the step of a plain source."""
+        return compile_source(self, node, items, turn)
 
     def start_source(self, node: NodeState, items: Iterator[Any]) -> None:
         """Let ``node`` pull from ``items`` whenever there is room downstream."""
         turn = node.source_turn = self.turn(node.id, NORMAL_BAND)
-        turn.run = compile_source(self, node, items, turn)
+        turn.run = self.compile_source(node, items, turn)
         self.ready(turn)
 
     def add_tick(self, node: NodeState, tick: Callable[[], None]) -> Turn:
@@ -837,7 +847,7 @@ class PythonEngine:
         if turn is None:
             turn = ring.turn = self.turn(ring.node, NORMAL_BAND)
             turn.ring = ring
-            turn.run = compile_step(self, self.node(ring.node), ring, turn)
+            turn.run = self.compile_step(self.node(ring.node), ring, turn)
         if not turn.queued:
             self.ready(turn)
 
@@ -958,7 +968,7 @@ class PythonEngine:
         """Make the steps anew: handlers were exchanged."""
         for ring in self.rings:
             if ring.turn is not None:
-                ring.turn.run = compile_step(self, self.node(ring.node), ring, ring.turn)
+                ring.turn.run = self.compile_step(self.node(ring.node), ring, ring.turn)
 
     # ---- settings --------------------------------------------------------------------------------------------
 
@@ -968,7 +978,7 @@ class PythonEngine:
         if turn is None:
             turn = ring.turn = self.turn(ring.node, band)
             turn.ring = ring
-            turn.run = compile_step(self, self.node(ring.node), ring, turn)
+            turn.run = self.compile_step(self.node(ring.node), ring, turn)
             if ring.items:
                 self.wake(ring, True)
             return
@@ -991,7 +1001,7 @@ class _Compile:
     def __call__(self) -> int:
         turn = self.ring.turn
         assert turn is not None
-        turn.run = compile_step(self.engine, self.engine.node(self.ring.node), self.ring, turn)
+        turn.run = self.engine.compile_step(self.engine.node(self.ring.node), self.ring, turn)
         return turn.run()
 
 

@@ -132,6 +132,11 @@ class Ring:
         del item
         return self.room() > 0
 
+    def never_fits(self, item: Any) -> bool:
+        """Say whether ``item`` alone is larger than the limits, or nobody can tell its size."""
+        del item
+        return False
+
     def accepted(self) -> int:
         """Return how many items this ring took responsibility for."""
         return self.taken + self.depth() + self.merged + (sum(self.lost.values()) if self.lost else 0)
@@ -431,6 +436,11 @@ class Ring:
         else:
             self.waiters.append(turn)
 
+    def forget(self, turn: Turn) -> None:
+        """Let ``turn`` wait no more."""
+        if self.waiters is not None and turn in self.waiters:
+            self.waiters.remove(turn)
+
     def release(self, own: bool) -> None:
         """Let every turn that waits for room try again, in the order in which they came."""
         engine = self.engine
@@ -465,6 +475,18 @@ class Ring:
         if self.waiters and self.room():
             self.release(own)
 
+    def take_over(self, other: Ring) -> None:
+        """Take all that ``other`` holds, and its counts; nothing is lost, even where it is more than the limits allow."""
+        for item in other.items:
+            self._keep(item)
+        if other.control:
+            self.control = deque(other.control)
+            self.space -= len(other.control)
+        self.mixed, self.taken, self.merged, self.lost = other.mixed, other.taken, other.merged, other.lost
+
+    def _keep(self, item: Any) -> None:
+        self.items.append(item)
+
     def set_policy(self, policy: Policy) -> None:
         """Change what a full ring does."""
         self.policy = policy
@@ -472,6 +494,23 @@ class Ring:
         self.low = self._low()
         if self.waiters:
             self.release(self.owner == get_ident())
+
+    def use(self, budget: Budget | None, clock: Callable[[], int]) -> None:
+        """Count for another budget, and tell ages by another clock, from now on."""
+        del budget, clock
+
+    def attach(self, engine: PythonEngine, node: int, port: str, owner: int) -> None:
+        """Lead to input ``port`` of ``node`` from now on, served by ``engine`` on the thread ``owner``."""
+        self.node, self.port, self.engine, self.owner = node, port, engine, owner
+        self.turn = self.control_turn = self.waiters = None
+        self.busy = False
+
+    def detach(self) -> None:
+        """Be served by no engine any more; what the ring holds stays. Its counts begin anew: they are in the report."""
+        self.engine = self.turn = self.control_turn = self.waiters = None
+        self.owner = 0
+        self.taken = self.merged = self.blocked_ns = 0
+        self.lost = None
 
     def _low(self) -> int:
         """Depth at which waiting producers are let on: half full, so that they get a batch each time.
@@ -615,7 +654,6 @@ class LimitedRing(Ring):
         )
 
     def never_fits(self, item: Any) -> bool:
-        """Say whether ``item`` alone is larger than the limits, or nobody can tell its size."""
         try:
             n = self._size_of(item)
         except Exception:
@@ -725,7 +763,6 @@ class LimitedRing(Ring):
         super()._leave(own)
 
     def use(self, budget: Budget | None, clock: Callable[[], int]) -> None:
-        """Count for another budget, and tell ages by another clock, from now on."""
         own = super()._enter()
         now, then = clock(), self.clock()
         if now != then:
@@ -739,20 +776,14 @@ class LimitedRing(Ring):
                 budget.charge(self.bytes)
         super()._leave(own)
 
-    def take_over(self, other: Ring) -> None:
-        """Take all that ``other`` holds, and its counts; nothing is lost, even where it is more than the limits allow."""
-        for item in other.items:
-            try:
-                n = self._size_of(item)
-            except Exception:  # what nobody can tell the size of counts for nothing
-                n = 0
-            self._charge(n)
-            self.items.append(item)
-            self._notes.append((n, self.clock()))
-        if other.control:
-            self.control = deque(other.control)
-            self.space -= len(other.control)
-        self.mixed, self.taken, self.merged, self.lost = other.mixed, other.taken, other.merged, other.lost
+    def _keep(self, item: Any) -> None:
+        try:
+            n = self._size_of(item)
+        except Exception:  # what nobody can tell the size of counts for nothing
+            n = 0
+        self._charge(n)
+        self.items.append(item)
+        self._notes.append((n, self.clock()))
 
     def head_age_ns(self) -> int:
         """Return how long the oldest data item has waited, 0 when there is none."""
@@ -783,6 +814,11 @@ class Budget:
         self.used = 0
         self.lock = RLock()
         self.rings: list[LimitedRing] = []
+
+    def add(self, ring: LimitedRing, share: int) -> None:
+        """Count what ``ring`` holds, which takes more only while no more than ``share`` is in use."""
+        self.rings.append(ring)
+        ring.budget_share = share
 
     def admits(self, n: int, share: int) -> bool:
         """Say whether a ring with that share (0 for all of it) may take ``n`` bytes more."""

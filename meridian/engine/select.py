@@ -1,7 +1,7 @@
 """Which engine runs, and why. The only module that knows there is more than one.
 
-The rest of Meridian asks here: `choose` which engine it is, `engine_factory` and `parts` for what makes it, `native` for
-the extension itself. Each question is answered once per process and value of ``MERIDIAN_ENGINE``. The extension is looked
+The rest of Meridian asks here: `choose` which engine it is, `engine_type` for its class, `native` for the extension
+itself. Each question is answered once per process and value of ``MERIDIAN_ENGINE``. The extension is looked
 for when somebody first asks, and whatever goes wrong then is a reason for the Python engine and never an error, unless
 ``rust`` was asked for.
 
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from meridian.engine.kernel import PythonEngine
-    from meridian.engine.ring import LimitedRing, Ring
 
 T = TypeVar("T")
 
-NEEDED: Final = ("__version__", "build_info")
+NEEDED: Final = ("__version__", "build_info", "Budget", "Engine", "LimitedRing", "ReadyQueue", "Ring", "Turn")
 """Names without which a module called ``meridian_fast`` isn't the extension."""
 
 _MOST_OF_A_TEXT: Final = 300
@@ -48,20 +47,6 @@ class EngineChoice(NamedTuple):
     name: str
     reason: str
     refused: bool = False
-
-
-class Parts(NamedTuple):
-    """The classes that an engine brings.
-
-    Attributes:
-        engine: Runs slices.
-        ring: What an edge keeps its items in.
-        limited_ring: The same for an edge with limits in bytes or age.
-    """
-
-    engine: type[PythonEngine]
-    ring: type[Ring]
-    limited_ring: type[LimitedRing]
 
 
 class _Unusable(NamedTuple):
@@ -85,7 +70,7 @@ def engine_factory() -> tuple[type[PythonEngine], EngineChoice]:
         EngineError: ``rust`` was asked for and can't be had, or the value is none of the three.
     """
     asked = _asked()
-    return parts(asked).engine, choose(asked)
+    return engine_type(asked), choose(asked)
 
 
 @lru_cache
@@ -99,7 +84,7 @@ def choose(asked: str) -> EngineChoice:
         raise EngineError(f"MERIDIAN_ENGINE={asked!r}: use auto, python or rust")
     if asked == "python":
         return EngineChoice("python", "MERIDIAN_ENGINE=python")
-    found = _rust_parts()
+    found = _rust_engine()
     if not isinstance(found, _Unusable):
         return EngineChoice(
             "rust", "MERIDIAN_ENGINE=rust" if asked == "rust" else "meridian_fast is installed"
@@ -109,8 +94,8 @@ def choose(asked: str) -> EngineChoice:
     return EngineChoice("python", found.reason, found.refused)
 
 
-def parts(asked: str | None = None) -> Parts:
-    """Return the classes of the engine that runs.
+def engine_type(asked: str | None = None) -> type[PythonEngine]:
+    """Return the class of the engine that runs; it knows of what its rings and turns are made.
 
     Args:
         asked: ``auto``, ``python`` or ``rust``; ``MERIDIAN_ENGINE`` by default.
@@ -119,13 +104,12 @@ def parts(asked: str | None = None) -> Parts:
         EngineError: as `choose`.
     """
     if choose(_asked() if asked is None else asked).name == "rust":
-        found = _rust_parts()
-        assert isinstance(found, Parts)  # it is what `choose` saw
+        found = _rust_engine()
+        assert not isinstance(found, _Unusable)  # it is what `choose` saw
         return found
     from meridian.engine.kernel import PythonEngine
-    from meridian.engine.ring import LimitedRing, Ring
 
-    return Parts(PythonEngine, Ring, LimitedRing)
+    return PythonEngine
 
 
 def native() -> ModuleType | None:
@@ -137,6 +121,18 @@ def native() -> ModuleType | None:
         return None
     found = _extension()
     return None if isinstance(found, _Unusable) else found
+
+
+def extension() -> ModuleType:
+    """Return the extension, whatever was asked for.
+
+    Raises:
+        EngineError: it can't be had.
+    """
+    found = _extension()
+    if isinstance(found, _Unusable):
+        raise EngineError(f"{found.reason}: {found.fix}")
+    return found
 
 
 def _asked() -> str:
@@ -153,9 +149,9 @@ def _extension() -> ModuleType | _Unusable:
 
 
 @lru_cache
-def _rust_parts() -> Parts | _Unusable:
+def _rust_engine() -> type[PythonEngine] | _Unusable:
     """Load the Rust engine, or find out why that can't be."""
-    return _attempt(_load_parts)
+    return _attempt(_load_engine)
 
 
 def _attempt(load: Callable[[], T | _Unusable]) -> T | _Unusable:
@@ -198,15 +194,13 @@ def _load_extension() -> ModuleType | _Unusable:
     return meridian_fast
 
 
-def _load_parts() -> Parts | _Unusable:
+def _load_engine() -> type[PythonEngine] | _Unusable:
     extension = _extension()
     if isinstance(extension, _Unusable):
         return extension
-    if not hasattr(extension, "Engine"):
-        why = f"meridian_fast {extension.__version__} brings no engine"
-        return _Unusable(why, "use auto or python", refused=False)
-    shell: Any = import_module("meridian.engine.native")
-    return Parts(shell.RustEngine, shell.Ring, shell.LimitedRing)
+    from meridian.engine.native import RustEngine
+
+    return RustEngine
 
 
 def _unfit_interpreter() -> _Unusable | None:

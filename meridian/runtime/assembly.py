@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, Never, cast
 
 from meridian.core.edge import checks_itself
 from meridian.core.function import FnNode, SourceNode
@@ -17,11 +17,11 @@ from meridian.core.node import ports_of
 from meridian.core.policies import ErrorPolicy
 from meridian.core.ports import PortDirection
 from meridian.core.schema import guaranteed
-from meridian.engine.ring import Budget, LimitedRing, Ring
 
 if TYPE_CHECKING:
     from meridian.core.node import Node
     from meridian.engine.kernel import NodeState, PythonEngine
+    from meridian.engine.ring import LimitedRing, Ring
     from meridian.runtime.plan import Plan, PlannedEdge
 
 _OUT = PortDirection.OUTPUT
@@ -56,7 +56,7 @@ class Assembly:
         self._bind = bind
         self._on_loss = on_loss
         self._lock = threading.RLock()  # another thread's put may be what makes a ring
-        self._budgets = [None if limit is None else Budget(limit) for limit in plan.budgets]
+        self._budgets = [None if limit is None else engine.budget_type(limit) for limit in plan.budgets]
         self._states: list[NodeState | None] = [None] * len(plan.nodes)
         self._rings: list[Ring | None] = [None] * len(plan.edges)
         self._by_id: dict[str, int] | None = None
@@ -93,11 +93,10 @@ class Assembly:
     def _make_ring(self, i: int) -> Ring:
         planned = self.plan.edges[i]
         budget = self._budgets[planned.graph]
-        ring = planned.edge.make_ring(budget, self._clock)
+        ring = planned.edge.make_ring(budget, self._clock, self.engine)
         ring.id = planned.id
-        if isinstance(ring, LimitedRing) and budget is not None:
-            budget.rings.append(ring)
-            ring.budget_share = self._share(i, budget.limit)
+        if budget is not None:
+            budget.add(cast("LimitedRing", ring), self._share(i, budget.limit))
         ring.on_loss = self._on_loss
         self.engine.attach(ring, planned.target, planned.target_port, self.bands.get(planned.id, 2))
         self._rings[i] = ring

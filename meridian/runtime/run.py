@@ -753,8 +753,7 @@ class Run:
                 raise ClosedError(ring.id, f"the run ended while something waited for room on edge {ring.id}")
         finally:
             self._waiting_for_room.discard(woken)
-            if ring.waiters is not None and turn in ring.waiters:
-                ring.waiters.remove(turn)
+            ring.forget(turn)
 
     async def send_result(self, state: NodeState, item: Any) -> None:
         """Hand on one result of an asynchronous generator or source, waiting for room."""

@@ -26,14 +26,13 @@ from meridian.core.node import Node
 from meridian.core.policies import Block
 from meridian.core.scheduler import Scheduler, SchedulerConfig
 from meridian.core.subgraph import Subgraph
-from meridian.engine.ring import Ring
+from meridian.engine.kernel import NodeState
 from meridian.runtime.observe import Observer
 from meridian.runtime.run import Run
 from meridian.testing.clock import DeadlockError, VirtualClock, VirtualLoop, where
 from meridian.testing.faults import CancelWait, Fail, Fault, Full, Pause, Slow
 
 if TYPE_CHECKING:
-    from meridian.engine.kernel import NodeState
     from meridian.engine.ready import Turn
     from meridian.runtime.report import RunReport
 
@@ -358,9 +357,9 @@ class SimulatedObserver(Observer):
     def _total(self, turn: Turn) -> int:
         """Return how much ``turn`` has handled so far."""
         counted = self._name(turn)[2]
-        if isinstance(counted, Ring):
-            return counted.taken
-        return counted.produced if counted is not None else turn.slices
+        if counted is None:
+            return turn.slices
+        return int(counted.produced if isinstance(counted, NodeState) else counted.taken)
 
     def _name(self, turn: Turn) -> tuple[Turn, str, Any]:
         """Return the turn (kept, so that its id stays its own), what it does, and what counts its work."""

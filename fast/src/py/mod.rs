@@ -1,3 +1,12 @@
-//! The Python faces: convert, call the core, map errors. One file per core.
+//! The Python faces: convert, call the core, map errors. One file per core, and what the kernel needs besides.
 
+pub mod batch;
 pub mod build;
+pub mod call;
+pub mod cell;
+pub mod engine;
+pub mod lane;
+pub mod names;
+pub mod ready;
+pub mod ring;
+pub mod step;

@@ -1,0 +1,1470 @@
+//! The Python face of [`crate::ring`]: user code, wake-ups and waiting turns around the core.
+//!
+//! **Threads.** Any thread may put and get. What runs no user code is one piece under the interpreter's lock. Where a coalesce
+//! function or a policy of the user's runs in the middle, the ring is marked with the thread that is in there: others wait
+//! until it is out, and the thread itself is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::exceptions::{PyException, PyIndexError, PyRuntimeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use super::call::{call, class_of, thread_id};
+use super::cell::{GilCell, GilValue};
+use super::engine::Engine;
+use super::lane::Lane;
+use super::names::{names, Names};
+use super::ready::Turn;
+use crate::limits::{Budget as BudgetCore, Limits};
+use crate::ring::{Effects, Kind, Outcome, Ring as Core};
+
+/// How long a thread sleeps before it looks again whether another one left the user code of a ring.
+const PATIENCE: Duration = Duration::from_micros(20);
+
+/// One edge's items. See `meridian.engine.ring.Ring`.
+#[pyclass(frozen, subclass, module = "meridian_fast", weakref)]
+pub struct Ring {
+    pub(super) core: GilCell<Core<Py<PyAny>>>,
+    /// At least one item was a `Message`.
+    pub(super) mixed: GilValue<bool>,
+    inside: GilValue<u64>,
+    owner: GilValue<u64>,
+    waits: GilValue<i64>,
+    blocked_ns: GilValue<i64>,
+    node: GilValue<i64>,
+    limited: bool,
+    links: GilCell<Links>,
+}
+
+struct Links {
+    id: Py<PyAny>,
+    policy: Py<PyAny>,
+    check: Option<Py<PyAny>>,
+    port: Option<Py<PyAny>>,
+    waiters: Option<Vec<Py<Turn>>>,
+    turn: Option<Py<Turn>>,
+    control_turn: Option<Py<Turn>>,
+    engine: Option<Py<Engine>>,
+    on_loss: Option<Py<PyAny>>,
+    size: Option<Py<PyAny>>,
+    clock: Option<Py<PyAny>>,
+    budget: Option<Py<Budget>>,
+}
+
+/// What a ring has only while it is attached; whoever takes it drops it.
+type Attached = (Option<Py<Turn>>, Option<Py<Turn>>, Option<Vec<Py<Turn>>>);
+
+impl Links {
+    fn leave(&mut self) -> Attached {
+        (self.turn.take(), self.control_turn.take(), self.waiters.take())
+    }
+}
+
+type Fx = Effects<Py<PyAny>>;
+
+/// What a put needs to know before it begins, since finding it out runs code of the user's.
+struct Weighed {
+    bytes: i64,
+    now: i64,
+    never_fits: bool,
+}
+
+impl Ring {
+    fn build(
+        py: Python<'_>,
+        id: Py<PyAny>,
+        capacity: isize,
+        policy: Py<PyAny>,
+        check: Option<Py<PyAny>>,
+        limits: Option<Box<Limits>>,
+    ) -> PyResult<Self> {
+        let mut core = Core::new(capacity, names(py)?.kind_of(&policy));
+        let limited = limits.is_some();
+        core.limits = limits;
+        Ok(Self {
+            core: GilCell::new(core),
+            mixed: GilValue::new(false),
+            inside: GilValue::new(0),
+            owner: GilValue::new(0),
+            waits: GilValue::new(0),
+            blocked_ns: GilValue::new(0),
+            node: GilValue::new(-1),
+            limited,
+            links: GilCell::new(Links {
+                id,
+                policy,
+                check,
+                port: None,
+                waiters: None,
+                turn: None,
+                control_turn: None,
+                engine: None,
+                on_loss: None,
+                size: None,
+                clock: None,
+                budget: None,
+            }),
+        })
+    }
+
+    /// What a full ring does.
+    #[inline]
+    pub fn kind_now(&self, py: Python<'_>) -> Kind {
+        self.core.with(py, |core| core.kind)
+    }
+
+    /// It also bounds bytes or age.
+    #[inline]
+    pub fn is_limited(&self) -> bool {
+        self.limited
+    }
+
+    /// No data waits.
+    #[inline]
+    pub fn is_empty(&self, py: Python<'_>) -> bool {
+        self.core.with(py, |core| core.items.is_empty())
+    }
+
+    /// How many data items wait.
+    #[inline]
+    pub fn len(&self, py: Python<'_>) -> usize {
+        self.core.with(py, |core| core.items.len())
+    }
+
+    /// Something must be satisfied by data.
+    pub fn is_checked(&self, py: Python<'_>) -> bool {
+        self.links.with(py, |links| links.check.is_some())
+    }
+
+    /// The input that it leads to.
+    pub fn port_now(&self, py: Python<'_>) -> Py<PyAny> {
+        self.links.with(py, |links| links.port.as_ref().map(|port| port.clone_ref(py))).unwrap_or_else(|| py.None())
+    }
+
+    fn has_waiters(&self, py: Python<'_>) -> bool {
+        self.links.with(py, |links| links.waiters.as_ref().is_some_and(|waiters| !waiters.is_empty()))
+    }
+
+    fn engine_now(&self, py: Python<'_>) -> Option<Py<Engine>> {
+        self.links.with(py, |links| links.engine.as_ref().map(|engine| engine.clone_ref(py)))
+    }
+
+    // ---- keeping threads apart -----------------------------------------------------------------------------------
+
+    /// Waits until no user code runs in this ring; returns whether this is the engine's thread.
+    #[inline]
+    pub fn enter(&self, py: Python<'_>) -> PyResult<bool> {
+        let me = thread_id(py);
+        while self.inside.get(py) != 0 {
+            self.wait_outside(py, me)?;
+        }
+        Ok(self.owner.get(py) == me)
+    }
+
+    #[cold]
+    fn wait_outside(&self, py: Python<'_>, me: u64) -> PyResult<()> {
+        if self.inside.get(py) == me {
+            let id = self.links.with(py, |links| links.id.clone_ref(py));
+            return Err(PyRuntimeError::new_err(format!(
+                "a coalesce function or policy must not put on or take from its own edge, {}",
+                id.bind(py)
+            )));
+        }
+        py.detach(|| std::thread::sleep(PATIENCE));
+        Ok(())
+    }
+
+    /// Runs user code with the ring marked as taken.
+    fn inside<R>(&self, py: Python<'_>, f: impl FnOnce() -> R) -> R {
+        self.inside.set(py, thread_id(py));
+        let result = f();
+        self.inside.set(py, 0);
+        result
+    }
+
+    // ---- sizes and times -----------------------------------------------------------------------------------------
+
+    fn now(&self, py: Python<'_>) -> PyResult<i64> {
+        let clock = self.links.with(py, |links| links.clock.as_ref().map(|clock| clock.clone_ref(py)));
+        match clock {
+            Some(clock) => call(py, &clock, [])?.extract(),
+            None => Ok(0),
+        }
+    }
+
+    fn now_if_it_matters(&self, py: Python<'_>) -> PyResult<i64> {
+        let matters = self.core.with(py, |core| core.limits.as_ref().is_some_and(|limits| limits.max_age_ns.is_some()));
+        if matters {
+            self.now(py)
+        } else {
+            Ok(0)
+        }
+    }
+
+    fn size_of(&self, py: Python<'_>, item: &Py<PyAny>) -> PyResult<i64> {
+        let (size, id) = self.links.with(py, |links| {
+            (links.size.as_ref().map(|size| size.clone_ref(py)), links.id.clone_ref(py))
+        });
+        let Some(size) = size else { return Ok(0) };
+        let payload = if names(py)?.is_a_message(item) {
+            item.bind(py).getattr(intern!(py, "payload"))?.unbind()
+        } else {
+            item.clone_ref(py)
+        };
+        let answer = call(py, &size, [payload.as_ptr()])?;
+        match answer.extract::<i64>() {
+            Ok(bytes) if bytes >= 0 => Ok(bytes),
+            _ => {
+                let shown = py.import("meridian.redaction")?.getattr(intern!(py, "type_name"))?.call1((&answer,))?;
+                Err(PyValueError::new_err(format!(
+                    "size of edge {} answered {shown}: it has to tell a number of bytes",
+                    id.bind(py)
+                )))
+            }
+        }
+    }
+
+    /// Weighs a data item. One whose size nobody can tell never fits.
+    fn weigh(&self, py: Python<'_>, item: &Py<PyAny>) -> PyResult<Weighed> {
+        if !self.limited {
+            return Ok(Weighed { bytes: 0, now: 0, never_fits: false });
+        }
+        let now = self.now(py)?;
+        let (bytes, never_fits) = match self.size_of(py, item) {
+            Ok(bytes) => {
+                let never =
+                    self.core.with(py, |core| core.limits.as_ref().is_some_and(|limits| limits.never_fits(bytes)));
+                (bytes, never)
+            }
+            Err(error) if error.is_instance_of::<PyException>(py) => (0, true),
+            Err(error) => return Err(error),
+        };
+        Ok(Weighed { bytes, now, never_fits })
+    }
+
+    // ---- after an operation --------------------------------------------------------------------------------------
+
+    /// Carries out what an operation did besides: drops what was discarded, tells of losses, lets others use freed bytes.
+    #[inline]
+    fn carry_out(&self, py: Python<'_>, fx: Fx) -> PyResult<()> {
+        if fx.discarded.is_empty() && fx.losses.is_empty() && !fx.freed {
+            return Ok(());
+        }
+        self.carry_out_all(py, fx)
+    }
+
+    #[cold]
+    fn carry_out_all(&self, py: Python<'_>, fx: Fx) -> PyResult<()> {
+        drop(fx.discarded);
+        for (cause, n) in fx.losses {
+            self.tell_of_loss(py, cause, n, None)?;
+        }
+        if fx.freed {
+            let budget = self.links.with(py, |links| links.budget.as_ref().map(|budget| budget.clone_ref(py)));
+            if let Some(budget) = budget {
+                budget.get().let_on(py)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_of_loss(&self, py: Python<'_>, cause: &str, n: u64, error: Option<PyErr>) -> PyResult<()> {
+        let (on_loss, id) = self.links.with(py, |links| {
+            (links.on_loss.as_ref().map(|on_loss| on_loss.clone_ref(py)), links.id.clone_ref(py))
+        });
+        if let Some(on_loss) = on_loss {
+            let error = error.map(|error| error.into_value(py));
+            on_loss.bind(py).call1((id, cause, n, error))?;
+        }
+        Ok(())
+    }
+
+    /// Data came to the empty ring: queues its turn.
+    #[inline]
+    pub fn wake(slf: &Py<Self>, py: Python<'_>, own: bool) -> PyResult<()> {
+        let ring = slf.get();
+        if own {
+            let turn = ring.links.with(py, |links| links.turn.as_ref().map(|turn| turn.clone_ref(py)));
+            if let Some(turn) = turn {
+                if turn.get().queued.get(py) {
+                    return Ok(());
+                }
+                Turn::queue(&turn, py)?;
+                return match ring.engine_now(py) {
+                    Some(engine) if !engine.get().running.get(py) => engine.get().arm_now(py),
+                    _ => Ok(()),
+                };
+            }
+        }
+        if let Some(engine) = ring.engine_now(py) {
+            engine.bind(py).call_method1(intern!(py, "wake"), (slf, own))?;
+        }
+        Ok(())
+    }
+
+    // ---- putting -------------------------------------------------------------------------------------------------
+
+    /// Puts one item by `policy`, or by the ring's own, without waking anybody. The caller has entered.
+    fn put_quietly(
+        &self,
+        py: Python<'_>,
+        names: &Names,
+        item: Py<PyAny>,
+        policy: Option<&Py<PyAny>>,
+        weighed: &Weighed,
+        is_control: bool,
+    ) -> PyResult<Outcome> {
+        let mut fx = Fx::default();
+        if self.limited {
+            self.core.with(py, |core| core.expire(weighed.now, &mut fx));
+        }
+        if is_control {
+            let refused = self.core.with(py, |core| core.put_control(item));
+            self.carry_out(py, fx)?;
+            return Ok(if refused.is_err() { Outcome::Blocked } else { Outcome::Ok });
+        }
+        if weighed.never_fits {
+            self.core.with(py, |core| core.lose("invalid", 1, &mut fx));
+            self.carry_out(py, fx)?;
+            return Ok(Outcome::Dropped);
+        }
+        let kind = match policy {
+            Some(policy) => names.kind_of(policy),
+            None => self.kind_now(py),
+        };
+        if kind == Kind::Custom {
+            self.carry_out(py, fx)?;
+            return self.put_by_users_policy(py, names, item, policy, weighed);
+        }
+        let put = self.core.with(py, |core| core.put(item, kind, weighed.bytes, weighed.now, &mut fx));
+        let outcome = match put {
+            Ok(outcome) => outcome,
+            Err((Outcome::Coalesced, item)) => {
+                self.carry_out(py, fx)?;
+                let policy = self.policy_or(py, policy);
+                return self.merge_or_drop(py, names, item, &policy, weighed);
+            }
+            Err((outcome, item)) => {
+                drop(item);
+                outcome
+            }
+        };
+        self.carry_out(py, fx)?;
+        Ok(outcome)
+    }
+
+    fn policy_or(&self, py: Python<'_>, policy: Option<&Py<PyAny>>) -> Py<PyAny> {
+        match policy {
+            Some(policy) => policy.clone_ref(py),
+            None => self.links.with(py, |links| links.policy.clone_ref(py)),
+        }
+    }
+
+    #[cold]
+    fn put_by_users_policy(
+        &self,
+        py: Python<'_>,
+        names: &Names,
+        item: Py<PyAny>,
+        policy: Option<&Py<PyAny>>,
+        weighed: &Weighed,
+    ) -> PyResult<Outcome> {
+        let policy = self.policy_or(py, policy);
+        let (full, size, capacity) =
+            self.core.with(py, |core| (core.is_full(weighed.bytes), core.depth().cast_signed(), core.capacity));
+        let shown = if full { size.max(capacity) } else { size };
+        let answer = self.inside(py, || {
+            policy.bind(py).call_method1(intern!(py, "on_enqueue"), (capacity, shown, &item))
+        })?;
+        let mut fx = Fx::default();
+        let outcome = match names.outcome(&answer) {
+            Some(Outcome::Ok) if !full => {
+                self.core.with(py, |core| core.append(item, weighed.bytes, weighed.now));
+                Outcome::Ok
+            }
+            Some(Outcome::Blocked) => Outcome::Blocked,
+            Some(Outcome::Dropped) => {
+                self.core.with(py, |core| core.lose("dropped", 1, &mut fx));
+                Outcome::Dropped
+            }
+            Some(Outcome::Replaced) => {
+                let put = self.core.with(py, |core| core.replace_oldest(item, weighed.bytes, weighed.now, &mut fx));
+                match put {
+                    Ok(outcome) => outcome,
+                    Err((outcome, item)) => {
+                        drop(item);
+                        outcome
+                    }
+                }
+            }
+            Some(Outcome::Coalesced) if names.is_a_coalesce(py, &policy)? => {
+                if self.is_empty(py) {
+                    self.core.with(py, |core| core.lose("dropped", 1, &mut fx));
+                    Outcome::Dropped
+                } else {
+                    return self.merge_or_drop(py, names, item, &policy, weighed);
+                }
+            }
+            _ => {
+                let id = self.links.with(py, |links| links.id.clone_ref(py));
+                return Err(PyValueError::new_err(format!(
+                    "policy {} answered {} for edge {} at size {size} of {capacity}: a full edge can't take it, and only \
+                     a Coalesce can answer COALESCED",
+                    policy.bind(py).get_type().name()?,
+                    answer.repr()?,
+                    id.bind(py),
+                )));
+            }
+        };
+        self.carry_out(py, fx)?;
+        Ok(outcome)
+    }
+
+    /// Merges an item into the newest one.
+    fn merge_or_drop(
+        &self,
+        py: Python<'_>,
+        names: &Names,
+        item: Py<PyAny>,
+        policy: &Py<PyAny>,
+        weighed: &Weighed,
+    ) -> PyResult<Outcome> {
+        let Some(newest) = self.core.with(py, |core| core.items.back().map(|newest| newest.clone_ref(py))) else {
+            return Ok(Outcome::Dropped);
+        };
+        let merging = self.inside(py, || -> PyResult<_> {
+            let merged = if names.is_a_message(&newest) || names.is_a_message(&item) {
+                call(py, &names.coalesced, [policy.as_ptr(), newest.as_ptr(), item.as_ptr()])
+            } else {
+                let merge = policy.bind(py).getattr(intern!(py, "fn"))?.unbind();
+                call(py, &merge, [newest.as_ptr(), item.as_ptr()])
+            };
+            match merged {
+                Ok(merged) => {
+                    let merged = merged.unbind();
+                    let weight = self.weigh(py, &merged)?;
+                    Ok((Some((merged, weight)), None))
+                }
+                Err(error) if error.is_instance_of::<PyException>(py) => Ok((None, Some(error))),
+                Err(error) => Err(error),
+            }
+        });
+        drop(newest);
+        let (merged, error) = merging?;
+        let mut fx = Fx::default();
+        let fitting = merged.filter(|(_, weight)| self.may_replace_newest(py, weight));
+        let failed = fitting.is_none();
+        let (placed, weight) = match &fitting {
+            Some((merged, weight)) => (merged.clone_ref(py), weight),
+            None => (item.clone_ref(py), weighed), // the newer one alone may still fit
+        };
+        if failed && !self.may_replace_newest(py, weight) {
+            self.core.with(py, |core| core.lose("dropped", 1, &mut fx));
+            self.carry_out(py, fx)?;
+            return Ok(Outcome::Dropped);
+        }
+        if names.is_a_message(&placed) {
+            self.mixed.set(py, true);
+        }
+        self.core.with(py, |core| {
+            core.replace_newest(placed, weight.bytes, &mut fx);
+            if failed {
+                core.lost.add("coalesce_error".into(), 1);
+            } else {
+                core.merged += 1;
+            }
+        });
+        self.carry_out(py, fx)?;
+        if failed {
+            self.tell_of_loss(py, "coalesce_error", 1, error)?;
+        }
+        Ok(Outcome::Coalesced)
+    }
+
+    fn may_replace_newest(&self, py: Python<'_>, weight: &Weighed) -> bool {
+        !weight.never_fits && self.core.with(py, |core| core.may_replace_newest(weight.bytes))
+    }
+
+    /// Puts one item and says what became of it.
+    pub fn put_one(slf: &Py<Self>, py: Python<'_>, item: Py<PyAny>, policy: Option<&Py<PyAny>>) -> PyResult<Outcome> {
+        let ring = slf.get();
+        let names = names(py)?;
+        let is_message = names.is_a_message(&item);
+        let is_control = is_message && names.is_control(py, &item)?;
+        let weighed = if is_control {
+            Weighed { bytes: 0, now: ring.now_if_it_matters(py)?, never_fits: false }
+        } else {
+            ring.weigh(py, &item)?
+        };
+        let own = ring.enter(py)?;
+        if is_message {
+            ring.mixed.set(py, true);
+        }
+        let was_empty = ring.is_empty(py);
+        let outcome = ring.put_quietly(py, names, item, policy, &weighed, is_control)?;
+        if was_empty && !ring.is_empty(py) {
+            Self::wake(slf, py, own)?;
+        }
+        let control = ring.core.with(py, |core| !core.control.is_empty());
+        if control {
+            if let Some(engine) = ring.engine_now(py) {
+                engine.bind(py).call_method1(intern!(py, "wake_control"), (slf, own))?;
+            }
+        }
+        Ok(outcome)
+    }
+
+    // ---- batches -------------------------------------------------------------------------------------------------
+
+    /// Puts `items` in order, as many as the policy takes, and wakes the consumer. What isn't taken stays in `items`.
+    ///
+    /// # Errors
+    ///
+    /// What a policy of the user's raised; the items before that one were taken.
+    #[inline]
+    pub fn offer_all(slf: &Py<Self>, py: Python<'_>, items: &mut Vec<Py<PyAny>>) -> PyResult<usize> {
+        let ring = slf.get();
+        if ring.limited {
+            return Self::offer_by_weight(slf, py, items);
+        }
+        ring.enter(py)?;
+        let (was_empty, n, done) = ring.core.with(py, |core| {
+            let was_empty = core.items.is_empty();
+            let fits = core.room() >= items.len();
+            if core.kind == Kind::Block || (fits && core.kind != Kind::Custom) {
+                (was_empty, core.extend(items), true)
+            } else {
+                (was_empty, 0, false)
+            }
+        });
+        let n = if done { n } else { ring.offer_full(py, items)? };
+        if was_empty && !ring.is_empty(py) {
+            Self::wake(slf, py, true)?;
+        }
+        Ok(n)
+    }
+
+    #[cold]
+    fn offer_full(&self, py: Python<'_>, items: &mut Vec<Py<PyAny>>) -> PyResult<usize> {
+        if self.kind_now(py) == Kind::Drop {
+            let mut fx = Fx::default();
+            let all = items.len();
+            self.core.with(py, |core| {
+                core.extend(items);
+                core.lose("dropped", items.len() as u64, &mut fx);
+            });
+            fx.discarded.append(items);
+            self.carry_out(py, fx)?;
+            return Ok(all);
+        }
+        let names = names(py)?;
+        let unlimited = Weighed { bytes: 0, now: 0, never_fits: false };
+        let mut n = 0;
+        let mut failed = None;
+        for item in items.iter() {
+            let is_message = names.is_a_message(item);
+            if is_message {
+                self.mixed.set(py, true);
+            }
+            let is_control = is_message && names.is_control(py, item)?;
+            match self.put_quietly(py, names, item.clone_ref(py), None, &unlimited, is_control) {
+                Ok(Outcome::Blocked) => break,
+                Ok(_) => n += 1,
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        drop(items.drain(..n).collect::<Vec<_>>());
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(n),
+        }
+    }
+
+    fn offer_by_weight(slf: &Py<Self>, py: Python<'_>, items: &mut Vec<Py<PyAny>>) -> PyResult<usize> {
+        let mut n = 0;
+        let mut result = Ok(());
+        for item in items.iter() {
+            match Self::put_one(slf, py, item.clone_ref(py), None) {
+                Ok(Outcome::Blocked) => break,
+                Ok(_) => n += 1,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        drop(items.drain(..n).collect::<Vec<_>>());
+        result.map(|()| n)
+    }
+
+    /// Puts one item on a blocking ring and wakes the consumer; gives it back if there is no room.
+    #[inline]
+    pub fn offer_single(slf: &Py<Self>, py: Python<'_>, item: Py<PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        let ring = slf.get();
+        ring.enter(py)?;
+        let put = ring.core.with(py, |core| {
+            if core.room() == 0 {
+                return Err(item);
+            }
+            core.append(item, 0, 0);
+            Ok(core.items.len() == 1)
+        });
+        match put {
+            Err(item) => return Ok(Some(item)),
+            Ok(true) => Self::wake(slf, py, true)?,
+            Ok(false) => {}
+        }
+        Ok(None)
+    }
+
+    /// Moves up to `k` data items to the end of `into`, and lets producers on.
+    #[inline]
+    pub fn take_into(&self, py: Python<'_>, k: usize, put_back: bool, into: &mut Vec<Py<PyAny>>) -> PyResult<usize> {
+        let now = if self.limited { self.now_if_it_matters(py)? } else { 0 };
+        self.enter(py)?;
+        let mut fx = Fx::default();
+        let (k, at_low) = self.core.with(py, |core| {
+            if self.limited {
+                core.expire(now, &mut fx);
+            }
+            let k = core.take(k, put_back, into, &mut fx);
+            (k, core.items.len().cast_signed() <= core.low)
+        });
+        self.carry_out(py, fx)?;
+        self.let_on(py, at_low)?;
+        Ok(k)
+    }
+
+    /// Lets producers on: those of a plain ring when it is half empty, those of a limited one whenever there is room.
+    #[inline]
+    fn let_on(&self, py: Python<'_>, at_low: bool) -> PyResult<()> {
+        if !self.has_waiters(py) {
+            return Ok(());
+        }
+        if if self.limited { self.room_now(py)? > 0 } else { at_low } {
+            self.release_now(py, true)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a batch of `k` items that was taken with `put_back`; `rest` comes back.
+    pub fn settle_with(&self, py: Python<'_>, k: usize, rest: Vec<Py<PyAny>>) -> PyResult<()> {
+        self.enter(py)?;
+        let mut fx = Fx::default();
+        let at_low = self.core.with(py, |core| {
+            core.settle(k, rest, &mut fx);
+            core.items.len().cast_signed() <= core.low
+        });
+        self.carry_out(py, fx)?;
+        self.let_on(py, at_low)
+    }
+
+    /// How many more data items fit now.
+    #[inline]
+    pub fn room_now(&self, py: Python<'_>) -> PyResult<usize> {
+        if !self.limited {
+            return Ok(self.core.with(py, |core| core.room()));
+        }
+        let now = self.now_if_it_matters(py)?;
+        self.enter(py)?;
+        let mut fx = Fx::default();
+        let room = self.core.with(py, |core| {
+            core.expire(now, &mut fx);
+            if core.limits.as_ref().is_some_and(|limits| limits.is_used_up()) {
+                0
+            } else {
+                core.room()
+            }
+        });
+        self.carry_out(py, fx)?;
+        Ok(room)
+    }
+
+    // ---- waiting for room ----------------------------------------------------------------------------------------
+
+    /// Lets `turn` run again when there is room. It counts as queued meanwhile.
+    pub fn wait_for_room(slf: &Py<Self>, py: Python<'_>, turn: Py<Turn>) -> PyResult<()> {
+        let ring = slf.get();
+        let Some(engine) = ring.engine_now(py) else {
+            return Err(PyRuntimeError::new_err("nobody waits on a ring that isn't attached"));
+        };
+        let waiter = turn.get();
+        waiter.queued.set(py, true);
+        ring.waits.set(py, ring.waits.get(py) + 1);
+        waiter.wait_for(py, Some(slf.clone_ref(py)));
+        waiter.since.set(py, engine.get().now.get(py));
+        let first = ring.links.with(py, |links| {
+            let waiters = links.waiters.get_or_insert_default();
+            waiters.push(turn);
+            waiters.len() == 1
+        });
+        if first {
+            engine.get().note_waited(py, slf)?;
+        }
+        Ok(())
+    }
+
+    /// Lets every turn that waits for room try again, in the order in which they came.
+    pub fn release_now(&self, py: Python<'_>, own: bool) -> PyResult<()> {
+        let Some(engine) = self.engine_now(py) else { return Ok(()) };
+        debug_assert!(own, "other threads knock");
+        let waiters = self.links.with(py, |links| links.waiters.take()).unwrap_or_default();
+        let kernel = engine.get();
+        let running = kernel.running.get(py);
+        let now = if running { kernel.now.get(py) } else { kernel.time(py)? };
+        for turn in waiters {
+            let waiter = turn.get();
+            waiter.wait_for(py, None);
+            self.blocked_ns.set(py, self.blocked_ns.get(py) + now - waiter.since.get(py));
+            Turn::push(&turn, py)?;
+        }
+        if !running {
+            kernel.arm_now(py)?;
+        }
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl Ring {
+    #[new]
+    #[pyo3(signature = (id, capacity, policy, check = None))]
+    fn new(
+        py: Python<'_>,
+        id: Py<PyAny>,
+        capacity: isize,
+        policy: Py<PyAny>,
+        check: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        Self::build(py, id, capacity, policy, check, None)
+    }
+
+    // ---- reading -------------------------------------------------------------------------------------------------
+
+    #[getter]
+    fn get_id(&self, py: Python<'_>) -> Py<PyAny> {
+        self.links.with(py, |links| links.id.clone_ref(py))
+    }
+
+    #[setter]
+    fn set_id(&self, py: Python<'_>, id: Py<PyAny>) {
+        let old = self.links.with(py, |links| std::mem::replace(&mut links.id, id));
+        drop(old);
+    }
+
+    #[getter]
+    fn limited(&self) -> bool {
+        self.limited
+    }
+
+    #[getter]
+    fn items(slf: &Bound<'_, Self>) -> Lane {
+        Lane::new(slf.clone().unbind(), false)
+    }
+
+    #[getter]
+    fn control(slf: &Bound<'_, Self>) -> Option<Lane> {
+        let had = slf.get().core.with(slf.py(), |core| core.had_control);
+        had.then(|| Lane::new(slf.clone().unbind(), true))
+    }
+
+    #[getter]
+    fn capacity(&self, py: Python<'_>) -> isize {
+        self.core.with(py, |core| core.capacity)
+    }
+
+    #[getter]
+    fn space(&self, py: Python<'_>) -> isize {
+        self.core.with(py, |core| core.space)
+    }
+
+    #[getter]
+    fn low(&self, py: Python<'_>) -> isize {
+        self.core.with(py, |core| core.low)
+    }
+
+    #[getter]
+    fn kind(&self, py: Python<'_>) -> u8 {
+        self.kind_now(py) as u8
+    }
+
+    #[getter]
+    fn policy(&self, py: Python<'_>) -> Py<PyAny> {
+        self.links.with(py, |links| links.policy.clone_ref(py))
+    }
+
+    #[getter]
+    fn get_check(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.links.with(py, |links| links.check.as_ref().map(|check| check.clone_ref(py)))
+    }
+
+    #[setter]
+    fn set_check(&self, py: Python<'_>, check: Option<Py<PyAny>>) {
+        let old = self.links.with(py, |links| std::mem::replace(&mut links.check, check));
+        drop(old);
+    }
+
+    #[getter]
+    fn get_mixed(&self, py: Python<'_>) -> bool {
+        self.mixed.get(py)
+    }
+
+    #[setter]
+    fn set_mixed(&self, py: Python<'_>, mixed: bool) {
+        self.mixed.set(py, mixed);
+    }
+
+    #[getter]
+    fn get_taken(&self, py: Python<'_>) -> u64 {
+        self.core.with(py, |core| core.taken)
+    }
+
+    #[setter]
+    fn set_taken(&self, py: Python<'_>, taken: u64) {
+        self.core.with(py, |core| core.taken = taken);
+    }
+
+    #[getter]
+    fn get_merged(&self, py: Python<'_>) -> u64 {
+        self.core.with(py, |core| core.merged)
+    }
+
+    #[setter]
+    fn set_merged(&self, py: Python<'_>, merged: u64) {
+        self.core.with(py, |core| core.merged = merged);
+    }
+
+    #[getter]
+    fn get_lost<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let lost = self.core.with(py, |core| core.lost.clone());
+        if lost.is_empty() {
+            return Ok(None);
+        }
+        let by_cause = PyDict::new(py);
+        for (cause, n) in lost.iter() {
+            by_cause.set_item(cause, n)?;
+        }
+        Ok(Some(by_cause))
+    }
+
+    #[setter]
+    fn set_lost(&self, py: Python<'_>, lost: Option<Vec<(String, u64)>>) {
+        self.core.with(py, |core| {
+            core.lost = crate::counters::Losses::default();
+            for (cause, n) in lost.unwrap_or_default() {
+                core.lost.add(cause.into(), n);
+            }
+        });
+    }
+
+    #[getter]
+    fn get_blocked_ns(&self, py: Python<'_>) -> i64 {
+        self.blocked_ns.get(py)
+    }
+
+    #[setter]
+    fn set_blocked_ns(&self, py: Python<'_>, blocked_ns: i64) {
+        self.blocked_ns.set(py, blocked_ns);
+    }
+
+    #[getter]
+    fn get_waits(&self, py: Python<'_>) -> i64 {
+        self.waits.get(py)
+    }
+
+    #[setter]
+    fn set_waits(&self, py: Python<'_>, waits: i64) {
+        self.waits.set(py, waits);
+    }
+
+    #[getter]
+    fn get_waiters(&self, py: Python<'_>) -> Option<Vec<Py<Turn>>> {
+        self.links
+            .with(py, |links| links.waiters.as_ref().map(|turns| turns.iter().map(|turn| turn.clone_ref(py)).collect()))
+    }
+
+    #[setter]
+    fn set_waiters(&self, py: Python<'_>, waiters: Option<Vec<Py<Turn>>>) {
+        let old = self.links.with(py, |links| std::mem::replace(&mut links.waiters, waiters));
+        drop(old);
+    }
+
+    #[getter]
+    fn get_turn(&self, py: Python<'_>) -> Option<Py<Turn>> {
+        self.links.with(py, |links| links.turn.as_ref().map(|turn| turn.clone_ref(py)))
+    }
+
+    #[setter]
+    fn set_turn(&self, py: Python<'_>, turn: Option<Py<Turn>>) {
+        let old = self.links.with(py, |links| std::mem::replace(&mut links.turn, turn));
+        drop(old);
+    }
+
+    #[getter]
+    fn get_control_turn(&self, py: Python<'_>) -> Option<Py<Turn>> {
+        self.links.with(py, |links| links.control_turn.as_ref().map(|turn| turn.clone_ref(py)))
+    }
+
+    #[setter]
+    fn set_control_turn(&self, py: Python<'_>, turn: Option<Py<Turn>>) {
+        let old = self.links.with(py, |links| std::mem::replace(&mut links.control_turn, turn));
+        drop(old);
+    }
+
+    #[getter]
+    fn get_engine(&self, py: Python<'_>) -> Option<Py<Engine>> {
+        self.engine_now(py)
+    }
+
+    #[setter]
+    fn set_engine(&self, py: Python<'_>, engine: Option<Py<Engine>>) {
+        let old = self.links.with(py, |links| std::mem::replace(&mut links.engine, engine));
+        drop(old);
+    }
+
+    #[getter]
+    fn get_node(&self, py: Python<'_>) -> i64 {
+        self.node.get(py)
+    }
+
+    #[setter]
+    fn set_node(&self, py: Python<'_>, node: i64) {
+        self.node.set(py, node);
+    }
+
+    #[getter]
+    fn get_port(&self, py: Python<'_>) -> Py<PyAny> {
+        self.port_now(py)
+    }
+
+    #[setter]
+    fn set_port(&self, py: Python<'_>, port: Py<PyAny>) {
+        let old = self.links.with(py, |links| links.port.replace(port));
+        drop(old);
+    }
+
+    #[getter]
+    fn get_on_loss(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.links.with(py, |links| links.on_loss.as_ref().map(|on_loss| on_loss.clone_ref(py)))
+    }
+
+    #[setter]
+    fn set_on_loss(&self, py: Python<'_>, on_loss: Option<Py<PyAny>>) {
+        let old = self.links.with(py, |links| std::mem::replace(&mut links.on_loss, on_loss));
+        drop(old);
+    }
+
+    #[getter]
+    fn get_owner(&self, py: Python<'_>) -> u64 {
+        self.owner.get(py)
+    }
+
+    #[setter]
+    fn set_owner(&self, py: Python<'_>, owner: u64) {
+        self.owner.set(py, owner);
+    }
+
+    #[getter]
+    fn get_inside(&self, py: Python<'_>) -> u64 {
+        self.inside.get(py)
+    }
+
+    fn depth(&self, py: Python<'_>) -> usize {
+        self.core.with(py, |core| core.depth())
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.depth(py)
+    }
+
+    fn __bool__(&self) -> bool {
+        true
+    }
+
+    fn room(&self, py: Python<'_>) -> PyResult<usize> {
+        self.room_now(py)
+    }
+
+    fn never_fits(&self, _item: &Bound<'_, PyAny>) -> bool {
+        false
+    }
+
+    #[pyo3(name = "use")]
+    fn use_(&self, _budget: Option<Py<Budget>>, _clock: &Bound<'_, PyAny>) {}
+
+    fn accepted(&self, py: Python<'_>) -> u64 {
+        self.core.with(py, |core| core.accepted())
+    }
+
+    fn fits(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<bool> {
+        if !self.limited {
+            return Ok(self.core.with(py, |core| core.room() > 0));
+        }
+        let weighed = self.weigh(py, &item)?;
+        self.enter(py)?;
+        let mut fx = Fx::default();
+        let fits = self.core.with(py, |core| {
+            if weighed.never_fits {
+                return true;
+            }
+            core.expire(weighed.now, &mut fx);
+            !core.is_full(weighed.bytes)
+        });
+        self.carry_out(py, fx)?;
+        Ok(fits)
+    }
+
+    // ---- one item ------------------------------------------------------------------------------------------------
+
+    #[pyo3(signature = (item, policy = None))]
+    fn put(slf: &Bound<'_, Self>, item: Py<PyAny>, policy: Option<Py<PyAny>>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let outcome = Self::put_one(slf.as_unbound(), py, item, policy.as_ref())?;
+        Ok(names(py)?.result(outcome).clone_ref(py))
+    }
+
+    fn get(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let ring = slf.get();
+        let now = ring.now_if_it_matters(py)?;
+        let own = ring.enter(py)?;
+        let mut fx = Fx::default();
+        let item = ring.core.with(py, |core| {
+            if core.control.is_empty() && ring.limited {
+                core.expire(now, &mut fx);
+            }
+            core.get(&mut fx)
+        });
+        ring.carry_out(py, fx)?;
+        let item = item.ok_or_else(|| PyIndexError::new_err("pop from an empty deque"))?;
+        if ring.has_waiters(py) {
+            Self::release(slf, own)?;
+        }
+        Ok(item)
+    }
+
+    #[pyo3(signature = (cause, n, error = None))]
+    fn lose(&self, py: Python<'_>, cause: String, n: u64, error: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let tell = cause != "replaced";
+        let told = cause.clone();
+        self.core.with(py, |core| core.lost.add(cause.into(), n));
+        if tell {
+            self.tell_of_loss(py, &told, n, error.map(PyErr::from_value))?;
+        }
+        Ok(())
+    }
+
+    #[pyo3(signature = (cause, n = 1))]
+    fn refuse(&self, py: Python<'_>, cause: String, n: u64) -> PyResult<()> {
+        self.enter(py)?;
+        self.lose(py, cause, n, None)
+    }
+
+    // ---- batches -------------------------------------------------------------------------------------------------
+
+    fn offer(slf: &Bound<'_, Self>, items: &Bound<'_, PyList>) -> PyResult<usize> {
+        let mut items: Vec<Py<PyAny>> = items.iter().map(Bound::unbind).collect();
+        Self::offer_all(slf.as_unbound(), slf.py(), &mut items)
+    }
+
+    fn offer_one(slf: &Bound<'_, Self>, item: Py<PyAny>) -> PyResult<bool> {
+        Ok(Self::offer_single(slf.as_unbound(), slf.py(), item)?.is_none())
+    }
+
+    #[pyo3(signature = (k, put_back = false))]
+    fn take(&self, py: Python<'_>, k: usize, put_back: bool) -> PyResult<Vec<Py<PyAny>>> {
+        let mut items = Vec::new();
+        self.take_into(py, k, put_back, &mut items)?;
+        Ok(items)
+    }
+
+    fn settle(&self, py: Python<'_>, k: usize, rest: Vec<Py<PyAny>>) -> PyResult<()> {
+        self.settle_with(py, k, rest)
+    }
+
+    fn take_control(&self, py: Python<'_>, k: usize) -> PyResult<Vec<Py<PyAny>>> {
+        self.enter(py)?;
+        let mut messages = Vec::new();
+        self.core.with(py, |core| core.take_control(k, &mut messages));
+        if !messages.is_empty() && self.has_waiters(py) {
+            self.release_now(py, true)?;
+        }
+        Ok(messages)
+    }
+
+    // ---- waiting for room ----------------------------------------------------------------------------------------
+
+    fn wait(slf: &Bound<'_, Self>, turn: Py<Turn>) -> PyResult<()> {
+        Self::wait_for_room(slf.as_unbound(), slf.py(), turn)
+    }
+
+    fn forget(&self, py: Python<'_>, turn: &Bound<'_, Turn>) {
+        let gone = self.links.with(py, |links| {
+            let waiters = links.waiters.as_mut()?;
+            let at = waiters.iter().position(|waiter| waiter.is(turn))?;
+            Some(waiters.remove(at))
+        });
+        drop(gone);
+    }
+
+    fn release(slf: &Bound<'_, Self>, own: bool) -> PyResult<()> {
+        let py = slf.py();
+        if own {
+            return slf.get().release_now(py, true);
+        }
+        if let Some(engine) = slf.get().engine_now(py) {
+            engine.bind(py).call_method1(intern!(py, "knock"), (slf,))?;
+        }
+        Ok(())
+    }
+
+    fn blocked_s(&self, py: Python<'_>, now: i64) -> f64 {
+        let turns = self.get_waiters(py).unwrap_or_default();
+        let still: i64 = turns.iter().map(|turn| now - turn.get().since.get(py)).sum();
+        #[allow(clippy::cast_precision_loss)] // nanoseconds as seconds: 53 bits are a hundred days to the nanosecond
+        let ns = (self.blocked_ns.get(py) + still) as f64;
+        ns / 1e9
+    }
+
+    // ---- settings ------------------------------------------------------------------------------------------------
+
+    fn attach(&self, py: Python<'_>, engine: Py<Engine>, node: i64, port: Py<PyAny>, owner: u64) {
+        self.node.set(py, node);
+        self.owner.set(py, owner);
+        let old = self.links.with(py, |links| {
+            (links.engine.replace(engine), links.port.replace(port), links.leave())
+        });
+        drop(old);
+    }
+
+    fn detach(&self, py: Python<'_>) {
+        self.owner.set(py, 0);
+        self.blocked_ns.set(py, 0);
+        self.core.with(py, |core| {
+            core.taken = 0;
+            core.merged = 0;
+            core.lost = crate::counters::Losses::default();
+        });
+        let old = self.links.with(py, |links| (links.engine.take(), links.leave()));
+        drop(old);
+    }
+
+    fn set_capacity(slf: &Bound<'_, Self>, capacity: isize) -> PyResult<()> {
+        let py = slf.py();
+        let ring = slf.get();
+        let own = ring.enter(py)?;
+        ring.core.with(py, |core| core.set_capacity(capacity));
+        if ring.has_waiters(py) && ring.room_now(py)? > 0 {
+            Self::release(slf, own)?;
+        }
+        Ok(())
+    }
+
+    fn set_policy(slf: &Bound<'_, Self>, policy: Py<PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let ring = slf.get();
+        let kind = names(py)?.kind_of(&policy);
+        ring.core.with(py, |core| core.set_kind(kind));
+        let old = ring.links.with(py, |links| std::mem::replace(&mut links.policy, policy));
+        drop(old);
+        if ring.has_waiters(py) {
+            let own = ring.owner.get(py) == thread_id(py);
+            Self::release(slf, own)?;
+        }
+        Ok(())
+    }
+
+    /// Take all that `other` holds, and its counts; nothing is lost, even where it is more than the limits allow.
+    fn take_over(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<()> {
+        let now = if self.limited { self.now(py)? } else { 0 };
+        let mut items = Vec::new();
+        for item in other.getattr(intern!(py, "items"))?.try_iter()? {
+            let item = item?.unbind();
+            // What nobody can tell the size of counts for nothing.
+            let bytes = if self.limited { self.size_of(py, &item).unwrap_or(0) } else { 0 };
+            items.push((item, bytes));
+        }
+        let control = other.getattr(intern!(py, "control"))?;
+        let messages: Vec<Py<PyAny>> = if control.is_none() {
+            Vec::new()
+        } else {
+            control.try_iter()?.map(|message| message.map(Bound::unbind)).collect::<PyResult<_>>()?
+        };
+        let taken: u64 = other.getattr(intern!(py, "taken"))?.extract()?;
+        let merged: u64 = other.getattr(intern!(py, "merged"))?.extract()?;
+        let lost = other.getattr(intern!(py, "lost"))?;
+        let lost: Vec<(String, u64)> = if lost.is_none() {
+            Vec::new()
+        } else {
+            lost.call_method0(intern!(py, "items"))?
+                .try_iter()?
+                .map(|pair| pair.and_then(|pair| pair.extract()))
+                .collect::<PyResult<_>>()?
+        };
+        self.mixed.set(py, other.getattr(intern!(py, "mixed"))?.extract()?);
+        self.core.with(py, |core| {
+            for (item, bytes) in items {
+                core.append(item, bytes, now);
+            }
+            core.space -= messages.len().cast_signed();
+            core.had_control |= !messages.is_empty();
+            core.control.extend(messages);
+            core.taken = taken;
+            core.merged = merged;
+        });
+        self.set_lost(py, Some(lost));
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.core
+            .try_with(|core| core.items.iter().chain(&core.control).try_for_each(|item| visit.call(item)))
+            .unwrap_or(Ok(()))?;
+        self.links
+            .try_with(|links| {
+                visit.call(&links.id)?;
+                visit.call(&links.policy)?;
+                visit.call(&links.check)?;
+                visit.call(&links.port)?;
+                links.waiters.iter().flatten().try_for_each(|turn| visit.call(turn))?;
+                visit.call(&links.turn)?;
+                visit.call(&links.control_turn)?;
+                visit.call(&links.engine)?;
+                visit.call(&links.on_loss)?;
+                visit.call(&links.size)?;
+                visit.call(&links.clock)?;
+                visit.call(&links.budget)
+            })
+            .unwrap_or(Ok(()))
+    }
+
+    fn __clear__(&self) {
+        let lanes = self.core.try_with(|core| (std::mem::take(&mut core.items), std::mem::take(&mut core.control)));
+        let links = self.links.try_with(|links| {
+            (
+                (links.check.take(), links.port.take(), links.waiters.take(), links.turn.take()),
+                (links.control_turn.take(), links.engine.take(), links.on_loss.take()),
+                (links.size.take(), links.clock.take(), links.budget.take()),
+            )
+        });
+        drop((lanes, links));
+    }
+}
+
+/// A ring that also bounds the bytes it holds and the age of what it delivers. See `meridian.engine.ring.LimitedRing`.
+#[pyclass(frozen, extends = Ring, subclass, module = "meridian_fast")]
+pub struct LimitedRing;
+
+impl LimitedRing {
+    fn limits<R>(slf: &Bound<'_, Self>, f: impl FnOnce(&mut Limits) -> R) -> Option<R> {
+        slf.as_super().get().core.with(slf.py(), |core| core.limits.as_deref_mut().map(f))
+    }
+}
+
+#[pymethods]
+impl LimitedRing {
+    #[new]
+    #[pyo3(signature = (id, capacity, policy, check = None, *, max_bytes = None, max_age_ns = None, budget = None, size, clock))]
+    #[allow(clippy::too_many_arguments)] // the arguments of the Python class that it mirrors
+    fn new(
+        py: Python<'_>,
+        id: Py<PyAny>,
+        capacity: isize,
+        policy: Py<PyAny>,
+        check: Option<Py<PyAny>>,
+        max_bytes: Option<i64>,
+        max_age_ns: Option<i64>,
+        budget: Option<Py<Budget>>,
+        size: Py<PyAny>,
+        clock: Py<PyAny>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let limits = Limits {
+            max_bytes,
+            max_age_ns,
+            budget: budget.as_ref().map(|budget| Arc::clone(&budget.get().core)),
+            ..Limits::default()
+        };
+        let ring = Ring::build(py, id, capacity, policy, check, Some(Box::new(limits)))?;
+        ring.links.with(py, |links| {
+            links.size = Some(size);
+            links.clock = Some(clock);
+            links.budget = budget;
+        });
+        Ok(PyClassInitializer::from(ring).add_subclass(Self))
+    }
+
+    #[getter]
+    fn bytes(slf: &Bound<'_, Self>) -> i64 {
+        Self::limits(slf, |limits| limits.bytes).unwrap_or(0)
+    }
+
+    #[getter]
+    fn max_bytes(slf: &Bound<'_, Self>) -> Option<i64> {
+        Self::limits(slf, |limits| limits.max_bytes).flatten()
+    }
+
+    #[getter]
+    fn max_age_ns(slf: &Bound<'_, Self>) -> Option<i64> {
+        Self::limits(slf, |limits| limits.max_age_ns).flatten()
+    }
+
+    #[getter]
+    fn get_budget_share(slf: &Bound<'_, Self>) -> i64 {
+        Self::limits(slf, |limits| limits.budget_share).unwrap_or(0)
+    }
+
+    #[setter]
+    fn set_budget_share(slf: &Bound<'_, Self>, share: i64) {
+        Self::limits(slf, |limits| limits.budget_share = share);
+    }
+
+    #[getter]
+    fn budget(slf: &Bound<'_, Self>) -> Option<Py<Budget>> {
+        let py = slf.py();
+        slf.as_super().get().links.with(py, |links| links.budget.as_ref().map(|budget| budget.clone_ref(py)))
+    }
+
+    #[getter]
+    fn get_clock(slf: &Bound<'_, Self>) -> Option<Py<PyAny>> {
+        let py = slf.py();
+        slf.as_super().get().links.with(py, |links| links.clock.as_ref().map(|clock| clock.clone_ref(py)))
+    }
+
+    #[getter]
+    fn get_size(slf: &Bound<'_, Self>) -> Option<Py<PyAny>> {
+        let py = slf.py();
+        slf.as_super().get().links.with(py, |links| links.size.as_ref().map(|size| size.clone_ref(py)))
+    }
+
+    /// Say whether `item` alone is larger than the limits, or nobody can tell its size.
+    fn never_fits(slf: &Bound<'_, Self>, item: Py<PyAny>) -> PyResult<bool> {
+        let py = slf.py();
+        match slf.as_super().get().size_of(py, &item) {
+            Ok(bytes) => Ok(Self::limits(slf, |limits| limits.never_fits(bytes)).unwrap_or(false)),
+            Err(error) if error.is_instance_of::<PyException>(py) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Count for another budget, and tell ages by another clock, from now on.
+    #[pyo3(name = "use")]
+    fn use_(slf: &Bound<'_, Self>, budget: Option<Py<Budget>>, clock: Py<PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let ring = slf.as_super().get();
+        let (now, then): (i64, i64) = (call(py, &clock, [])?.extract()?, ring.now(py)?);
+        let own = ring.enter(py)?;
+        debug_assert!(own || ring.owner.get(py) == 0 || !ring.has_waiters(py));
+        let core = budget.as_ref().map(|budget| Arc::clone(&budget.get().core));
+        Self::limits(slf, |limits| {
+            for (_, entered) in &mut limits.notes {
+                *entered += now - then;
+            }
+            let bytes = limits.bytes;
+            if let Some(budget) = &limits.budget {
+                budget.charge(-bytes);
+            }
+            if let Some(budget) = &core {
+                budget.charge(bytes);
+            }
+            limits.budget = core;
+        });
+        let old = ring.links.with(py, |links| {
+            (std::mem::replace(&mut links.budget, budget), std::mem::replace(&mut links.clock, Some(clock)))
+        });
+        if let (Some(budget), _) = &old {
+            budget.get().let_on(py)?;
+        }
+        Ok(())
+    }
+
+    /// How long the oldest data item has waited, 0 when there is none.
+    fn head_age_ns(slf: &Bound<'_, Self>) -> PyResult<i64> {
+        let entered = Self::limits(slf, |limits| limits.notes.front().map(|(_, entered)| *entered)).flatten();
+        match entered {
+            Some(entered) => Ok(slf.as_super().get().now(slf.py())? - entered),
+            None => Ok(0),
+        }
+    }
+}
+
+/// Bytes that all limited rings of one graph share. See `meridian.engine.ring.Budget`.
+#[pyclass(frozen, module = "meridian_fast")]
+pub struct Budget {
+    core: Arc<BudgetCore>,
+    rings: Py<PyList>,
+}
+
+impl Budget {
+    /// Bytes came free: whoever waited for room on any edge may try again.
+    fn let_on(&self, py: Python<'_>) -> PyResult<()> {
+        let me = thread_id(py);
+        for ring in self.rings.bind(py).iter() {
+            let ring = ring.cast_into::<Ring>()?;
+            if ring.get().has_waiters(py) {
+                let own = ring.get().owner.get(py) == me;
+                Ring::release(&ring, own)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl Budget {
+    #[new]
+    fn new(py: Python<'_>, limit: i64) -> Self {
+        Self { core: Arc::new(BudgetCore::new(limit)), rings: PyList::empty(py).unbind() }
+    }
+
+    #[getter]
+    fn limit(&self) -> i64 {
+        self.core.limit()
+    }
+
+    #[getter]
+    fn used(&self) -> i64 {
+        self.core.used()
+    }
+
+    #[getter]
+    fn rings(&self, py: Python<'_>) -> Py<PyList> {
+        self.rings.clone_ref(py)
+    }
+
+    fn add(&self, py: Python<'_>, ring: &Bound<'_, LimitedRing>, share: i64) -> PyResult<()> {
+        self.rings.bind(py).append(ring)?;
+        LimitedRing::limits(ring, |limits| limits.budget_share = share);
+        Ok(())
+    }
+
+    fn admits(&self, n: i64, share: i64) -> bool {
+        self.core.admits(n, share)
+    }
+
+    fn charge(&self, py: Python<'_>, n: i64) -> PyResult<()> {
+        self.core.charge(n);
+        if n < 0 {
+            self.let_on(py)?;
+        }
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.rings)
+    }
+}
+
+/// The class of a ring's items at a glance: whether any of `items` is exactly a `Message`.
+pub fn any_message(names: &Names, items: &[Py<PyAny>]) -> bool {
+    let Some(first) = items.first() else { return false };
+    // Batches are mostly of one class, so one comparison of classes decides for most items.
+    let class = class_of(first);
+    names.is_message(first) || items[1..].iter().any(|item| class_of(item) != class && names.is_message(item))
+}

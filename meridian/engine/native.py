@@ -1,0 +1,35 @@
+"""The Rust engine: what is hot is native, what is rare is the Python engine's.
+
+`meridian_fast` has the rings, the ready queue, the loop and the steps; see `fast/src/`. How nodes park, fail and hand on
+what needs a second look is inherited, so that it is written once and can't differ.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from meridian.engine.kernel import NodeState, PythonEngine
+from meridian.engine.select import extension
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from meridian.engine.ready import Turn
+    from meridian.engine.ring import Ring
+
+
+class RustEngine(meridian_fast.Engine, PythonEngine):
+    """The engine whose hot parts are native."""
+
+    queue_type = meridian_fast.ReadyQueue
+    turn_type = meridian_fast.Turn
+    ring_type = meridian_fast.Ring
+    limited_ring_type = meridian_fast.LimitedRing
+    budget_type = meridian_fast.Budget
+
+    def compile_step(self, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
+        native = self.native_step(node, ring, turn)
+        return super().compile_step(node, ring, turn) if native is None else native
+
+    def compile_source(self, node: NodeState, items: Iterator[Any], turn: Turn) -> Callable[[], int]:
+        return self.native_source(node, items, turn)
