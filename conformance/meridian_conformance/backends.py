@@ -22,7 +22,11 @@ REFERENCES: Final = {
 }
 """What ``python`` stands for, by target."""
 
-ALSO_OURS: Final = {("rust", "engine"): "meridian_conformance.engine.reference:RustEngines"}
+ALSO_OURS: Final = {
+    ("rust", "edge"): "meridian_conformance.reference:RustBackend",
+    ("rust", "ready"): "meridian_conformance.ready.reference:RustQueues",
+    ("rust", "engine"): "meridian_conformance.engine.reference:RustEngines",
+}
 """What other names of Meridian's own stand for, by name and target."""
 
 

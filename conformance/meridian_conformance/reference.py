@@ -19,6 +19,7 @@ from meridian.core.message import CONTROL, Message, Scope
 from meridian.core.policies import Coalesce, Policy, block, drop, latest
 from meridian.core.ports import Port, PortDirection
 from meridian.engine.kernel import PythonEngine
+from meridian.engine.select import engine_type
 from meridian_conformance.contract import CLOSED, EMPTY, Capability, EdgeSpec, Put, size_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 
     from meridian.engine.ring import Budget, Ring
     from meridian_conformance.contract import Counters
+
+
+def rust_engine() -> type[PythonEngine]:
+    """Return Meridian's Rust engine.
+
+    Raises:
+        EngineError: it isn't installed.
+    """
+    return engine_type("rust")
+
 
 _POLICIES: Final[dict[str, Callable[[], Policy]]] = {"block": block, "drop": drop, "latest": latest}
 
@@ -37,8 +48,13 @@ class _TimedEdge(Edge[Any]):
 
     now_ns: Callable[[], int]
 
-    def make_ring(self, budget: Budget | None = None, clock: Callable[[], int] | None = None) -> Ring:
-        return super().make_ring(budget, clock or self.now_ns)
+    def make_ring(
+        self,
+        budget: Budget | None = None,
+        clock: Callable[[], int] | None = None,
+        kinds: type[PythonEngine] | None = None,
+    ) -> Ring:
+        return super().make_ring(budget, clock or self.now_ns, kinds)
 
 
 class ReferenceEdge:
@@ -49,7 +65,10 @@ class ReferenceEdge:
         edge: The edge.
         ring: Where it keeps its items.
         closed: It takes nothing more.
+        engine_type: The engine whose ring it is, and in whose lists one waits.
     """
+
+    engine_type: type[PythonEngine] = PythonEngine
 
     def __init__(self, spec: EdgeSpec) -> None:
         self.spec = spec
@@ -66,7 +85,7 @@ class ReferenceEdge:
             size=size_of,
         )
         self.edge.now_ns = self._now_ns
-        self.ring: Ring = self.edge.make_ring()
+        self.ring: Ring = self.edge.make_ring(kinds=self.engine_type)
         self.ring.owner = get_ident()  # as in a run: one thread is the engine's, the others are strangers
         self.waiting: _Waiting | None = None
 
@@ -137,7 +156,7 @@ class ReferenceEdge:
     def parking(self) -> _Waiting:
         """Return where one waits on this edge, of the running loop."""
         if self.waiting is None:
-            self.waiting = _Waiting(self.ring)
+            self.waiting = _Waiting(self.ring, self.engine_type)
         return self.waiting
 
     def held(self) -> list[Any]:
@@ -156,13 +175,13 @@ class _Waiting:
         consumers: The line of consumers; its head waits for an item.
     """
 
-    def __init__(self, ring: Ring) -> None:
+    def __init__(self, ring: Ring, engine_type: type[PythonEngine]) -> None:
         self.loop = asyncio.get_running_loop()
         self.ring = ring
         self.producers = asyncio.Lock()
         self.consumers = asyncio.Lock()
         self.item: asyncio.Future[None] | None = None
-        self.engine = engine = PythonEngine(Scope(), clock=lambda: round(self.loop.time() * 1e9))
+        self.engine = engine = engine_type(Scope(), clock=lambda: round(self.loop.time() * 1e9))
         self._armed = False
         engine.attach(ring, 0, "in", 2)
         engine.arm = self._arm
@@ -206,8 +225,7 @@ class _Waiting:
         try:
             await woken
         finally:
-            if self.ring.waiters is not None and turn in self.ring.waiters:
-                self.ring.waiters.remove(turn)
+            self.ring.forget(turn)
 
     async def for_item(self) -> None:
         """Wait until data comes to the empty ring."""
@@ -221,6 +239,14 @@ class _Waiting:
         """Let the heads of both lines on; each lets the next one on."""
         self.ring.release(True)
         self._item_came()
+
+
+class RustEdge(ReferenceEdge):
+    """One of Meridian's own edges, on its Rust engine."""
+
+    def __init__(self, spec: EdgeSpec) -> None:
+        self.engine_type = rust_engine()
+        super().__init__(spec)
 
 
 class ReferenceBackend:
@@ -258,3 +284,17 @@ class ReferenceBackend:
     def open_metered(self, spec: EdgeSpec) -> ReferenceEdge:
         """Open an edge with its metrics on: the same, for its totals derive from the ring when somebody reads them."""
         return self.open(spec)
+
+
+class RustBackend(ReferenceBackend):
+    """Opens Meridian's own edges on the Rust engine.
+
+    Raises:
+        EngineError: it isn't installed.
+    """
+
+    name = "rust"
+    edge_type = RustEdge
+
+    def __init__(self) -> None:
+        rust_engine()

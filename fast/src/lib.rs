@@ -10,7 +10,7 @@ pub mod ready;
 pub mod ring;
 
 #[cfg(feature = "python")]
-pub mod py;
+mod py;
 
 #[cfg(feature = "python")]
 #[pyo3::pymodule(gil_used = true)]

@@ -68,7 +68,8 @@ pub struct Limits {
 impl Limits {
     /// Says whether `n` bytes are more than the limits could ever hold.
     pub fn never_fits(&self, n: i64) -> bool {
-        self.max_bytes.is_some_and(|most| n > most) || self.budget.as_ref().is_some_and(|budget| n > budget.limit())
+        self.max_bytes.is_some_and(|most| n > most)
+            || self.budget.as_ref().is_some_and(|budget| n > budget.limit())
     }
 
     /// Says whether `n` bytes more would exceed the limits now.

@@ -65,7 +65,8 @@ impl<T> Ready<T> {
             }
             let is_late = self.passed_over[band] >= self.patience[band];
             // CONTROL that is late stays first among the late ones.
-            if is_late && late.is_none_or(|late| late != 0 && self.passed_over[band] > self.passed_over[late]) {
+            if is_late && late.is_none_or(|late| late != 0 && self.passed_over[band] > self.passed_over[late])
+            {
                 late = Some(band);
             }
             self.passed_over[band] += 1;
@@ -80,7 +81,7 @@ impl<T> Ready<T> {
     ///
     /// Where only the last band has work, nothing is charged: that is how the engine asks, and what keeps a busy graph
     /// without priorities cheap.
-    pub fn next(&mut self) -> Option<T> {
+    pub fn take(&mut self) -> Option<T> {
         if self.lines[0].is_empty() && self.lines[1].is_empty() {
             return self.lines[2].pop_front();
         }
@@ -154,9 +155,9 @@ mod tests {
     #[test]
     fn nothing_due_is_none_and_a_lone_normal_band_is_first_in_first_out() {
         let mut ready = Ready::new([4, 2, 1]);
-        assert_eq!(ready.next(), None);
+        assert_eq!(ready.take(), None);
         ready.lines[2].extend([7, 8]);
         assert_eq!((ready.len(), ready.is_empty()), (2, false));
-        assert_eq!((ready.next(), ready.next(), ready.next()), (Some(7), Some(8), None));
+        assert_eq!((ready.take(), ready.take(), ready.take()), (Some(7), Some(8), None));
     }
 }

@@ -84,8 +84,9 @@ pub struct Ring<T> {
     pub limits: Option<Box<Limits>>,
 }
 
-const fn signed(n: usize) -> isize {
-    n.cast_signed()
+/// A count as a signed number; no lane has more items than half the address space.
+pub fn signed(n: usize) -> isize {
+    isize::try_from(n).unwrap_or(isize::MAX)
 }
 
 impl<T> Ring<T> {
@@ -478,7 +479,8 @@ mod tests {
     #[test]
     fn what_is_too_old_is_lost_and_its_bytes_come_free() {
         let (mut ring, mut fx) = (Ring::new(8, Kind::Block), Effects::default());
-        ring.limits = Some(Box::new(Limits { max_age_ns: Some(10), max_bytes: Some(20), ..Limits::default() }));
+        ring.limits =
+            Some(Box::new(Limits { max_age_ns: Some(10), max_bytes: Some(20), ..Limits::default() }));
         for (item, now) in [(1, 0), (2, 5), (3, 12)] {
             assert_eq!(ring.put(item, Kind::Block, 5, now, &mut fx), Ok(Outcome::Ok));
         }

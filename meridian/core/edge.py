@@ -296,18 +296,18 @@ class Edge(Generic[T]):
         self,
         budget: Budget | None = None,
         clock: Callable[[], int] | None = None,
-        engine: PythonEngine | None = None,
+        kinds: type[PythonEngine] | None = None,
     ) -> Ring:
         """Make the place where the items are kept, or fit the one there is to a run.
 
         Args:
             budget: Bytes that the edges of the graph share.
             clock: Nanoseconds of the run, for ages.
-            engine: The run's engine, whose kind of ring it has to be; without one that of the engine which would run.
+            kinds: The run's engine, whose kinds of rings are wanted; without one, the engine that would run now.
         """
         ring = self._ring
         limited = self.max_bytes is not None or self.max_age_s is not None or budget is not None
-        kinds = engine_type() if engine is None else type(engine)
+        kinds = kinds or engine_type()
         kind = kinds.limited_ring_type if limited else kinds.ring_type
         if isinstance(ring, kind):
             ring.use(budget, clock or _monotonic_ns)

@@ -17,19 +17,31 @@ if TYPE_CHECKING:
     from meridian.engine.ready import Turn
     from meridian.engine.ring import Ring
 
+    class _Native(PythonEngine):
+        """The reference is also the types: the native parts have the same names and arguments."""
 
-class RustEngine(meridian_fast.Engine, PythonEngine):
+        def native_step(self, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int] | None: ...
+        def native_source(self, node: NodeState, items: Iterator[Any], turn: Turn) -> Callable[[], int]: ...
+
+else:
+    meridian_fast = extension()
+
+    class _Native(meridian_fast.Engine, PythonEngine):
+        queue_type = meridian_fast.ReadyQueue
+        turn_type = meridian_fast.Turn
+        ring_type = meridian_fast.Ring
+        limited_ring_type = meridian_fast.LimitedRing
+        budget_type = meridian_fast.Budget
+
+
+class RustEngine(_Native):
     """The engine whose hot parts are native."""
 
-    queue_type = meridian_fast.ReadyQueue
-    turn_type = meridian_fast.Turn
-    ring_type = meridian_fast.Ring
-    limited_ring_type = meridian_fast.LimitedRing
-    budget_type = meridian_fast.Budget
-
     def compile_step(self, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
+        """Make the step that serves ``ring`` to ``node``: a native one, where there is one for its kind."""
         native = self.native_step(node, ring, turn)
         return super().compile_step(node, ring, turn) if native is None else native
 
     def compile_source(self, node: NodeState, items: Iterator[Any], turn: Turn) -> Callable[[], int]:
+        """Make the step of a plain source."""
         return self.native_source(node, items, turn)

@@ -15,7 +15,7 @@ import sys
 from functools import lru_cache
 from importlib import import_module
 from struct import unpack_from
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from meridian.core.errors import EngineError
 

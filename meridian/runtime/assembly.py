@@ -93,7 +93,7 @@ class Assembly:
     def _make_ring(self, i: int) -> Ring:
         planned = self.plan.edges[i]
         budget = self._budgets[planned.graph]
-        ring = planned.edge.make_ring(budget, self._clock, self.engine)
+        ring = planned.edge.make_ring(budget, self._clock, type(self.engine))
         ring.id = planned.id
         if budget is not None:
             budget.add(cast("LimitedRing", ring), self._share(i, budget.limit))

@@ -34,6 +34,7 @@ from meridian.testing.faults import CancelWait, Fail, Fault, Full, Pause, Slow
 
 if TYPE_CHECKING:
     from meridian.engine.ready import Turn
+    from meridian.engine.ring import Ring
     from meridian.runtime.report import RunReport
 
 Runnable: TypeAlias = Subgraph | Node | Scheduler | Callable[[], Subgraph | Node | Scheduler]

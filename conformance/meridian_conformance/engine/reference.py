@@ -8,8 +8,8 @@ from meridian.core.message import CONTROL, DATA, Message, Scope
 from meridian.core.policies import Coalesce, Policy, block, drop, latest
 from meridian.engine.kernel import PythonEngine
 from meridian.engine.ring import Ring
-from meridian.engine.select import choose, engine_factory
 from meridian_conformance.engine.contract import MAX_BATCH, OUT
+from meridian_conformance.reference import rust_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -151,18 +151,13 @@ class RustEngines(PythonEngines):
     """Opens Meridian's Rust engine.
 
     Raises:
-        EngineError: it isn't installed, or brings no engine.
+        EngineError: it isn't installed.
     """
 
     name = "rust"
 
     def __init__(self) -> None:
-        found = choose("rust")
-        if found.name != "rust":
-            raise RuntimeError(f"there is no Rust engine to examine yet: {found.reason}")
-        kernel, _ = engine_factory()
-        if kernel is PythonEngine:
-            raise RuntimeError(
-                "set MERIDIAN_ENGINE=rust, so that what is examined is the engine that runs then"
-            )
-        self.engine_type = type("RustEngine", (ReferenceEngine,), {"engine_type": kernel})
+        kernel = rust_engine()
+        self.engine_type = type(
+            "RustEngine", (ReferenceEngine,), {"engine_type": kernel, "ring_type": kernel.ring_type}
+        )

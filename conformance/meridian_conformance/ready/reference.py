@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from meridian.engine.ready import ReadyQueue, Turn
 from meridian_conformance.contract import EMPTY
 from meridian_conformance.ready.contract import BANDS, QueueSpec
+from meridian_conformance.reference import rust_engine
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,16 +21,19 @@ class ReferenceQueue:
     (`PythonEngine.run`).
     """
 
+    queue_type: type[ReadyQueue] = ReadyQueue
+    turn_type: type[Turn] = Turn
+
     def __init__(self, spec: QueueSpec) -> None:
         self.spec = spec
-        self.queue = ReadyQueue(spec.weights)
+        self.queue = self.queue_type(spec.weights)
         self.turns: dict[int, Turn] = {}
 
     def enqueue(self, turn: int, band: str) -> None:
         known = self.turns.get(turn)
         if known is None:
             number = BANDS.index(band)
-            known = self.turns[turn] = Turn(turn, number)
+            known = self.turns[turn] = self.turn_type(turn, number)
             known.line = self.queue.lines[number]
         if not known.queued:
             known.queued = True
@@ -68,3 +72,18 @@ class ReferenceQueues:
         """Return what `meridian.engine.ready` promises."""
         total = sum(spec.weights)
         return spec.control_bound(), total, total
+
+
+class RustQueues(ReferenceQueues):
+    """Opens the ready queue of Meridian's Rust engine.
+
+    Raises:
+        EngineError: it isn't installed.
+    """
+
+    name = "rust"
+
+    def __init__(self) -> None:
+        kernel = rust_engine()
+        kinds = {"queue_type": kernel.queue_type, "turn_type": kernel.turn_type}
+        self.queue_type = type("RustQueue", (ReferenceQueue,), kinds)

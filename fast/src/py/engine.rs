@@ -88,12 +88,15 @@ impl Engine {
 
     /// Where the message in hand is noted.
     pub fn scope_now(&self, py: Python<'_>) -> Py<PyAny> {
-        self.links.with(py, |links| links.scope.as_ref().map(|scope| scope.clone_ref(py))).unwrap_or_else(|| py.None())
+        self.links
+            .with(py, |links| links.scope.as_ref().map(|scope| scope.clone_ref(py)))
+            .unwrap_or_else(|| py.None())
     }
 
     /// Says whether an error counts as a failure of a node's code; anything else ends the run.
     pub fn is_failure(&self, py: Python<'_>, error: &PyErr) -> bool {
-        let failures = self.links.with(py, |links| links.failures.as_ref().map(|failures| failures.clone_ref(py)));
+        let failures =
+            self.links.with(py, |links| links.failures.as_ref().map(|failures| failures.clone_ref(py)));
         failures.is_some_and(|failures| error.matches(py, failures.bind(py)).unwrap_or(false))
     }
 
@@ -213,7 +216,9 @@ impl Engine {
 
     #[getter]
     fn get_clock(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.links.with(py, |links| links.clock.as_ref().map(|clock| clock.clone_ref(py))).ok_or_else(|| unset("clock"))
+        self.links
+            .with(py, |links| links.clock.as_ref().map(|clock| clock.clone_ref(py)))
+            .ok_or_else(|| unset("clock"))
     }
 
     #[setter]
@@ -227,7 +232,9 @@ impl Engine {
 
     #[getter]
     fn get_queue(&self, py: Python<'_>) -> PyResult<Py<ReadyQueue>> {
-        self.links.with(py, |links| links.queue.as_ref().map(|queue| queue.clone_ref(py))).ok_or_else(|| unset("queue"))
+        self.links
+            .with(py, |links| links.queue.as_ref().map(|queue| queue.clone_ref(py)))
+            .ok_or_else(|| unset("queue"))
     }
 
     #[setter]
@@ -238,7 +245,9 @@ impl Engine {
 
     #[getter]
     fn get_arm(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.links.with(py, |links| links.arm.as_ref().map(|arm| arm.clone_ref(py))).ok_or_else(|| unset("arm"))
+        self.links
+            .with(py, |links| links.arm.as_ref().map(|arm| arm.clone_ref(py)))
+            .ok_or_else(|| unset("arm"))
     }
 
     #[setter]

@@ -5,6 +5,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use super::ring::Ring;
+use crate::ring::signed;
 
 /// One lane of a ring. Always up to date, since it holds nothing itself.
 #[pyclass(frozen, module = "meridian_fast")]
@@ -20,7 +21,10 @@ impl Lane {
     }
 
     fn with<R>(&self, py: Python<'_>, f: impl FnOnce(&mut std::collections::VecDeque<Py<PyAny>>) -> R) -> R {
-        self.ring.get().core.with(py, |core| f(if self.control { &mut core.control } else { &mut core.items }))
+        self.ring
+            .get()
+            .core
+            .with(py, |core| f(if self.control { &mut core.control } else { &mut core.items }))
     }
 
     fn copy(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
@@ -40,7 +44,7 @@ impl Lane {
 
     fn __getitem__(&self, py: Python<'_>, index: isize) -> PyResult<Py<PyAny>> {
         self.with(py, |lane| {
-            let at = if index < 0 { index + lane.len().cast_signed() } else { index };
+            let at = if index < 0 { index + signed(lane.len()) } else { index };
             usize::try_from(at).ok().and_then(|at| lane.get(at)).map(|item| item.clone_ref(py))
         })
         .ok_or_else(|| PyIndexError::new_err("deque index out of range"))

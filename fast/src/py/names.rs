@@ -12,7 +12,6 @@ use crate::ring::{Kind, Outcome};
 /// Classes, members and functions of `meridian`.
 pub struct Names {
     message: Py<PyType>,
-    to: Py<PyAny>,
     control: Py<PyAny>,
     data: Py<PyAny>,
     /// `wrap(payload, now, type)` makes an envelope.
@@ -43,12 +42,13 @@ impl Names {
         let policies = py.import("meridian.core.policies")?;
         let step = py.import("meridian.engine.step")?;
         let ring = py.import("meridian.engine.ring")?;
-        let of = |module: &Bound<'_, PyModule>, name: &str| -> PyResult<Py<PyAny>> { Ok(module.getattr(name)?.unbind()) };
+        let of = |module: &Bound<'_, PyModule>, name: &str| -> PyResult<Py<PyAny>> {
+            Ok(module.getattr(name)?.unbind())
+        };
         let result = of(&policies, "PutResult")?;
         let member = |name: &str| -> PyResult<Py<PyAny>> { Ok(result.bind(py).getattr(name)?.unbind()) };
         Ok(Self {
             message: message.getattr("Message")?.cast_into::<PyType>()?.unbind(),
-            to: of(&step, "To")?,
             control: of(&message, "CONTROL")?,
             data: of(&message, "DATA")?,
             wrap: of(&message, "wrap")?,
@@ -85,12 +85,6 @@ impl Names {
             || unsafe { ffi::PyType_IsSubtype(class_of(object), self.message.as_ptr().cast()) } != 0
     }
 
-    /// Says whether `object` is exactly a `To`.
-    #[inline]
-    pub fn is_to(&self, object: &Py<PyAny>) -> bool {
-        class_of(object).cast::<ffi::PyObject>() == self.to.as_ptr()
-    }
-
     /// Says whether a message is CONTROL.
     ///
     /// # Errors
@@ -124,7 +118,10 @@ impl Names {
     /// What a policy object means. Subclasses of the built-in ones are the user's own.
     pub fn kind_of(&self, policy: &Py<PyAny>) -> Kind {
         let class = class_of(policy).cast::<ffi::PyObject>();
-        self.policies.iter().find(|(known, _)| known.as_ptr() == class).map_or(Kind::Custom, |(_, kind)| *kind)
+        self.policies
+            .iter()
+            .find(|(known, _)| known.as_ptr() == class)
+            .map_or(Kind::Custom, |(_, kind)| *kind)
     }
 
     /// Says whether a policy is a `Coalesce`, or of a subclass.

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use super::cell::{GilCell, GilValue};
 use super::ring::Ring;
 use crate::ready::{Ready, BANDS};
+use crate::ring::signed;
 
 /// Something that can run a slice. See `meridian.engine.ready.Turn`.
 #[pyclass(frozen, subclass, module = "meridian_fast", weakref)]
@@ -275,7 +276,7 @@ impl Line {
 
     fn __getitem__(&self, py: Python<'_>, index: isize) -> PyResult<Py<Turn>> {
         let mut turns = self.turns(py);
-        let at = if index < 0 { index + turns.len().cast_signed() } else { index };
+        let at = if index < 0 { index + signed(turns.len()) } else { index };
         usize::try_from(at)
             .ok()
             .filter(|at| *at < turns.len())
@@ -333,7 +334,7 @@ impl ReadyQueue {
     /// Takes the turn that is to run next, or `None`; for a queue that nobody changed the order of.
     #[inline]
     pub fn next(&self, py: Python<'_>) -> Option<Py<Turn>> {
-        self.state.with(py, Ready::next)
+        self.state.with(py, Ready::take)
     }
 
     /// Every pick has to go through [`ReadyQueue::pick`]: the order is drawn.
@@ -385,7 +386,8 @@ impl ReadyQueue {
 
     /// Take the turn that is to run next; raises `IndexError` if none is due.
     pub(super) fn pick(&self, py: Python<'_>) -> PyResult<Py<Turn>> {
-        let band = self.state.with(py, Ready::pick_band).ok_or_else(|| PyIndexError::new_err("no turn is due"))?;
+        let band =
+            self.state.with(py, Ready::pick_band).ok_or_else(|| PyIndexError::new_err("no turn is due"))?;
         let random = self.random(py);
         let due = self.state.with(py, |ready| ready.lines[band].len());
         let drawn = match random {

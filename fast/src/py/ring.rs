@@ -20,7 +20,7 @@ use super::lane::Lane;
 use super::names::{names, Names};
 use super::ready::Turn;
 use crate::limits::{Budget as BudgetCore, Limits};
-use crate::ring::{Effects, Kind, Outcome, Ring as Core};
+use crate::ring::{signed, Effects, Kind, Outcome, Ring as Core};
 
 /// How long a thread sleeps before it looks again whether another one left the user code of a ring.
 const PATIENCE: Duration = Duration::from_micros(20);
@@ -142,7 +142,9 @@ impl Ring {
 
     /// The input that it leads to.
     pub fn port_now(&self, py: Python<'_>) -> Py<PyAny> {
-        self.links.with(py, |links| links.port.as_ref().map(|port| port.clone_ref(py))).unwrap_or_else(|| py.None())
+        self.links
+            .with(py, |links| links.port.as_ref().map(|port| port.clone_ref(py)))
+            .unwrap_or_else(|| py.None())
     }
 
     fn has_waiters(&self, py: Python<'_>) -> bool {
@@ -197,7 +199,8 @@ impl Ring {
     }
 
     fn now_if_it_matters(&self, py: Python<'_>) -> PyResult<i64> {
-        let matters = self.core.with(py, |core| core.limits.as_ref().is_some_and(|limits| limits.max_age_ns.is_some()));
+        let matters =
+            self.core.with(py, |core| core.limits.as_ref().is_some_and(|limits| limits.max_age_ns.is_some()));
         if matters {
             self.now(py)
         } else {
@@ -206,9 +209,9 @@ impl Ring {
     }
 
     fn size_of(&self, py: Python<'_>, item: &Py<PyAny>) -> PyResult<i64> {
-        let (size, id) = self.links.with(py, |links| {
-            (links.size.as_ref().map(|size| size.clone_ref(py)), links.id.clone_ref(py))
-        });
+        let (size, id) = self
+            .links
+            .with(py, |links| (links.size.as_ref().map(|size| size.clone_ref(py)), links.id.clone_ref(py)));
         let Some(size) = size else { return Ok(0) };
         let payload = if names(py)?.is_a_message(item) {
             item.bind(py).getattr(intern!(py, "payload"))?.unbind()
@@ -219,7 +222,8 @@ impl Ring {
         match answer.extract::<i64>() {
             Ok(bytes) if bytes >= 0 => Ok(bytes),
             _ => {
-                let shown = py.import("meridian.redaction")?.getattr(intern!(py, "type_name"))?.call1((&answer,))?;
+                let shown =
+                    py.import("meridian.redaction")?.getattr(intern!(py, "type_name"))?.call1((&answer,))?;
                 Err(PyValueError::new_err(format!(
                     "size of edge {} answered {shown}: it has to tell a number of bytes",
                     id.bind(py)
@@ -236,8 +240,9 @@ impl Ring {
         let now = self.now(py)?;
         let (bytes, never_fits) = match self.size_of(py, item) {
             Ok(bytes) => {
-                let never =
-                    self.core.with(py, |core| core.limits.as_ref().is_some_and(|limits| limits.never_fits(bytes)));
+                let never = self
+                    .core
+                    .with(py, |core| core.limits.as_ref().is_some_and(|limits| limits.never_fits(bytes)));
                 (bytes, never)
             }
             Err(error) if error.is_instance_of::<PyException>(py) => (0, true),
@@ -264,7 +269,8 @@ impl Ring {
             self.tell_of_loss(py, cause, n, None)?;
         }
         if fx.freed {
-            let budget = self.links.with(py, |links| links.budget.as_ref().map(|budget| budget.clone_ref(py)));
+            let budget =
+                self.links.with(py, |links| links.budget.as_ref().map(|budget| budget.clone_ref(py)));
             if let Some(budget) = budget {
                 budget.get().let_on(py)?;
             }
@@ -375,7 +381,7 @@ impl Ring {
     ) -> PyResult<Outcome> {
         let policy = self.policy_or(py, policy);
         let (full, size, capacity) =
-            self.core.with(py, |core| (core.is_full(weighed.bytes), core.depth().cast_signed(), core.capacity));
+            self.core.with(py, |core| (core.is_full(weighed.bytes), signed(core.depth()), core.capacity));
         let shown = if full { size.max(capacity) } else { size };
         let answer = self.inside(py, || {
             policy.bind(py).call_method1(intern!(py, "on_enqueue"), (capacity, shown, &item))
@@ -392,7 +398,8 @@ impl Ring {
                 Outcome::Dropped
             }
             Some(Outcome::Replaced) => {
-                let put = self.core.with(py, |core| core.replace_oldest(item, weighed.bytes, weighed.now, &mut fx));
+                let put =
+                    self.core.with(py, |core| core.replace_oldest(item, weighed.bytes, weighed.now, &mut fx));
                 match put {
                     Ok(outcome) => outcome,
                     Err((outcome, item)) => {
@@ -433,7 +440,8 @@ impl Ring {
         policy: &Py<PyAny>,
         weighed: &Weighed,
     ) -> PyResult<Outcome> {
-        let Some(newest) = self.core.with(py, |core| core.items.back().map(|newest| newest.clone_ref(py))) else {
+        let Some(newest) = self.core.with(py, |core| core.items.back().map(|newest| newest.clone_ref(py)))
+        else {
             return Ok(Outcome::Dropped);
         };
         let merging = self.inside(py, || -> PyResult<_> {
@@ -490,7 +498,12 @@ impl Ring {
     }
 
     /// Puts one item and says what became of it.
-    pub fn put_one(slf: &Py<Self>, py: Python<'_>, item: Py<PyAny>, policy: Option<&Py<PyAny>>) -> PyResult<Outcome> {
+    pub fn put_one(
+        slf: &Py<Self>,
+        py: Python<'_>,
+        item: Py<PyAny>,
+        policy: Option<&Py<PyAny>>,
+    ) -> PyResult<Outcome> {
         let ring = slf.get();
         let names = names(py)?;
         let is_message = names.is_a_message(&item);
@@ -626,7 +639,13 @@ impl Ring {
 
     /// Moves up to `k` data items to the end of `into`, and lets producers on.
     #[inline]
-    pub fn take_into(&self, py: Python<'_>, k: usize, put_back: bool, into: &mut Vec<Py<PyAny>>) -> PyResult<usize> {
+    pub fn take_into(
+        &self,
+        py: Python<'_>,
+        k: usize,
+        put_back: bool,
+        into: &mut Vec<Py<PyAny>>,
+    ) -> PyResult<usize> {
         let now = if self.limited { self.now_if_it_matters(py)? } else { 0 };
         self.enter(py)?;
         let mut fx = Fx::default();
@@ -635,7 +654,7 @@ impl Ring {
                 core.expire(now, &mut fx);
             }
             let k = core.take(k, put_back, into, &mut fx);
-            (k, core.items.len().cast_signed() <= core.low)
+            (k, signed(core.items.len()) <= core.low)
         });
         self.carry_out(py, fx)?;
         self.let_on(py, at_low)?;
@@ -660,7 +679,7 @@ impl Ring {
         let mut fx = Fx::default();
         let at_low = self.core.with(py, |core| {
             core.settle(k, rest, &mut fx);
-            core.items.len().cast_signed() <= core.low
+            signed(core.items.len()) <= core.low
         });
         self.carry_out(py, fx)?;
         self.let_on(py, at_low)
@@ -886,8 +905,9 @@ impl Ring {
 
     #[getter]
     fn get_waiters(&self, py: Python<'_>) -> Option<Vec<Py<Turn>>> {
-        self.links
-            .with(py, |links| links.waiters.as_ref().map(|turns| turns.iter().map(|turn| turn.clone_ref(py)).collect()))
+        self.links.with(py, |links| {
+            links.waiters.as_ref().map(|turns| turns.iter().map(|turn| turn.clone_ref(py)).collect())
+        })
     }
 
     #[setter]
@@ -984,20 +1004,21 @@ impl Ring {
         self.depth(py)
     }
 
-    fn __bool__(&self) -> bool {
-        true
-    }
-
     fn room(&self, py: Python<'_>) -> PyResult<usize> {
         self.room_now(py)
     }
 
-    fn never_fits(&self, _item: &Bound<'_, PyAny>) -> bool {
+    #[allow(clippy::unused_self)] // a limited ring asks its limits
+    fn never_fits(&self, item: &Bound<'_, PyAny>) -> bool {
+        let _ = item;
         false
     }
 
     #[pyo3(name = "use")]
-    fn use_(&self, _budget: Option<Py<Budget>>, _clock: &Bound<'_, PyAny>) {}
+    #[allow(clippy::unused_self)] // as above
+    fn use_(&self, budget: Option<Py<Budget>>, clock: &Bound<'_, PyAny>) {
+        let _ = (budget, clock);
+    }
 
     fn accepted(&self, py: Python<'_>) -> u64 {
         self.core.with(py, |core| core.accepted())
@@ -1128,7 +1149,8 @@ impl Ring {
     fn blocked_s(&self, py: Python<'_>, now: i64) -> f64 {
         let turns = self.get_waiters(py).unwrap_or_default();
         let still: i64 = turns.iter().map(|turn| now - turn.get().since.get(py)).sum();
-        #[allow(clippy::cast_precision_loss)] // nanoseconds as seconds: 53 bits are a hundred days to the nanosecond
+        #[allow(clippy::cast_precision_loss)]
+        // nanoseconds as seconds: 53 bits are a hundred days to the nanosecond
         let ns = (self.blocked_ns.get(py) + still) as f64;
         ns / 1e9
     }
@@ -1138,9 +1160,9 @@ impl Ring {
     fn attach(&self, py: Python<'_>, engine: Py<Engine>, node: i64, port: Py<PyAny>, owner: u64) {
         self.node.set(py, node);
         self.owner.set(py, owner);
-        let old = self.links.with(py, |links| {
-            (links.engine.replace(engine), links.port.replace(port), links.leave())
-        });
+        let old = self
+            .links
+            .with(py, |links| (links.engine.replace(engine), links.port.replace(port), links.leave()));
         drop(old);
     }
 
@@ -1213,7 +1235,7 @@ impl Ring {
             for (item, bytes) in items {
                 core.append(item, bytes, now);
             }
-            core.space -= messages.len().cast_signed();
+            core.space -= signed(messages.len());
             core.had_control |= !messages.is_empty();
             core.control.extend(messages);
             core.taken = taken;
@@ -1246,7 +1268,8 @@ impl Ring {
     }
 
     fn __clear__(&self) {
-        let lanes = self.core.try_with(|core| (std::mem::take(&mut core.items), std::mem::take(&mut core.control)));
+        let lanes =
+            self.core.try_with(|core| (std::mem::take(&mut core.items), std::mem::take(&mut core.control)));
         let links = self.links.try_with(|links| {
             (
                 (links.check.take(), links.port.take(), links.waiters.take(), links.turn.take()),
@@ -1375,9 +1398,9 @@ impl LimitedRing {
             }
             limits.budget = core;
         });
-        let old = ring.links.with(py, |links| {
-            (std::mem::replace(&mut links.budget, budget), std::mem::replace(&mut links.clock, Some(clock)))
-        });
+        let old = ring
+            .links
+            .with(py, |links| (std::mem::replace(&mut links.budget, budget), links.clock.replace(clock)));
         if let (Some(budget), _) = &old {
             budget.get().let_on(py)?;
         }

@@ -17,9 +17,15 @@ use super::ready::Turn;
 use super::ring::{any_message, Ring};
 use crate::ring::Kind as Full;
 
+/// How many messages a slice handled, as the loop counts them.
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
 type Items = Vec<Py<PyAny>>;
 
 /// One node's slice on one of its inputs.
+#[allow(clippy::struct_excessive_bools)] // facts about the node, as many as there are
 #[pyclass(frozen, module = "meridian_fast")]
 pub struct Step {
     kind: Kind,
@@ -169,7 +175,9 @@ impl Step {
     fn only(&self, py: Python<'_>) -> PyResult<Option<&Py<Ring>>> {
         let ports = self.node.bind(py).getattr(intern!(py, "ports"))?.len()?;
         Ok(match self.leaving.as_slice() {
-            [ring] if ports == 1 && ring.get().kind_now(py) == Full::Block && !ring.get().is_limited() => Some(ring),
+            [ring] if ports == 1 && ring.get().kind_now(py) == Full::Block && !ring.get().is_limited() => {
+                Some(ring)
+            }
             _ => None,
         })
     }
@@ -278,7 +286,10 @@ impl Step {
 
     /// Puts results on every ring of the default output, or on none; what has no room is parked.
     fn deliver(&self, py: Python<'_>, results: Items, raw: bool) -> PyResult<()> {
-        let plain = self.targets.iter().all(|ring| !ring.get().is_limited() && ring.get().kind_now(py) != Full::Custom);
+        let plain = self
+            .targets
+            .iter()
+            .all(|ring| !ring.get().is_limited() && ring.get().kind_now(py) != Full::Custom);
         if !plain || self.targets.is_empty() || self.has_parked(py)? {
             self.node.bind(py).call_method1(intern!(py, "deliver"), (&self.default, results, raw))?;
             return Ok(());
@@ -337,7 +348,6 @@ impl Step {
     }
 
     fn as_message<'py>(
-        &self,
         py: Python<'py>,
         names: &Names,
         item: Py<PyAny>,
@@ -397,7 +407,7 @@ impl Step {
         drop(items);
         self.offer(py, target, results)?;
         self.requeue(py, ring)?;
-        Ok(k.cast_signed() as i64)
+        Ok(count(k))
     }
 
     // ---- sink ----------------------------------------------------------------------------------------------------
@@ -420,7 +430,7 @@ impl Step {
             }
         }
         self.requeue(py, ring)?;
-        Ok(k.cast_signed() as i64)
+        Ok(count(k))
     }
 
     fn sink_envelopes(&self, py: Python<'_>, items: Items) -> PyResult<()> {
@@ -428,7 +438,7 @@ impl Step {
         let now = self.slice_time(py)?;
         for item in items {
             let (item, result) = if self.wants_message {
-                let item = self.as_message(py, names, item, &now)?;
+                let item = Self::as_message(py, names, item, &now)?;
                 self.note_handling(py, &item)?;
                 let result = call1(py, &self.function, &item);
                 (item, result.map(drop))
@@ -491,7 +501,7 @@ impl Step {
             self.deliver(py, results, !enveloped)?;
         }
         self.requeue(py, ring)?;
-        Ok(k.cast_signed() as i64)
+        Ok(count(k))
     }
 
     /// Calls the function on raw payloads; says whether results need a second look.
@@ -530,7 +540,7 @@ impl Step {
         let now = self.slice_time(py)?;
         let mut special = false;
         for item in items {
-            let item = if self.wants_message { self.as_message(py, names, item, &now)? } else { item };
+            let item = if self.wants_message { Self::as_message(py, names, item, &now)? } else { item };
             let is_message = names.is_message(&item);
             let answer = if self.wants_message {
                 self.note_handling(py, &item)?;
@@ -554,7 +564,10 @@ impl Step {
                     continue;
                 }
             };
-            if self.wants_message && self.untyped && (result.is(&item) || self.is_plain_message(py, names, &result)?) {
+            if self.wants_message
+                && self.untyped
+                && (result.is(&item) || Self::is_plain_message(py, names, &result)?)
+            {
                 results.push(result);
                 continue;
             }
@@ -579,13 +592,13 @@ impl Step {
             special = special
                 || self.wants_message
                 || !self.untyped
-                || !self.is_plain_message(py, names, &inherited)?;
+                || !Self::is_plain_message(py, names, &inherited)?;
             results.push(inherited);
         }
         Ok(special)
     }
 
-    fn is_plain_message(&self, py: Python<'_>, names: &Names, result: &Py<PyAny>) -> PyResult<bool> {
+    fn is_plain_message(py: Python<'_>, names: &Names, result: &Py<PyAny>) -> PyResult<bool> {
         Ok(names.is_message(result) && !names.is_control(py, result)?)
     }
 
@@ -628,8 +641,7 @@ impl Step {
         let mut handled = k;
         if has_outputs {
             let left = node.getattr(intern!(py, "left"))?;
-            let left: Items =
-                if left.is_truthy()? { left.extract()? } else { batch.get().rest(py) };
+            let left: Items = if left.is_truthy()? { left.extract()? } else { batch.get().rest(py) };
             node.setattr(intern!(py, "left"), py.None())?;
             handled -= left.len();
             ring.get().settle_with(py, k, left)?;
@@ -642,7 +654,7 @@ impl Step {
                 Turn::queue(&self.turn, py)?;
             }
         }
-        Ok(handled.cast_signed() as i64)
+        Ok(count(handled))
     }
 
     fn is_paused(&self, py: Python<'_>) -> PyResult<bool> {
@@ -708,7 +720,11 @@ impl Step {
         let out = out.bind(py);
         self.note_handling(py, item)?;
         let had = out.len();
-        let given = if takes_payload { item.bind(py).getattr(intern!(py, "payload"))?.unbind() } else { item.clone_ref(py) };
+        let given = if takes_payload {
+            item.bind(py).getattr(intern!(py, "payload"))?.unbind()
+        } else {
+            item.clone_ref(py)
+        };
         call(py, &self.function, [given.as_ptr(), put.as_ptr()])?;
         let made = PyList::empty(py);
         for result in out.get_slice(had, out.len()).iter().filter(|result| !result.is_none()) {
@@ -756,7 +772,7 @@ impl Step {
             _ => {}
         }
         let so_far: i64 = node.getattr(intern!(py, "produced"))?.extract()?;
-        node.setattr(intern!(py, "produced"), so_far + produced.cast_signed() as i64)?;
+        node.setattr(intern!(py, "produced"), so_far + count(produced))?;
         if let Some(error) = failed {
             node.call_method1(intern!(py, "fail"), ("on_message", error.into_value(py)))?;
         }
@@ -773,7 +789,7 @@ impl Step {
             self.turn.get().queued.set(py, true);
             Turn::push(&self.turn, py)?;
         }
-        Ok(produced.cast_signed() as i64)
+        Ok(count(produced))
     }
 }
 
