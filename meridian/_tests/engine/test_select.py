@@ -26,7 +26,8 @@ pytestmark = pytest.mark.req("N2.2", "N2.3")
 
 VERSION = f"__version__ = {meridian.__version__!r}\n"
 BUILD = "def build_info():\n    return 'made up'\n"
-GOOD = VERSION + BUILD + "class Engine: ...\n"
+CLASSES = "Budget = Engine = LimitedRing = ReadyQueue = Ring = Turn = type\n"
+GOOD = VERSION + BUILD + CLASSES
 
 Install = Callable[..., Path]
 
@@ -34,7 +35,7 @@ Install = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is known about the extension before a test, and after it."""
-    caches = (select.choose, select._extension, select._rust_parts)
+    caches = (select.choose, select._extension, select._rust_engine)
     for cache in caches:
         cache.cache_clear()
     monkeypatch.delenv("MERIDIAN_ENGINE", raising=False)
@@ -73,11 +74,7 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
 def shell(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Stand in for `meridian.engine.native`, the Python side of the Rust engine."""
     made: Any = ModuleType("meridian.engine.native")
-    made.RustEngine, made.Ring, made.LimitedRing = (
-        type("RustEngine", (), {}),
-        type("R", (), {}),
-        type("L", (), {}),
-    )
+    made.RustEngine = type("RustEngine", (), {})
     monkeypatch.setitem(sys.modules, "meridian.engine.native", made)
     return made
 
