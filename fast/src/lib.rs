@@ -22,9 +22,11 @@ mod meridian_fast {
     #[pymodule_export]
     use crate::py::engine::Engine;
     #[pymodule_export]
+    use crate::py::limits::{Budget, LimitedRing};
+    #[pymodule_export]
     use crate::py::ready::{ReadyQueue, Turn};
     #[pymodule_export]
-    use crate::py::ring::{Budget, LimitedRing, Ring};
+    use crate::py::ring::Ring;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

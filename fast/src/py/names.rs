@@ -145,3 +145,11 @@ impl Names {
         ALL.into_iter().find(|outcome| result.is(self.result(*outcome)))
     }
 }
+
+/// The class of a ring's items at a glance: whether any of `items` is exactly a `Message`.
+pub fn any_message(names: &Names, items: &[Py<PyAny>]) -> bool {
+    let Some(first) = items.first() else { return false };
+    // Batches are mostly of one class, so one comparison of classes decides for most items.
+    let class = class_of(first);
+    names.is_message(first) || items[1..].iter().any(|item| class_of(item) != class && names.is_message(item))
+}

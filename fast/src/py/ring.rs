@@ -4,22 +4,22 @@
 //! function or a policy of the user's runs in the middle, the ring is marked with the thread that is in there: others wait
 //! until it is out, and the thread itself is refused.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use pyo3::exceptions::{PyException, PyIndexError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use super::call::{call, class_of, thread_id};
+use super::call::thread_id;
 use super::cell::{GilCell, GilValue};
 use super::engine::Engine;
 use super::lane::Lane;
-use super::names::{names, Names};
+use super::limits::{Budget, Weighed};
+use super::names::names;
 use super::ready::Turn;
-use crate::limits::{Budget as BudgetCore, Limits};
+use crate::limits::Limits;
 use crate::ring::{signed, Effects, Kind, Outcome, Ring as Core};
 
 /// How long a thread sleeps before it looks again whether another one left the user code of a ring.
@@ -31,28 +31,28 @@ pub struct Ring {
     pub(super) core: GilCell<Core<Py<PyAny>>>,
     /// At least one item was a `Message`.
     pub(super) mixed: GilValue<bool>,
-    inside: GilValue<u64>,
-    owner: GilValue<u64>,
+    pub(super) inside: GilValue<u64>,
+    pub(super) owner: GilValue<u64>,
     waits: GilValue<i64>,
     blocked_ns: GilValue<i64>,
     node: GilValue<i64>,
-    limited: bool,
-    links: GilCell<Links>,
+    pub(super) limited: bool,
+    pub(super) links: GilCell<Links>,
 }
 
-struct Links {
-    id: Py<PyAny>,
-    policy: Py<PyAny>,
-    check: Option<Py<PyAny>>,
-    port: Option<Py<PyAny>>,
-    waiters: Option<Vec<Py<Turn>>>,
-    turn: Option<Py<Turn>>,
-    control_turn: Option<Py<Turn>>,
-    engine: Option<Py<Engine>>,
-    on_loss: Option<Py<PyAny>>,
-    size: Option<Py<PyAny>>,
-    clock: Option<Py<PyAny>>,
-    budget: Option<Py<Budget>>,
+pub(super) struct Links {
+    pub(super) id: Py<PyAny>,
+    pub(super) policy: Py<PyAny>,
+    pub(super) check: Option<Py<PyAny>>,
+    pub(super) port: Option<Py<PyAny>>,
+    pub(super) waiters: Option<Vec<Py<Turn>>>,
+    pub(super) turn: Option<Py<Turn>>,
+    pub(super) control_turn: Option<Py<Turn>>,
+    pub(super) engine: Option<Py<Engine>>,
+    pub(super) on_loss: Option<Py<PyAny>>,
+    pub(super) size: Option<Py<PyAny>>,
+    pub(super) clock: Option<Py<PyAny>>,
+    pub(super) budget: Option<Py<Budget>>,
 }
 
 /// What a ring has only while it is attached; whoever takes it drops it.
@@ -64,17 +64,10 @@ impl Links {
     }
 }
 
-type Fx = Effects<Py<PyAny>>;
-
-/// What a put needs to know before it begins, since finding it out runs code of the user's.
-struct Weighed {
-    bytes: i64,
-    now: i64,
-    never_fits: bool,
-}
+pub(super) type Fx = Effects<Py<PyAny>>;
 
 impl Ring {
-    fn build(
+    pub(super) fn build(
         py: Python<'_>,
         id: Py<PyAny>,
         capacity: isize,
@@ -147,11 +140,11 @@ impl Ring {
             .unwrap_or_else(|| py.None())
     }
 
-    fn has_waiters(&self, py: Python<'_>) -> bool {
+    pub(super) fn has_waiters(&self, py: Python<'_>) -> bool {
         self.links.with(py, |links| links.waiters.as_ref().is_some_and(|waiters| !waiters.is_empty()))
     }
 
-    fn engine_now(&self, py: Python<'_>) -> Option<Py<Engine>> {
+    pub(super) fn engine_now(&self, py: Python<'_>) -> Option<Py<Engine>> {
         self.links.with(py, |links| links.engine.as_ref().map(|engine| engine.clone_ref(py)))
     }
 
@@ -181,81 +174,18 @@ impl Ring {
     }
 
     /// Runs user code with the ring marked as taken.
-    fn inside<R>(&self, py: Python<'_>, f: impl FnOnce() -> R) -> R {
+    pub(super) fn inside<R>(&self, py: Python<'_>, f: impl FnOnce() -> R) -> R {
         self.inside.set(py, thread_id(py));
         let result = f();
         self.inside.set(py, 0);
         result
     }
 
-    // ---- sizes and times -----------------------------------------------------------------------------------------
-
-    fn now(&self, py: Python<'_>) -> PyResult<i64> {
-        let clock = self.links.with(py, |links| links.clock.as_ref().map(|clock| clock.clone_ref(py)));
-        match clock {
-            Some(clock) => call(py, &clock, [])?.extract(),
-            None => Ok(0),
-        }
-    }
-
-    fn now_if_it_matters(&self, py: Python<'_>) -> PyResult<i64> {
-        let matters =
-            self.core.with(py, |core| core.limits.as_ref().is_some_and(|limits| limits.max_age_ns.is_some()));
-        if matters {
-            self.now(py)
-        } else {
-            Ok(0)
-        }
-    }
-
-    fn size_of(&self, py: Python<'_>, item: &Py<PyAny>) -> PyResult<i64> {
-        let (size, id) = self
-            .links
-            .with(py, |links| (links.size.as_ref().map(|size| size.clone_ref(py)), links.id.clone_ref(py)));
-        let Some(size) = size else { return Ok(0) };
-        let payload = if names(py)?.is_a_message(item) {
-            item.bind(py).getattr(intern!(py, "payload"))?.unbind()
-        } else {
-            item.clone_ref(py)
-        };
-        let answer = call(py, &size, [payload.as_ptr()])?;
-        match answer.extract::<i64>() {
-            Ok(bytes) if bytes >= 0 => Ok(bytes),
-            _ => {
-                let shown =
-                    py.import("meridian.redaction")?.getattr(intern!(py, "type_name"))?.call1((&answer,))?;
-                Err(PyValueError::new_err(format!(
-                    "size of edge {} answered {shown}: it has to tell a number of bytes",
-                    id.bind(py)
-                )))
-            }
-        }
-    }
-
-    /// Weighs a data item. One whose size nobody can tell never fits.
-    fn weigh(&self, py: Python<'_>, item: &Py<PyAny>) -> PyResult<Weighed> {
-        if !self.limited {
-            return Ok(Weighed { bytes: 0, now: 0, never_fits: false });
-        }
-        let now = self.now(py)?;
-        let (bytes, never_fits) = match self.size_of(py, item) {
-            Ok(bytes) => {
-                let never = self
-                    .core
-                    .with(py, |core| core.limits.as_ref().is_some_and(|limits| limits.never_fits(bytes)));
-                (bytes, never)
-            }
-            Err(error) if error.is_instance_of::<PyException>(py) => (0, true),
-            Err(error) => return Err(error),
-        };
-        Ok(Weighed { bytes, now, never_fits })
-    }
-
     // ---- after an operation --------------------------------------------------------------------------------------
 
     /// Carries out what an operation did besides: drops what was discarded, tells of losses, lets others use freed bytes.
     #[inline]
-    fn carry_out(&self, py: Python<'_>, fx: Fx) -> PyResult<()> {
+    pub(super) fn carry_out(&self, py: Python<'_>, fx: Fx) -> PyResult<()> {
         if fx.discarded.is_empty() && fx.losses.is_empty() && !fx.freed {
             return Ok(());
         }
@@ -278,7 +208,13 @@ impl Ring {
         Ok(())
     }
 
-    fn tell_of_loss(&self, py: Python<'_>, cause: &str, n: u64, error: Option<PyErr>) -> PyResult<()> {
+    pub(super) fn tell_of_loss(
+        &self,
+        py: Python<'_>,
+        cause: &str,
+        n: u64,
+        error: Option<PyErr>,
+    ) -> PyResult<()> {
         let (on_loss, id) = self.links.with(py, |links| {
             (links.on_loss.as_ref().map(|on_loss| on_loss.clone_ref(py)), links.id.clone_ref(py))
         });
@@ -310,225 +246,6 @@ impl Ring {
             engine.bind(py).call_method1(intern!(py, "wake"), (slf, own))?;
         }
         Ok(())
-    }
-
-    // ---- putting -------------------------------------------------------------------------------------------------
-
-    /// Puts one item by `policy`, or by the ring's own, without waking anybody. The caller has entered.
-    fn put_quietly(
-        &self,
-        py: Python<'_>,
-        names: &Names,
-        item: Py<PyAny>,
-        policy: Option<&Py<PyAny>>,
-        weighed: &Weighed,
-        is_control: bool,
-    ) -> PyResult<Outcome> {
-        let mut fx = Fx::default();
-        if self.limited {
-            self.core.with(py, |core| core.expire(weighed.now, &mut fx));
-        }
-        if is_control {
-            let refused = self.core.with(py, |core| core.put_control(item));
-            self.carry_out(py, fx)?;
-            return Ok(if refused.is_err() { Outcome::Blocked } else { Outcome::Ok });
-        }
-        if weighed.never_fits {
-            self.core.with(py, |core| core.lose("invalid", 1, &mut fx));
-            self.carry_out(py, fx)?;
-            return Ok(Outcome::Dropped);
-        }
-        let kind = match policy {
-            Some(policy) => names.kind_of(policy),
-            None => self.kind_now(py),
-        };
-        if kind == Kind::Custom {
-            self.carry_out(py, fx)?;
-            return self.put_by_users_policy(py, names, item, policy, weighed);
-        }
-        let put = self.core.with(py, |core| core.put(item, kind, weighed.bytes, weighed.now, &mut fx));
-        let outcome = match put {
-            Ok(outcome) => outcome,
-            Err((Outcome::Coalesced, item)) => {
-                self.carry_out(py, fx)?;
-                let policy = self.policy_or(py, policy);
-                return self.merge_or_drop(py, names, item, &policy, weighed);
-            }
-            Err((outcome, item)) => {
-                drop(item);
-                outcome
-            }
-        };
-        self.carry_out(py, fx)?;
-        Ok(outcome)
-    }
-
-    fn policy_or(&self, py: Python<'_>, policy: Option<&Py<PyAny>>) -> Py<PyAny> {
-        match policy {
-            Some(policy) => policy.clone_ref(py),
-            None => self.links.with(py, |links| links.policy.clone_ref(py)),
-        }
-    }
-
-    #[cold]
-    fn put_by_users_policy(
-        &self,
-        py: Python<'_>,
-        names: &Names,
-        item: Py<PyAny>,
-        policy: Option<&Py<PyAny>>,
-        weighed: &Weighed,
-    ) -> PyResult<Outcome> {
-        let policy = self.policy_or(py, policy);
-        let (full, size, capacity) =
-            self.core.with(py, |core| (core.is_full(weighed.bytes), signed(core.depth()), core.capacity));
-        let shown = if full { size.max(capacity) } else { size };
-        let answer = self.inside(py, || {
-            policy.bind(py).call_method1(intern!(py, "on_enqueue"), (capacity, shown, &item))
-        })?;
-        let mut fx = Fx::default();
-        let outcome = match names.outcome(&answer) {
-            Some(Outcome::Ok) if !full => {
-                self.core.with(py, |core| core.append(item, weighed.bytes, weighed.now));
-                Outcome::Ok
-            }
-            Some(Outcome::Blocked) => Outcome::Blocked,
-            Some(Outcome::Dropped) => {
-                self.core.with(py, |core| core.lose("dropped", 1, &mut fx));
-                Outcome::Dropped
-            }
-            Some(Outcome::Replaced) => {
-                let put =
-                    self.core.with(py, |core| core.replace_oldest(item, weighed.bytes, weighed.now, &mut fx));
-                match put {
-                    Ok(outcome) => outcome,
-                    Err((outcome, item)) => {
-                        drop(item);
-                        outcome
-                    }
-                }
-            }
-            Some(Outcome::Coalesced) if names.is_a_coalesce(py, &policy)? => {
-                if self.is_empty(py) {
-                    self.core.with(py, |core| core.lose("dropped", 1, &mut fx));
-                    Outcome::Dropped
-                } else {
-                    return self.merge_or_drop(py, names, item, &policy, weighed);
-                }
-            }
-            _ => {
-                let id = self.links.with(py, |links| links.id.clone_ref(py));
-                return Err(PyValueError::new_err(format!(
-                    "policy {} answered {} for edge {} at size {size} of {capacity}: a full edge can't take it, and only \
-                     a Coalesce can answer COALESCED",
-                    policy.bind(py).get_type().name()?,
-                    answer.repr()?,
-                    id.bind(py),
-                )));
-            }
-        };
-        self.carry_out(py, fx)?;
-        Ok(outcome)
-    }
-
-    /// Merges an item into the newest one.
-    fn merge_or_drop(
-        &self,
-        py: Python<'_>,
-        names: &Names,
-        item: Py<PyAny>,
-        policy: &Py<PyAny>,
-        weighed: &Weighed,
-    ) -> PyResult<Outcome> {
-        let Some(newest) = self.core.with(py, |core| core.items.back().map(|newest| newest.clone_ref(py)))
-        else {
-            return Ok(Outcome::Dropped);
-        };
-        let merging = self.inside(py, || -> PyResult<_> {
-            let merged = if names.is_a_message(&newest) || names.is_a_message(&item) {
-                call(py, &names.coalesced, [policy.as_ptr(), newest.as_ptr(), item.as_ptr()])
-            } else {
-                let merge = policy.bind(py).getattr(intern!(py, "fn"))?.unbind();
-                call(py, &merge, [newest.as_ptr(), item.as_ptr()])
-            };
-            match merged {
-                Ok(merged) => {
-                    let merged = merged.unbind();
-                    let weight = self.weigh(py, &merged)?;
-                    Ok((Some((merged, weight)), None))
-                }
-                Err(error) if error.is_instance_of::<PyException>(py) => Ok((None, Some(error))),
-                Err(error) => Err(error),
-            }
-        });
-        drop(newest);
-        let (merged, error) = merging?;
-        let mut fx = Fx::default();
-        let fitting = merged.filter(|(_, weight)| self.may_replace_newest(py, weight));
-        let failed = fitting.is_none();
-        let (placed, weight) = match &fitting {
-            Some((merged, weight)) => (merged.clone_ref(py), weight),
-            None => (item.clone_ref(py), weighed), // the newer one alone may still fit
-        };
-        if failed && !self.may_replace_newest(py, weight) {
-            self.core.with(py, |core| core.lose("dropped", 1, &mut fx));
-            self.carry_out(py, fx)?;
-            return Ok(Outcome::Dropped);
-        }
-        if names.is_a_message(&placed) {
-            self.mixed.set(py, true);
-        }
-        self.core.with(py, |core| {
-            core.replace_newest(placed, weight.bytes, &mut fx);
-            if failed {
-                core.lost.add("coalesce_error".into(), 1);
-            } else {
-                core.merged += 1;
-            }
-        });
-        self.carry_out(py, fx)?;
-        if failed {
-            self.tell_of_loss(py, "coalesce_error", 1, error)?;
-        }
-        Ok(Outcome::Coalesced)
-    }
-
-    fn may_replace_newest(&self, py: Python<'_>, weight: &Weighed) -> bool {
-        !weight.never_fits && self.core.with(py, |core| core.may_replace_newest(weight.bytes))
-    }
-
-    /// Puts one item and says what became of it.
-    pub fn put_one(
-        slf: &Py<Self>,
-        py: Python<'_>,
-        item: Py<PyAny>,
-        policy: Option<&Py<PyAny>>,
-    ) -> PyResult<Outcome> {
-        let ring = slf.get();
-        let names = names(py)?;
-        let is_message = names.is_a_message(&item);
-        let is_control = is_message && names.is_control(py, &item)?;
-        let weighed = if is_control {
-            Weighed { bytes: 0, now: ring.now_if_it_matters(py)?, never_fits: false }
-        } else {
-            ring.weigh(py, &item)?
-        };
-        let own = ring.enter(py)?;
-        if is_message {
-            ring.mixed.set(py, true);
-        }
-        let was_empty = ring.is_empty(py);
-        let outcome = ring.put_quietly(py, names, item, policy, &weighed, is_control)?;
-        if was_empty && !ring.is_empty(py) {
-            Self::wake(slf, py, own)?;
-        }
-        let control = ring.core.with(py, |core| !core.control.is_empty());
-        if control {
-            if let Some(engine) = ring.engine_now(py) {
-                engine.bind(py).call_method1(intern!(py, "wake_control"), (slf, own))?;
-            }
-        }
-        Ok(outcome)
     }
 
     // ---- batches -------------------------------------------------------------------------------------------------
@@ -1135,7 +852,7 @@ impl Ring {
         drop(gone);
     }
 
-    fn release(slf: &Bound<'_, Self>, own: bool) -> PyResult<()> {
+    pub(super) fn release(slf: &Bound<'_, Self>, own: bool) -> PyResult<()> {
         let py = slf.py();
         if own {
             return slf.get().release_now(py, true);
@@ -1279,215 +996,4 @@ impl Ring {
         });
         drop((lanes, links));
     }
-}
-
-/// A ring that also bounds the bytes it holds and the age of what it delivers. See `meridian.engine.ring.LimitedRing`.
-#[pyclass(frozen, extends = Ring, subclass, module = "meridian_fast")]
-pub struct LimitedRing;
-
-impl LimitedRing {
-    fn limits<R>(slf: &Bound<'_, Self>, f: impl FnOnce(&mut Limits) -> R) -> Option<R> {
-        slf.as_super().get().core.with(slf.py(), |core| core.limits.as_deref_mut().map(f))
-    }
-}
-
-#[pymethods]
-impl LimitedRing {
-    #[new]
-    #[pyo3(signature = (id, capacity, policy, check = None, *, max_bytes = None, max_age_ns = None, budget = None, size, clock))]
-    #[allow(clippy::too_many_arguments)] // the arguments of the Python class that it mirrors
-    fn new(
-        py: Python<'_>,
-        id: Py<PyAny>,
-        capacity: isize,
-        policy: Py<PyAny>,
-        check: Option<Py<PyAny>>,
-        max_bytes: Option<i64>,
-        max_age_ns: Option<i64>,
-        budget: Option<Py<Budget>>,
-        size: Py<PyAny>,
-        clock: Py<PyAny>,
-    ) -> PyResult<PyClassInitializer<Self>> {
-        let limits = Limits {
-            max_bytes,
-            max_age_ns,
-            budget: budget.as_ref().map(|budget| Arc::clone(&budget.get().core)),
-            ..Limits::default()
-        };
-        let ring = Ring::build(py, id, capacity, policy, check, Some(Box::new(limits)))?;
-        ring.links.with(py, |links| {
-            links.size = Some(size);
-            links.clock = Some(clock);
-            links.budget = budget;
-        });
-        Ok(PyClassInitializer::from(ring).add_subclass(Self))
-    }
-
-    #[getter]
-    fn bytes(slf: &Bound<'_, Self>) -> i64 {
-        Self::limits(slf, |limits| limits.bytes).unwrap_or(0)
-    }
-
-    #[getter]
-    fn max_bytes(slf: &Bound<'_, Self>) -> Option<i64> {
-        Self::limits(slf, |limits| limits.max_bytes).flatten()
-    }
-
-    #[getter]
-    fn max_age_ns(slf: &Bound<'_, Self>) -> Option<i64> {
-        Self::limits(slf, |limits| limits.max_age_ns).flatten()
-    }
-
-    #[getter]
-    fn get_budget_share(slf: &Bound<'_, Self>) -> i64 {
-        Self::limits(slf, |limits| limits.budget_share).unwrap_or(0)
-    }
-
-    #[setter]
-    fn set_budget_share(slf: &Bound<'_, Self>, share: i64) {
-        Self::limits(slf, |limits| limits.budget_share = share);
-    }
-
-    #[getter]
-    fn budget(slf: &Bound<'_, Self>) -> Option<Py<Budget>> {
-        let py = slf.py();
-        slf.as_super().get().links.with(py, |links| links.budget.as_ref().map(|budget| budget.clone_ref(py)))
-    }
-
-    #[getter]
-    fn get_clock(slf: &Bound<'_, Self>) -> Option<Py<PyAny>> {
-        let py = slf.py();
-        slf.as_super().get().links.with(py, |links| links.clock.as_ref().map(|clock| clock.clone_ref(py)))
-    }
-
-    #[getter]
-    fn get_size(slf: &Bound<'_, Self>) -> Option<Py<PyAny>> {
-        let py = slf.py();
-        slf.as_super().get().links.with(py, |links| links.size.as_ref().map(|size| size.clone_ref(py)))
-    }
-
-    /// Say whether `item` alone is larger than the limits, or nobody can tell its size.
-    fn never_fits(slf: &Bound<'_, Self>, item: Py<PyAny>) -> PyResult<bool> {
-        let py = slf.py();
-        match slf.as_super().get().size_of(py, &item) {
-            Ok(bytes) => Ok(Self::limits(slf, |limits| limits.never_fits(bytes)).unwrap_or(false)),
-            Err(error) if error.is_instance_of::<PyException>(py) => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Count for another budget, and tell ages by another clock, from now on.
-    #[pyo3(name = "use")]
-    fn use_(slf: &Bound<'_, Self>, budget: Option<Py<Budget>>, clock: Py<PyAny>) -> PyResult<()> {
-        let py = slf.py();
-        let ring = slf.as_super().get();
-        let (now, then): (i64, i64) = (call(py, &clock, [])?.extract()?, ring.now(py)?);
-        let own = ring.enter(py)?;
-        debug_assert!(own || ring.owner.get(py) == 0 || !ring.has_waiters(py));
-        let core = budget.as_ref().map(|budget| Arc::clone(&budget.get().core));
-        Self::limits(slf, |limits| {
-            for (_, entered) in &mut limits.notes {
-                *entered += now - then;
-            }
-            let bytes = limits.bytes;
-            if let Some(budget) = &limits.budget {
-                budget.charge(-bytes);
-            }
-            if let Some(budget) = &core {
-                budget.charge(bytes);
-            }
-            limits.budget = core;
-        });
-        let old = ring
-            .links
-            .with(py, |links| (std::mem::replace(&mut links.budget, budget), links.clock.replace(clock)));
-        if let (Some(budget), _) = &old {
-            budget.get().let_on(py)?;
-        }
-        Ok(())
-    }
-
-    /// How long the oldest data item has waited, 0 when there is none.
-    fn head_age_ns(slf: &Bound<'_, Self>) -> PyResult<i64> {
-        let entered = Self::limits(slf, |limits| limits.notes.front().map(|(_, entered)| *entered)).flatten();
-        match entered {
-            Some(entered) => Ok(slf.as_super().get().now(slf.py())? - entered),
-            None => Ok(0),
-        }
-    }
-}
-
-/// Bytes that all limited rings of one graph share. See `meridian.engine.ring.Budget`.
-#[pyclass(frozen, module = "meridian_fast")]
-pub struct Budget {
-    core: Arc<BudgetCore>,
-    rings: Py<PyList>,
-}
-
-impl Budget {
-    /// Bytes came free: whoever waited for room on any edge may try again.
-    fn let_on(&self, py: Python<'_>) -> PyResult<()> {
-        let me = thread_id(py);
-        for ring in self.rings.bind(py).iter() {
-            let ring = ring.cast_into::<Ring>()?;
-            if ring.get().has_waiters(py) {
-                let own = ring.get().owner.get(py) == me;
-                Ring::release(&ring, own)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-#[pymethods]
-impl Budget {
-    #[new]
-    fn new(py: Python<'_>, limit: i64) -> Self {
-        Self { core: Arc::new(BudgetCore::new(limit)), rings: PyList::empty(py).unbind() }
-    }
-
-    #[getter]
-    fn limit(&self) -> i64 {
-        self.core.limit()
-    }
-
-    #[getter]
-    fn used(&self) -> i64 {
-        self.core.used()
-    }
-
-    #[getter]
-    fn rings(&self, py: Python<'_>) -> Py<PyList> {
-        self.rings.clone_ref(py)
-    }
-
-    fn add(&self, py: Python<'_>, ring: &Bound<'_, LimitedRing>, share: i64) -> PyResult<()> {
-        self.rings.bind(py).append(ring)?;
-        LimitedRing::limits(ring, |limits| limits.budget_share = share);
-        Ok(())
-    }
-
-    fn admits(&self, n: i64, share: i64) -> bool {
-        self.core.admits(n, share)
-    }
-
-    fn charge(&self, py: Python<'_>, n: i64) -> PyResult<()> {
-        self.core.charge(n);
-        if n < 0 {
-            self.let_on(py)?;
-        }
-        Ok(())
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.rings)
-    }
-}
-
-/// The class of a ring's items at a glance: whether any of `items` is exactly a `Message`.
-pub fn any_message(names: &Names, items: &[Py<PyAny>]) -> bool {
-    let Some(first) = items.first() else { return false };
-    // Batches are mostly of one class, so one comparison of classes decides for most items.
-    let class = class_of(first);
-    names.is_message(first) || items[1..].iter().any(|item| class_of(item) != class && names.is_message(item))
 }

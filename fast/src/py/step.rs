@@ -12,9 +12,9 @@ use pyo3::types::{PyDict, PyList};
 use super::batch::Batch;
 use super::call::{call, call1, class_of, next};
 use super::engine::{Class, Engine};
-use super::names::{names, Names};
+use super::names::{any_message, names, Names};
 use super::ready::Turn;
-use super::ring::{any_message, Ring};
+use super::ring::Ring;
 use crate::ring::Kind as Full;
 
 /// How many messages a slice handled, as the loop counts them.

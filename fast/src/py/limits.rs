@@ -1,0 +1,288 @@
+//! The Python faces of [`crate::limits`]: what a limited ring asks of its user's functions, and the budget of a graph.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use super::call::{call, thread_id};
+use super::names::names;
+use super::ring::Ring;
+use crate::limits::{Budget as BudgetCore, Limits};
+
+/// What a put needs to know before it begins, since finding it out runs code of the user's.
+pub(super) struct Weighed {
+    pub(super) bytes: i64,
+    pub(super) now: i64,
+    pub(super) never_fits: bool,
+}
+
+/// Sizes and times, which are the user's to tell.
+impl Ring {
+    pub(super) fn now(&self, py: Python<'_>) -> PyResult<i64> {
+        let clock = self.links.with(py, |links| links.clock.as_ref().map(|clock| clock.clone_ref(py)));
+        match clock {
+            Some(clock) => call(py, &clock, [])?.extract(),
+            None => Ok(0),
+        }
+    }
+
+    pub(super) fn now_if_it_matters(&self, py: Python<'_>) -> PyResult<i64> {
+        let matters =
+            self.core.with(py, |core| core.limits.as_ref().is_some_and(|limits| limits.max_age_ns.is_some()));
+        if matters {
+            self.now(py)
+        } else {
+            Ok(0)
+        }
+    }
+
+    pub(super) fn size_of(&self, py: Python<'_>, item: &Py<PyAny>) -> PyResult<i64> {
+        let (size, id) = self
+            .links
+            .with(py, |links| (links.size.as_ref().map(|size| size.clone_ref(py)), links.id.clone_ref(py)));
+        let Some(size) = size else { return Ok(0) };
+        let payload = if names(py)?.is_a_message(item) {
+            item.bind(py).getattr(intern!(py, "payload"))?.unbind()
+        } else {
+            item.clone_ref(py)
+        };
+        let answer = call(py, &size, [payload.as_ptr()])?;
+        match answer.extract::<i64>() {
+            Ok(bytes) if bytes >= 0 => Ok(bytes),
+            _ => {
+                let shown =
+                    py.import("meridian.redaction")?.getattr(intern!(py, "type_name"))?.call1((&answer,))?;
+                Err(PyValueError::new_err(format!(
+                    "size of edge {} answered {shown}: it has to tell a number of bytes",
+                    id.bind(py)
+                )))
+            }
+        }
+    }
+
+    /// Weighs a data item. One whose size nobody can tell never fits.
+    pub(super) fn weigh(&self, py: Python<'_>, item: &Py<PyAny>) -> PyResult<Weighed> {
+        if !self.limited {
+            return Ok(Weighed { bytes: 0, now: 0, never_fits: false });
+        }
+        let now = self.now(py)?;
+        let (bytes, never_fits) = match self.size_of(py, item) {
+            Ok(bytes) => {
+                let never = self
+                    .core
+                    .with(py, |core| core.limits.as_ref().is_some_and(|limits| limits.never_fits(bytes)));
+                (bytes, never)
+            }
+            Err(error) if error.is_instance_of::<PyException>(py) => (0, true),
+            Err(error) => return Err(error),
+        };
+        Ok(Weighed { bytes, now, never_fits })
+    }
+}
+
+/// A ring that also bounds the bytes it holds and the age of what it delivers. See `meridian.engine.ring.LimitedRing`.
+#[pyclass(frozen, extends = Ring, subclass, module = "meridian_fast")]
+pub struct LimitedRing;
+
+impl LimitedRing {
+    fn limits<R>(slf: &Bound<'_, Self>, f: impl FnOnce(&mut Limits) -> R) -> Option<R> {
+        slf.as_super().get().core.with(slf.py(), |core| core.limits.as_deref_mut().map(f))
+    }
+}
+
+#[pymethods]
+impl LimitedRing {
+    #[new]
+    #[pyo3(signature = (id, capacity, policy, check = None, *, max_bytes = None, max_age_ns = None, budget = None, size, clock))]
+    #[allow(clippy::too_many_arguments)] // the arguments of the Python class that it mirrors
+    fn new(
+        py: Python<'_>,
+        id: Py<PyAny>,
+        capacity: isize,
+        policy: Py<PyAny>,
+        check: Option<Py<PyAny>>,
+        max_bytes: Option<i64>,
+        max_age_ns: Option<i64>,
+        budget: Option<Py<Budget>>,
+        size: Py<PyAny>,
+        clock: Py<PyAny>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let limits = Limits {
+            max_bytes,
+            max_age_ns,
+            budget: budget.as_ref().map(|budget| Arc::clone(&budget.get().core)),
+            ..Limits::default()
+        };
+        let ring = Ring::build(py, id, capacity, policy, check, Some(Box::new(limits)))?;
+        ring.links.with(py, |links| {
+            links.size = Some(size);
+            links.clock = Some(clock);
+            links.budget = budget;
+        });
+        Ok(PyClassInitializer::from(ring).add_subclass(Self))
+    }
+
+    #[getter]
+    fn bytes(slf: &Bound<'_, Self>) -> i64 {
+        Self::limits(slf, |limits| limits.bytes).unwrap_or(0)
+    }
+
+    #[getter]
+    fn max_bytes(slf: &Bound<'_, Self>) -> Option<i64> {
+        Self::limits(slf, |limits| limits.max_bytes).flatten()
+    }
+
+    #[getter]
+    fn max_age_ns(slf: &Bound<'_, Self>) -> Option<i64> {
+        Self::limits(slf, |limits| limits.max_age_ns).flatten()
+    }
+
+    #[getter]
+    fn get_budget_share(slf: &Bound<'_, Self>) -> i64 {
+        Self::limits(slf, |limits| limits.budget_share).unwrap_or(0)
+    }
+
+    #[setter]
+    fn set_budget_share(slf: &Bound<'_, Self>, share: i64) {
+        Self::limits(slf, |limits| limits.budget_share = share);
+    }
+
+    #[getter]
+    fn budget(slf: &Bound<'_, Self>) -> Option<Py<Budget>> {
+        let py = slf.py();
+        slf.as_super().get().links.with(py, |links| links.budget.as_ref().map(|budget| budget.clone_ref(py)))
+    }
+
+    #[getter]
+    fn get_clock(slf: &Bound<'_, Self>) -> Option<Py<PyAny>> {
+        let py = slf.py();
+        slf.as_super().get().links.with(py, |links| links.clock.as_ref().map(|clock| clock.clone_ref(py)))
+    }
+
+    #[getter]
+    fn get_size(slf: &Bound<'_, Self>) -> Option<Py<PyAny>> {
+        let py = slf.py();
+        slf.as_super().get().links.with(py, |links| links.size.as_ref().map(|size| size.clone_ref(py)))
+    }
+
+    /// Say whether `item` alone is larger than the limits, or nobody can tell its size.
+    fn never_fits(slf: &Bound<'_, Self>, item: Py<PyAny>) -> PyResult<bool> {
+        let py = slf.py();
+        match slf.as_super().get().size_of(py, &item) {
+            Ok(bytes) => Ok(Self::limits(slf, |limits| limits.never_fits(bytes)).unwrap_or(false)),
+            Err(error) if error.is_instance_of::<PyException>(py) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Count for another budget, and tell ages by another clock, from now on.
+    #[pyo3(name = "use")]
+    fn use_(slf: &Bound<'_, Self>, budget: Option<Py<Budget>>, clock: Py<PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let ring = slf.as_super().get();
+        let (now, then): (i64, i64) = (call(py, &clock, [])?.extract()?, ring.now(py)?);
+        let own = ring.enter(py)?;
+        debug_assert!(own || ring.owner.get(py) == 0 || !ring.has_waiters(py));
+        let core = budget.as_ref().map(|budget| Arc::clone(&budget.get().core));
+        Self::limits(slf, |limits| {
+            for (_, entered) in &mut limits.notes {
+                *entered += now - then;
+            }
+            let bytes = limits.bytes;
+            if let Some(budget) = &limits.budget {
+                budget.charge(-bytes);
+            }
+            if let Some(budget) = &core {
+                budget.charge(bytes);
+            }
+            limits.budget = core;
+        });
+        let old = ring
+            .links
+            .with(py, |links| (std::mem::replace(&mut links.budget, budget), links.clock.replace(clock)));
+        if let (Some(budget), _) = &old {
+            budget.get().let_on(py)?;
+        }
+        Ok(())
+    }
+
+    /// How long the oldest data item has waited, 0 when there is none.
+    fn head_age_ns(slf: &Bound<'_, Self>) -> PyResult<i64> {
+        let entered = Self::limits(slf, |limits| limits.notes.front().map(|(_, entered)| *entered)).flatten();
+        match entered {
+            Some(entered) => Ok(slf.as_super().get().now(slf.py())? - entered),
+            None => Ok(0),
+        }
+    }
+}
+
+/// Bytes that all limited rings of one graph share. See `meridian.engine.ring.Budget`.
+#[pyclass(frozen, module = "meridian_fast")]
+pub struct Budget {
+    core: Arc<BudgetCore>,
+    rings: Py<PyList>,
+}
+
+impl Budget {
+    /// Bytes came free: whoever waited for room on any edge may try again.
+    pub(super) fn let_on(&self, py: Python<'_>) -> PyResult<()> {
+        let me = thread_id(py);
+        for ring in self.rings.bind(py).iter() {
+            let ring = ring.cast_into::<Ring>()?;
+            if ring.get().has_waiters(py) {
+                let own = ring.get().owner.get(py) == me;
+                Ring::release(&ring, own)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl Budget {
+    #[new]
+    fn new(py: Python<'_>, limit: i64) -> Self {
+        Self { core: Arc::new(BudgetCore::new(limit)), rings: PyList::empty(py).unbind() }
+    }
+
+    #[getter]
+    fn limit(&self) -> i64 {
+        self.core.limit()
+    }
+
+    #[getter]
+    fn used(&self) -> i64 {
+        self.core.used()
+    }
+
+    #[getter]
+    fn rings(&self, py: Python<'_>) -> Py<PyList> {
+        self.rings.clone_ref(py)
+    }
+
+    fn add(&self, py: Python<'_>, ring: &Bound<'_, LimitedRing>, share: i64) -> PyResult<()> {
+        self.rings.bind(py).append(ring)?;
+        LimitedRing::limits(ring, |limits| limits.budget_share = share);
+        Ok(())
+    }
+
+    fn admits(&self, n: i64, share: i64) -> bool {
+        self.core.admits(n, share)
+    }
+
+    fn charge(&self, py: Python<'_>, n: i64) -> PyResult<()> {
+        self.core.charge(n);
+        if n < 0 {
+            self.let_on(py)?;
+        }
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.rings)
+    }
+}
