@@ -185,12 +185,12 @@ def _load_extension() -> ModuleType | _Unusable:
                 return _Unusable(f"meridian_fast can't be loaded: {_quoted(path)} is cut short", _reinstall())
     import meridian_fast
 
+    found = getattr(meridian_fast, "__version__", __version__)
+    if found != __version__:  # before the names: another version may well have others
+        return _Unusable(f"meridian_fast is {_quoted(found)}, and meridian is {__version__}", _reinstall())
     missing = [name for name in NEEDED if not hasattr(meridian_fast, name)]
     if missing:
         return _Unusable(f"meridian_fast lacks {', '.join(missing)}", _reinstall())
-    found = meridian_fast.__version__
-    if found != __version__:
-        return _Unusable(f"meridian_fast is {_quoted(found)}, and meridian is {__version__}", _reinstall())
     return meridian_fast
 
 

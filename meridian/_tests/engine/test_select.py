@@ -19,7 +19,6 @@ from meridian.core import scheduler as scheduler_module
 from meridian.core.errors import EngineError
 from meridian.engine import select
 from meridian.engine.kernel import PythonEngine
-from meridian.engine.ring import LimitedRing, Ring
 from meridian.observability import logging as log
 
 pytestmark = pytest.mark.req("N2.2", "N2.3")
@@ -115,23 +114,39 @@ def test_a_good_extension_is_used_without_being_asked_for(install: Install, shel
     install(GOOD)
     assert select.choose("auto") == ("rust", "meridian_fast is installed", False)
     assert select.choose("rust") == ("rust", "MERIDIAN_ENGINE=rust", False)
-    assert select.parts() == (shell.RustEngine, shell.Ring, shell.LimitedRing)
+    assert select.engine_type() is shell.RustEngine
     assert select.engine_factory() == (shell.RustEngine, select.choose("auto"))
     assert select.native() is sys.modules["meridian_fast"]
 
 
-def test_the_python_parts_can_be_had_beside_a_good_extension(install: Install, shell: ModuleType):
+@pytest.mark.usefixtures("shell")
+def test_the_python_engine_can_be_had_beside_a_good_extension(install: Install):
     install(GOOD)
-    assert select.parts("python") == (PythonEngine, Ring, LimitedRing)
+    assert select.choose("auto").name == "rust"
+    assert select.engine_type("python") is PythonEngine
 
 
-def test_an_extension_without_an_engine_is_no_refusal(install: Install):
+def test_an_extension_without_an_engine_is_refused(install: Install):
     install(VERSION + BUILD)
-    why = f"meridian_fast {meridian.__version__} brings no engine"
-    assert select.choose("auto") == ("python", why, False)
-    assert select.native() is sys.modules["meridian_fast"]
-    with pytest.raises(EngineError, match=f"^MERIDIAN_ENGINE=rust, but {why}: use auto or python$"):
-        select.parts("rust")
+    why = "meridian_fast lacks Budget, Engine, LimitedRing, ReadyQueue, Ring, Turn"
+    assert select.choose("auto") == ("python", why, True)
+    assert select.native() is None
+    with pytest.raises(EngineError, match=f"^MERIDIAN_ENGINE=rust, but {why}: pip install"):
+        select.engine_type("rust")
+
+
+def test_the_extension_can_be_had_beside_the_python_engine(install: Install, monkeypatch: pytest.MonkeyPatch):
+    install(GOOD)
+    monkeypatch.setenv("MERIDIAN_ENGINE", "python")
+    assert select.native() is None
+    assert select.extension() is sys.modules["meridian_fast"]
+
+
+@pytest.mark.usefixtures("absent")
+def test_who_needs_the_extension_itself_is_told_what_to_install():
+    with pytest.raises(EngineError) as caught:
+        select.extension()
+    assert str(caught.value) == "meridian_fast is not installed: pip install 'meridian-runtime[fast]'"
 
 
 def test_another_name_of_an_engine_is_refused(monkeypatch: pytest.MonkeyPatch):
@@ -209,6 +224,7 @@ def test_rust_with_a_broken_extension_fails_and_says_how_to_mend_it(install: Ins
     )
 
 
+@pytest.mark.usefixtures("shell")
 @pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_during_the_import_is_not_taken_for_a_broken_extension(
     install: Install, signal: type[BaseException]
@@ -217,20 +233,16 @@ def test_an_interrupt_during_the_import_is_not_taken_for_a_broken_extension(
     with pytest.raises(signal):
         select.choose("auto")
     (folder / "__init__.py").unlink()
-    (folder / "__init__.py").write_text(VERSION + BUILD + "# mended", encoding="utf-8")
+    (folder / "__init__.py").write_text(GOOD + "# mended", encoding="utf-8")
     assert not select.choose("auto").refused
 
 
-@pytest.mark.parametrize("lacking", ["RustEngine", "Ring", "LimitedRing"])
-def test_an_engine_whose_python_side_does_not_load_is_refused(
-    install: Install, shell: ModuleType, lacking: str
-):
+def test_an_engine_whose_python_side_does_not_load_is_refused(install: Install, shell: ModuleType):
     install(GOOD)
-    delattr(shell, lacking)
+    del shell.RustEngine
     choice = select.choose("auto")
     assert (choice.name, choice.refused) == ("python", True)
-    assert choice.reason.startswith(f"{CANT}AttributeError: ")
-    assert lacking in choice.reason
+    assert choice.reason.startswith(f"{CANT}ImportError: cannot import name 'RustEngine'")
 
 
 # ---- files that the loader must not see ------------------------------------------------------------------------------
@@ -254,6 +266,7 @@ def test_a_library_that_is_cut_short_is_never_shown_to_the_loader(install: Insta
     assert choice.reason == f"{CANT}{folder / 'library.so'} is cut short"
 
 
+@pytest.mark.usefixtures("shell")
 @pytest.mark.parametrize(
     "content",
     [
@@ -265,7 +278,7 @@ def test_a_library_that_is_cut_short_is_never_shown_to_the_loader(install: Insta
     ],
 )
 def test_other_libraries_are_left_to_the_loader(install: Install, content: bytes):
-    install(VERSION + BUILD, library=content)
+    install(GOOD, library=content)
     assert not select.choose("auto").refused
 
 
@@ -304,10 +317,11 @@ def test_a_sub_interpreter_is_refused_before_anything_is_loaded(
     assert select.choose("auto") == ("python", "meridian_fast doesn't run in sub-interpreters", True)
 
 
+@pytest.mark.usefixtures("shell")
 def test_a_python_without_sub_interpreters_has_none_to_refuse(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ):
-    install(VERSION + BUILD)
+    install(GOOD)
     for name in ("_interpreters", "_xxsubinterpreters"):
         monkeypatch.setitem(sys.modules, name, None)
     assert not select.choose("auto").refused
