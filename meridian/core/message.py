@@ -219,7 +219,7 @@ class Message(_Fields[T_co]):
         if headers or scope is None or scope.handling is not None:
             self._headers = _origin(headers or None)
         else:
-            self._headers = scope.now or _wall_clock()
+            self._headers = scope.clock() if scope.now is None else scope.now
         self.__class__ = Message  # freezes it; two layouts that are the same
         if cls is not Message:
             return cast("Message[T_co]", _subclassed(cls, self))

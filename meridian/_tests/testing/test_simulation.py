@@ -26,6 +26,7 @@ from meridian.core.function import Inlet
 from meridian.core.policies import ErrorPolicy
 from meridian.core.subgraph import Subgraph
 from meridian.testing import DeadlockError, Simulation, VirtualLoop, simulate, simulate_async
+from meridian.testing.clock import EPOCH_S
 
 pytestmark = pytest.mark.req("V15")
 
@@ -216,6 +217,19 @@ def test_concurrent_handlers_overlap_in_virtual_time():
     assert sorted(out) == list(range(8))
     assert out.index(3) < out.index(0)
     assert done.elapsed_s < 36 / 2
+
+
+def test_a_message_that_is_made_while_others_are_worked_on_has_the_virtual_time():
+    @node(concurrency=2)
+    async def stamp(x: int) -> int:
+        early = Message(MessageType.DATA, x).get_timestamp()
+        await asyncio.sleep(5)
+        stamps.append((early - EPOCH_S, Message(MessageType.DATA, x).get_timestamp() - EPOCH_S))
+        return x
+
+    stamps: list[Any] = []
+    simulate(graph("g", source([1]) >> stamp >> sink(hash)))
+    assert stamps == [(0, 5)]
 
 
 def test_the_age_of_messages_is_virtual_too():
