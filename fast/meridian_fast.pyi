@@ -9,7 +9,21 @@ from typing import Any, final
 
 from typing_extensions import disjoint_base
 
-__all__ = ["Budget", "Engine", "LimitedRing", "ReadyQueue", "Ring", "Turn", "__version__", "build_info"]
+__all__ = [
+    "Budget",
+    "Engine",
+    "LimitedRing",
+    "ReadyQueue",
+    "Ring",
+    "Turn",
+    "__version__",
+    "_bind_message",
+    "_derive",
+    "_message_bases",
+    "_rewrap",
+    "_wrap",
+    "build_info",
+]
 
 __version__: str
 
@@ -180,3 +194,19 @@ class Engine:
     def run(self, messages: int, nanoseconds: int) -> bool: ...
     def native_step(self, node: Any, ring: Ring, turn: Turn) -> Callable[[], int] | None: ...
     def native_source(self, node: Any, items: Iterator[Any], turn: Turn) -> Callable[[], int]: ...
+
+# For meridian.core.message alone, which says what these are.
+def _message_bases() -> list[type] | None:
+    """Return the native bases of Message, Scope, _Origin and _Trace, or None for all but the first who ask."""
+
+def _bind_message(module: dict[str, Any]) -> None:
+    """Take over the making of messages for module, the names of the module that derived from the native bases."""
+
+def _wrap(payload: Any, now: float | None, type: Any = None) -> Any:
+    """Put an envelope around a raw item, as cheaply as can be."""
+
+def _derive(parent: Any, payload: Any) -> Any:
+    """Make the DATA message that a function's result becomes."""
+
+def _rewrap(envelope: Any, payload: Any) -> Any:
+    """Put another payload into the same envelope."""

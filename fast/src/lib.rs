@@ -24,6 +24,8 @@ mod meridian_fast {
     #[pymodule_export]
     use crate::py::limits::{Budget, LimitedRing};
     #[pymodule_export]
+    use crate::py::message::{bases, bind, derive, rewrap, wrap_as};
+    #[pymodule_export]
     use crate::py::ready::{ReadyQueue, Turn};
     #[pymodule_export]
     use crate::py::ring::Ring;

@@ -10,6 +10,9 @@ have to be cheap: 64 bytes, no uuid and no clock read when one is made. Whatever
 Lineage works without any help from user code. While a handler runs, the `Scope` of its context points at the message in
 hand; a `Message` that is made meanwhile takes over its trace and notes its id as parent. The scope is one mutable object
 per context and not a context variable per message, because setting one costs more than a whole hop.
+
+Where the extension may be used, the slots below are native ones, and making a message is done there (`fast/src/py/message.rs`);
+what is rare it asks this module for. Everything else is the same class, and all of it works without the extension.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
+from meridian.engine import select
 from meridian.observability import context
 from meridian.redaction import type_name
 
@@ -46,10 +50,35 @@ class MessageType(str, Enum):
 
 DATA, CONTROL, ERROR = MessageType.DATA, MessageType.CONTROL, MessageType.ERROR
 
-_next_id = count(1).__next__
+_ids = count(1)
+_next_id = _ids.__next__
 
 
-class Scope:
+class _ScopeSlots:
+    __slots__ = ("clock", "handling", "node", "now", "port", "random")
+
+
+class _TraceSlots:
+    __slots__ = ("_id",)
+
+
+class _OriginSlots:
+    __slots__ = ("fields", "id", "parent", "time", "trace")
+
+
+class _MessageSlots:
+    __slots__ = ("_headers", "metadata", "payload", "type")
+
+    _headers: Any
+
+
+_native: Any = select.native()
+_bases = None if _native is None else _native._message_bases()
+if not TYPE_CHECKING and _bases is not None:
+    _MessageSlots, _ScopeSlots, _OriginSlots, _TraceSlots = _bases
+
+
+class Scope(_ScopeSlots):
     """What is being handled in one context.
 
     Attributes:
@@ -61,7 +90,7 @@ class Scope:
         clock: Wall-clock seconds; the run's. What waits in between (a coroutine) has no slice whose time it could share.
     """
 
-    __slots__ = ("clock", "handling", "node", "now", "port", "random")
+    __slots__ = ()
 
     def __init__(
         self, now: float | None = None, random: Random | None = None, clock: Callable[[], float] = time.time
@@ -110,10 +139,10 @@ def _headers(fields: Mapping[str, Any], id: int | None) -> Headers:
     return made
 
 
-class _Trace:
+class _Trace(_TraceSlots):
     """One trace id, drawn on first use, shared by a message and all that descend from it."""
 
-    __slots__ = ("_id",)
+    __slots__ = ()
 
     def __init__(self, id: str | None = None) -> None:
         self._id = id
@@ -124,10 +153,10 @@ class _Trace:
         return self._id
 
 
-class _Origin:
+class _Origin(_OriginSlots):
     """Where a message whose headers nobody read yet came from."""
 
-    __slots__ = ("fields", "id", "parent", "time", "trace")
+    __slots__ = ()
 
     def __init__(
         self,
@@ -159,12 +188,10 @@ def format_id(id: int) -> str:
     return f"m{id:x}"
 
 
-class _Fields(Generic[T_co]):
+class _Fields(_MessageSlots, Generic[T_co]):
     """The four slots of a message, while they may still be written."""
 
-    __slots__ = ("_headers", "metadata", "payload", "type")
-
-    _headers: Any
+    __slots__ = ()
 
 
 def _none() -> None:
@@ -212,10 +239,7 @@ class Message(_Fields[T_co]):
         self.metadata = metadata
         scope = _get_scope()
         if type.__class__ is not MessageType:
-            try:
-                self.type = MessageType(type)
-            except ValueError:
-                raise ValueError(f"message type {type!r} is not DATA, CONTROL or ERROR") from None
+            self.type = _member(type)
         if headers or scope is None or scope.handling is not None:
             self._headers = _origin(headers or None)
         else:
@@ -224,6 +248,10 @@ class Message(_Fields[T_co]):
         if cls is not Message:
             return cast("Message[T_co]", _subclassed(cls, self))
         return cast("Message[T_co]", self)
+
+    if not TYPE_CHECKING and _bases is not None:
+        _refuse = staticmethod(__new__)  # called with arguments that don't fit, for the error that says so
+        del __new__  # the native base makes messages
 
     # The dataclass wants a field of this name; the value lives in `_headers` until it is asked for.
     def _get_headers(self) -> Headers:
@@ -299,14 +327,21 @@ Message.headers = property(Message._get_headers)  # type: ignore[assignment]  # 
 _new_fields = object.__new__
 _get_scope = current_scope.get
 _wall_clock = time.time
-_set_headers = _Fields.__dict__["_headers"].__set__
+_set_headers: Callable[[Message[Any], Any], None] = _MessageSlots.__dict__["_headers"].__set__
 
 
 def _subclassed(cls: type[Any], made: Any) -> Any:
     self = object.__new__(cls)
     for name in ("type", "payload", "metadata", "_headers"):
-        _Fields.__dict__[name].__set__(self, getattr(made, name))
+        _MessageSlots.__dict__[name].__set__(self, getattr(made, name))
     return self
+
+
+def _member(type: Any) -> MessageType:
+    try:
+        return MessageType(type)
+    except ValueError:
+        raise ValueError(f"message type {type!r} is not DATA, CONTROL or ERROR") from None
 
 
 def _restore(cls: type[Any], type: MessageType, payload: Any, metadata: Any, headers: dict[str, Any]) -> Any:
@@ -364,7 +399,6 @@ def wrap(payload: Any, now: float | None, type: MessageType = DATA) -> Message[A
 
 def derive(parent: Message[Any], payload: Any) -> Message[Any]:
     """Make the DATA message that a function's result becomes: the parent's trace, headers and metadata, its id as parent."""
-    held = parent._headers
     trace, id = _identify(parent)
     held = parent._headers
     self: Any = _new_fields(_Fields)
@@ -401,6 +435,11 @@ def rewrap(envelope: Message[Any], payload: Any) -> Message[Any]:
     self._headers = envelope._headers
     self.__class__ = Message
     return cast("Message[Any]", self)
+
+
+if not TYPE_CHECKING and _bases is not None:
+    wrap, derive, rewrap = _native._wrap, _native._derive, _native._rewrap
+    _native._bind_message(globals())
 
 
 def no_message(node: str, port: str, what: Any) -> Exception:

@@ -27,7 +27,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NEEDED: Final = ("__version__", "build_info", "Budget", "Engine", "LimitedRing", "ReadyQueue", "Ring", "Turn")
+NEEDED: Final = (
+    "__version__",
+    "build_info",
+    "Budget",
+    "Engine",
+    "LimitedRing",
+    "ReadyQueue",
+    "Ring",
+    "Turn",
+    "_message_bases",
+)
 """Names without which a module called ``meridian_fast`` isn't the extension."""
 
 _MOST_OF_A_TEXT: Final = 300

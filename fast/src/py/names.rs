@@ -1,23 +1,19 @@
 //! What the engine needs to know of the Python side: classes, enum members and a few functions, looked up once.
 
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use super::call::class_of;
+use super::call::{call, class_of};
+use super::message::{self, MessageType};
 use crate::ring::{Kind, Outcome};
 
 /// Classes, members and functions of `meridian`.
 pub struct Names {
     message: Py<PyType>,
-    control: Py<PyAny>,
-    data: Py<PyAny>,
-    /// `wrap(payload, now, type)` makes an envelope.
-    pub wrap: Py<PyAny>,
-    /// `inherit(parent, result)` gives a result the trace of its message.
-    pub inherit: Py<PyAny>,
+    to: Py<PyAny>,
+    inherit: Py<PyAny>,
     /// `coalesced(policy, old, new)` merges.
     pub coalesced: Py<PyAny>,
     policies: [(Py<PyAny>, Kind); 4],
@@ -49,9 +45,7 @@ impl Names {
         let member = |name: &str| -> PyResult<Py<PyAny>> { Ok(result.bind(py).getattr(name)?.unbind()) };
         Ok(Self {
             message: message.getattr("Message")?.cast_into::<PyType>()?.unbind(),
-            control: of(&message, "CONTROL")?,
-            data: of(&message, "DATA")?,
-            wrap: of(&message, "wrap")?,
+            to: of(&step, "To")?,
             inherit: of(&step, "inherit")?,
             coalesced: of(&ring, "coalesced")?,
             policies: [
@@ -91,8 +85,8 @@ impl Names {
     ///
     /// It has no `type`.
     #[inline]
-    pub fn is_control(&self, py: Python<'_>, message: &Py<PyAny>) -> PyResult<bool> {
-        Ok(message.bind(py).getattr(intern!(py, "type"))?.is(&self.control))
+    pub fn is_control(py: Python<'_>, message: &Py<PyAny>) -> PyResult<bool> {
+        Ok(message::type_of(message.bind(py))? == Some(MessageType::Control))
     }
 
     /// Says whether a message is DATA.
@@ -101,18 +95,25 @@ impl Names {
     ///
     /// It has no `type`.
     #[inline]
-    pub fn is_data(&self, py: Python<'_>, message: &Py<PyAny>) -> PyResult<bool> {
-        Ok(message.bind(py).getattr(intern!(py, "type"))?.is(&self.data))
+    pub fn is_data(py: Python<'_>, message: &Py<PyAny>) -> PyResult<bool> {
+        Ok(message::type_of(message.bind(py))? == Some(MessageType::Data))
     }
 
-    /// DATA.
-    pub fn data(&self) -> &Py<PyAny> {
-        &self.data
-    }
-
-    /// CONTROL.
-    pub fn control(&self) -> &Py<PyAny> {
-        &self.control
+    /// Gives a function's result the trace of the message it came from.
+    ///
+    /// # Errors
+    ///
+    /// `parent` is no message.
+    pub fn inherit(&self, py: Python<'_>, parent: &Py<PyAny>, result: &Py<PyAny>) -> PyResult<Py<PyAny>> {
+        if self.is_a_message(result) {
+            return Ok(result.clone_ref(py));
+        }
+        let made = if class_of(result).cast::<ffi::PyObject>() == self.to.as_ptr() {
+            call(py, &self.inherit, [parent.as_ptr(), result.as_ptr()])?
+        } else {
+            message::derive(parent.bind(py), result.bind(py).clone())?
+        };
+        Ok(made.unbind())
     }
 
     /// What a policy object means. Subclasses of the built-in ones are the user's own.

@@ -204,7 +204,7 @@ impl Ring {
         let ring = slf.get();
         let names = names(py)?;
         let is_message = names.is_a_message(&item);
-        let is_control = is_message && names.is_control(py, &item)?;
+        let is_control = is_message && Names::is_control(py, &item)?;
         let weighed = if is_control {
             Weighed { bytes: 0, now: ring.now_if_it_matters(py)?, never_fits: false }
         } else {

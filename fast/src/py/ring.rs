@@ -17,7 +17,7 @@ use super::cell::{GilCell, GilValue};
 use super::engine::Engine;
 use super::lane::Lane;
 use super::limits::{Budget, Weighed};
-use super::names::names;
+use super::names::{names, Names};
 use super::ready::Turn;
 use crate::limits::Limits;
 use crate::ring::{signed, Effects, Kind, Outcome, Ring as Core};
@@ -300,7 +300,7 @@ impl Ring {
             if is_message {
                 self.mixed.set(py, true);
             }
-            let is_control = is_message && names.is_control(py, item)?;
+            let is_control = is_message && Names::is_control(py, item)?;
             match self.put_quietly(py, names, item.clone_ref(py), None, &unlimited, is_control) {
                 Ok(Outcome::Blocked) => break,
                 Ok(_) => n += 1,

@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyList};
 use super::batch::Batch;
 use super::call::{call, call1, class_of, next};
 use super::engine::{Class, Engine};
+use super::message::{self, MessageType, Scope};
 use super::names::{any_message, names, Names};
 use super::ready::Turn;
 use super::ring::Ring;
@@ -233,15 +234,15 @@ impl Step {
     }
 
     fn note_handling(&self, py: Python<'_>, message: &Py<PyAny>) -> PyResult<()> {
-        self.scope.bind(py).setattr(intern!(py, "handling"), message)
+        Scope::of(self.scope.bind(py)).set_handling(message.bind(py).clone())
     }
 
     fn note_nothing(&self, py: Python<'_>) -> PyResult<()> {
-        self.scope.bind(py).setattr(intern!(py, "handling"), py.None())
+        Scope::of(self.scope.bind(py)).set_handling(py.None().into_bound(py))
     }
 
     fn slice_time<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.scope.bind(py).getattr(intern!(py, "now"))
+        Scope::of(self.scope.bind(py)).now()
     }
 
     /// Records a failure of the node's code, or passes on what isn't one.
@@ -352,11 +353,12 @@ impl Step {
         names: &Names,
         item: Py<PyAny>,
         now: &Bound<'py, PyAny>,
+        kind: MessageType,
     ) -> PyResult<Py<PyAny>> {
         if names.is_message(&item) {
             return Ok(item);
         }
-        Ok(call(py, &names.wrap, [item.as_ptr(), now.as_ptr()])?.unbind())
+        Ok(message::wrap(item.into_bound(py), now.clone(), kind)?.unbind())
     }
 
     // ---- map -----------------------------------------------------------------------------------------------------
@@ -438,16 +440,16 @@ impl Step {
         let now = self.slice_time(py)?;
         for item in items {
             let (item, result) = if self.wants_message {
-                let item = Self::as_message(py, names, item, &now)?;
+                let item = Self::as_message(py, names, item, &now, MessageType::Data)?;
                 self.note_handling(py, &item)?;
                 let result = call1(py, &self.function, &item);
                 (item, result.map(drop))
             } else if !names.is_message(&item) {
                 let result = call1(py, &self.function, &item);
                 (item, result.map(drop))
-            } else if names.is_data(py, &item)? {
+            } else if Names::is_data(py, &item)? {
                 self.note_handling(py, &item)?;
-                let payload = item.bind(py).getattr(intern!(py, "payload"))?.unbind();
+                let payload = message::payload_of(item.bind(py))?.unbind();
                 let result = call1(py, &self.function, &payload).map(drop);
                 if result.is_ok() {
                     self.note_nothing(py)?;
@@ -540,16 +542,20 @@ impl Step {
         let now = self.slice_time(py)?;
         let mut special = false;
         for item in items {
-            let item = if self.wants_message { Self::as_message(py, names, item, &now)? } else { item };
+            let item = if self.wants_message {
+                Self::as_message(py, names, item, &now, MessageType::Data)?
+            } else {
+                item
+            };
             let is_message = names.is_message(&item);
             let answer = if self.wants_message {
                 self.note_handling(py, &item)?;
                 call1(py, &self.function, &item)
             } else if !is_message {
                 call1(py, &self.function, &item)
-            } else if names.is_data(py, &item)? {
+            } else if Names::is_data(py, &item)? {
                 self.note_handling(py, &item)?;
-                let payload = item.bind(py).getattr(intern!(py, "payload"))?.unbind();
+                let payload = message::payload_of(item.bind(py))?.unbind();
                 call1(py, &self.function, &payload)
             } else {
                 results.push(item); // passed on, in its place
@@ -581,8 +587,8 @@ impl Step {
                 results.push(result);
                 continue;
             }
-            let inherited = match call(py, &names.inherit, [item.as_ptr(), result.as_ptr()]) {
-                Ok(inherited) => inherited.unbind(),
+            let inherited = match names.inherit(py, &item, &result) {
+                Ok(inherited) => inherited,
                 Err(error) => {
                     self.fail(py, error, &item, Some(results))?;
                     special = true;
@@ -599,7 +605,7 @@ impl Step {
     }
 
     fn is_plain_message(py: Python<'_>, names: &Names, result: &Py<PyAny>) -> PyResult<bool> {
-        Ok(names.is_message(result) && !names.is_control(py, result)?)
+        Ok(names.is_message(result) && !Names::is_control(py, result)?)
     }
 
     // ---- results through emit ------------------------------------------------------------------------------------
@@ -628,15 +634,13 @@ impl Step {
         if mixed {
             node.setattr(intern!(py, "enveloped"), true)?;
         }
-        let scope = self.scope.bind(py);
-        scope.setattr(intern!(py, "node"), &self.name)?;
-        scope.setattr(intern!(py, "port"), &self.port)?;
+        let scope = Scope::of(self.scope.bind(py));
+        scope.set_place(self.name.bind(py).clone().into_any(), self.port.bind(py).clone().into_any())?;
         let batch = Bound::new(py, Batch::new(items))?;
         node.setattr(intern!(py, "rest"), &batch)?;
         self.call_batch(py, batch.get(), credit, mixed)?;
         self.note_nothing(py)?;
-        scope.setattr(intern!(py, "node"), py.None())?;
-        scope.setattr(intern!(py, "port"), py.None())?;
+        scope.set_place(py.None().into_bound(py), py.None().into_bound(py))?;
         node.setattr(intern!(py, "rest"), py.None())?;
         let mut handled = k;
         if has_outputs {
@@ -669,15 +673,11 @@ impl Step {
         let names = names(py)?;
         let now = self.slice_time(py)?;
         // What a raw item becomes: a node that is served as CONTROL gets CONTROL, as in v1.
-        let kind = if self.turn.get().band_now(py) == 0 { names.control() } else { names.data() };
+        let kind = if self.turn.get().band_now(py) == 0 { MessageType::Control } else { MessageType::Data };
         let takes_payload = self.put.is_some() && !self.wants_message;
         while let Some(item) = batch.pop(py) {
             let Some(put) = &self.put else {
-                let item = if names.is_message(&item) {
-                    item
-                } else {
-                    call(py, &names.wrap, [item.as_ptr(), now.as_ptr(), kind.as_ptr()])?.unbind()
-                };
+                let item = Self::as_message(py, names, item, &now, kind)?;
                 self.note_handling(py, &item)?;
                 if let Err(error) = call(py, &self.function, [self.port.as_ptr(), item.as_ptr()]) {
                     self.fail(py, error, &item, None)?;
@@ -686,14 +686,10 @@ impl Step {
             };
             let result = if takes_payload && (!mixed || !names.is_message(&item)) {
                 call(py, &self.function, [item.as_ptr(), put.as_ptr()]).map(drop)
-            } else if takes_payload && !names.is_data(py, &item)? {
+            } else if takes_payload && !Names::is_data(py, &item)? {
                 call(py, put, [item.as_ptr()]).map(drop)
             } else {
-                let item = if names.is_message(&item) {
-                    item.clone_ref(py)
-                } else {
-                    call(py, &names.wrap, [item.as_ptr(), now.as_ptr(), kind.as_ptr()])?.unbind()
-                };
+                let item = Self::as_message(py, names, item.clone_ref(py), &now, kind)?;
                 self.call_with_envelope(py, names, &item, put, takes_payload)
             };
             if let Err(error) = result {
@@ -720,15 +716,12 @@ impl Step {
         let out = out.bind(py);
         self.note_handling(py, item)?;
         let had = out.len();
-        let given = if takes_payload {
-            item.bind(py).getattr(intern!(py, "payload"))?.unbind()
-        } else {
-            item.clone_ref(py)
-        };
+        let given =
+            if takes_payload { message::payload_of(item.bind(py))?.unbind() } else { item.clone_ref(py) };
         call(py, &self.function, [given.as_ptr(), put.as_ptr()])?;
         let made = PyList::empty(py);
         for result in out.get_slice(had, out.len()).iter().filter(|result| !result.is_none()) {
-            made.append(call(py, &names.inherit, [item.as_ptr(), result.as_ptr()])?)?;
+            made.append(names.inherit(py, item, &result.unbind())?)?;
         }
         out.set_slice(had, out.len(), made.as_any())?;
         self.note_nothing(py)

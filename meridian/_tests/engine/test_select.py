@@ -24,7 +24,7 @@ from meridian.observability import logging as log
 pytestmark = pytest.mark.req("N2.2", "N2.3")
 
 VERSION = f"__version__ = {meridian.__version__!r}\n"
-BUILD = "def build_info():\n    return 'made up'\n"
+BUILD = "def build_info():\n    return 'made up'\ndef _message_bases(): ...\n"
 CLASSES = "Budget = Engine = LimitedRing = ReadyQueue = Ring = Turn = type\n"
 GOOD = VERSION + BUILD + CLASSES
 
@@ -38,12 +38,11 @@ def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for cache in caches:
         cache.cache_clear()
     monkeypatch.delenv("MERIDIAN_ENGINE", raising=False)
-    kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("meridian_fast")}
+    for name in [name for name in sys.modules if name.startswith("meridian_fast")]:
+        monkeypatch.delitem(sys.modules, name)  # put back when whatever a test puts there is gone
     yield
-    for name in list(sys.modules):
-        if name.startswith("meridian_fast"):
-            del sys.modules[name]
-    sys.modules.update(kept)
+    for name in [name for name in sys.modules if name.startswith("meridian_fast")]:
+        del sys.modules[name]
     for cache in caches:
         cache.cache_clear()
 

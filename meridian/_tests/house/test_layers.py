@@ -70,6 +70,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ): "Subgraph.validate() is v1's name; imported when called",
     ("meridian.cli.streams", "meridian"): "the version has one home, and reports name it",
     ("meridian.engine.select", "meridian"): "and the extension must have the same",
+    (
+        "meridian.core.message",
+        "meridian.engine.select",
+    ): "one module knows of the extension, and it knows nothing of messages",
 }
 
 # What the engine may not know: it is driven, it neither waits, nor reads a clock, nor speaks.
