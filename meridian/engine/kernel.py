@@ -982,13 +982,7 @@ class PythonEngine:
             if ring.items:
                 self.wake(ring, True)
             return
-        in_line = turn.queued and turn in turn.line
-        if in_line:
-            turn.line.remove(turn)
-        turn.band = band
-        turn.line = self.queue.lines[band]
-        if in_line:
-            turn.line.append(turn)
+        self.queue.set_band(turn, band)
 
 
 class _Compile:

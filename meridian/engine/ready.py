@@ -13,6 +13,9 @@ whatever comes and goes: the starvation bound (`conformance/formal/ready.pml` is
 
 Within a band turns are first in, first out, so every one of n waiting turns is served within n picks of its band.
 
+A turn may change its band while it waits. If nothing is left in the old one, the round begins anew: savings that are
+forgotten without a pick would stay as debts of the other bands, without a bound, and be paid under the next steady load.
+
 Source: the smooth weighted balancing of nginx; differs by forgetting the credit of idle bands.
 """
 
@@ -92,6 +95,21 @@ class ReadyQueue:
 
     def __len__(self) -> int:
         return sum(map(len, self.lines))
+
+    def set_band(self, turn: Turn, band: int) -> None:
+        """Serve ``turn`` in another band; one that is in a line goes on behind those of the new band."""
+        if turn.band == band:
+            return  # it keeps its place
+        line = turn.line
+        waits = turn.queued and turn in line
+        turn.line = self.lines[band]
+        if waits:
+            line.remove(turn)
+            turn.line.append(turn)
+            if not line:
+                self._saved[:] = 0, 0, 0
+                self._passed_over[turn.band] = 0
+        turn.band = band
 
     def pick(self) -> Turn:
         """Take the turn that is to run next.

@@ -182,3 +182,71 @@ def test_a_node_that_sends_control_to_itself_is_queued_once():
     scheduler.run()
     assert Counter(seen) == {8: 1, 7: 1, 6: 2, 5: 2, 4: 4, 3: 4, 2: 8, 1: 8, 0: 16}
     assert DATA.name == "DATA"
+
+
+# ---- a turn that changes its band --------------------------------------------------------------------------------------
+
+
+def queued(queue: ReadyQueue, band: int, n: int = 1) -> list[Turn]:
+    made = [Turn(0, band) for _ in range(n)]
+    for turn in made:
+        turn.line = queue.lines[band]
+        turn.line.append(turn)
+        turn.queued = True
+    return made
+
+
+def test_a_turn_goes_on_behind_those_of_its_new_band_and_keeps_its_place_in_the_one_it_has():
+    queue = ReadyQueue()
+    (normal,), (first, second) = queued(queue, 2), queued(queue, 1, 2)
+    queue.set_band(first, 1)
+    assert list(queue.lines[1]) == [first, second]
+    queue.set_band(normal, 1)
+    assert [list(line) for line in queue.lines] == [[], [first, second, normal], []]
+    assert (normal.band, normal.line) == (1, queue.lines[1])
+
+
+@pytest.mark.req("V4")
+def test_a_turn_that_is_not_in_a_line_goes_to_its_new_one_the_next_time_only():
+    queue = ReadyQueue()
+    waits_for_room, idle = Turn(0, 2), Turn(0, 2)
+    waits_for_room.queued = True
+    for turn in (waits_for_room, idle):
+        turn.line = queue.lines[2]
+        queue.set_band(turn, 0)
+        assert (turn.band, turn.line) == (0, queue.lines[0])
+    assert len(queue) == 0
+
+
+def test_what_a_band_saved_that_is_left_empty_does_not_stay_as_a_debt_of_others():
+    """NORMAL comes for one pick, time and again, and leaves by another band's door; then all three have work for long."""
+    weights = (3, 5, 2)
+    queue = ReadyQueue(weights)
+    queued(queue, 0)
+    queued(queue, 1)
+    visitor = Turn(0, 1)
+    visitor.line = queue.lines[1]
+
+    def pick() -> int:
+        turn = queue.pick()
+        turn.queued = turn is not visitor
+        if turn is not visitor:
+            queue.lines[turn.band].append(turn)
+        return turn.band
+
+    for _ in range(300):
+        for _ in range(4):
+            pick()
+        queue.set_band(visitor, 2)
+        if not visitor.queued:
+            visitor.queued = True
+            visitor.line.append(visitor)
+        pick()
+        queue.set_band(visitor, 1)
+    queued(queue, 2)
+    if visitor.queued:
+        visitor.line.remove(visitor)
+    made = [pick() for _ in range(30 * sum(weights))]
+    for n in range(1, len(made) + 1):
+        for band, weight in enumerate(weights):
+            assert abs(made[:n].count(band) - n * weight / sum(weights)) <= sum(weights)
