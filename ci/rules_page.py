@@ -44,18 +44,33 @@ def names(values: list[str]) -> str:
     return ", ".join(f"`{value}`" for value in values)
 
 
-def row(rule: dict[str, Any]) -> str:
+def numbers(version: str) -> list[int]:
+    """Return a version as numbers that can be compared."""
+    return list(map(int, version.split(".")))
+
+
+def level(rule: dict[str, Any], suite: str) -> str:
+    """Return the level of a rule in a suite: a MUST that doesn't bind yet is a SHOULD."""
+    later = numbers(rule.get("binds", "0")) > numbers(suite)
+    return "SHOULD" if later else rule["level"]
+
+
+def row(rule: dict[str, Any], suite: str) -> str:
     """Return the line of a rule in the table."""
     link = f"[{rule['id']}](#{rule['id'].lower()})"
     sentence = rule["sentence"].replace("|", "\\|")
-    return f"| {link} | {rule['level']} | {rule['profile']} | {names(rule['needs'])} | {sentence} |\n"
+    return f"| {link} | {level(rule, suite)} | {rule['profile']} | {names(rule['needs'])} | {sentence} |\n"
 
 
-def entry(rule: dict[str, Any]) -> str:
+def entry(rule: dict[str, Any], suite: str) -> str:
     """Return the section of a rule."""
-    facts = [f"**{rule['level']}**", rule["kind"], f"profile `{rule['profile']}`"]
+    facts = [f"**{level(rule, suite)}**", rule["kind"], f"profile `{rule['profile']}`"]
     facts += [f"needs {names(rule['needs'])}"] if rule["needs"] else []
-    facts += [f"since {rule['since']}", f"for {', '.join(rule['requirements'])}"]
+    facts += [f"since {rule['since']}"]
+    if rule.get("binds"):
+        will = "binds" if level(rule, suite) == rule["level"] else "will bind"
+        facts += [f"{will} from {rule['binds']}"]
+    facts += [f"for {', '.join(rule['requirements'])}"]
     text = f"### {rule['id']}\n\n{rule['sentence']}\n\n{' · '.join(facts)}\n\n*Why.* {rule['intent']}\n"
     if rule["causes"]:
         text += "\n*What breaks it most often*\n\n" + "".join(f"- {cause}\n" for cause in rule["causes"])
@@ -73,13 +88,14 @@ def page(root: Path = ROOT) -> str:
     """Return the text of the page."""
     data = tomllib.loads((root / SOURCE).read_text(encoding="utf-8"))
     rules: list[dict[str, Any]] = data["rule"]
-    levels = [rule["level"] for rule in rules]
-    text = HEAD.format(suite=data["suite"], musts=levels.count("MUST"), shoulds=levels.count("SHOULD"))
-    text += "".join(map(row, rules))
+    suite = data["suite"]
+    levels = [level(rule, suite) for rule in rules]
+    text = HEAD.format(suite=suite, musts=levels.count("MUST"), shoulds=levels.count("SHOULD"))
+    text += "".join(row(rule, suite) for rule in rules)
     for target, title in TARGETS.items():
         of_target = [rule for rule in rules if rule["target"] == target]
         if of_target:
-            text += f"\n## {title}\n\n" + "\n".join(map(entry, of_target))
+            text += f"\n## {title}\n\n" + "\n".join(entry(rule, suite) for rule in of_target)
     return text
 
 

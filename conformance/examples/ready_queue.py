@@ -16,6 +16,7 @@ class DeficitRoundRobin:
     def __init__(self, spec):
         self.spec = spec
         self.lines = [deque(), deque(), deque()]
+        self.band_of = {}  # band of each turn that was ever queued
         self.queued = set()
         self.left = list(spec.weights)
         self.waited = 0  # picks of others while CONTROL had work
@@ -23,7 +24,15 @@ class DeficitRoundRobin:
     def enqueue(self, turn, band):
         if turn not in self.queued:
             self.queued.add(turn)
-            self.lines[BANDS.index(band)].append(turn)
+            self.band_of[turn] = BANDS.index(band)
+            self.lines[self.band_of[turn]].append(turn)
+
+    def set_band(self, turn, band):
+        old, new = self.band_of[turn], BANDS.index(band)
+        if turn in self.queued and old != new:
+            self.lines[old].remove(turn)
+            self.lines[new].append(turn)
+            self.band_of[turn] = new  # of one that isn't queued the next enqueue tells it
 
     def pick(self):
         if not self.queued:
@@ -55,7 +64,7 @@ class DeficitRoundRobin:
 class Backend:
     """What the kit is given."""
 
-    capabilities = frozenset()
+    capabilities = frozenset({"band_change"})
 
     def open(self, spec):
         return DeficitRoundRobin(spec)

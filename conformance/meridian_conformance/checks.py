@@ -90,6 +90,7 @@ class Examination:
 
     Attributes:
         failures: The shortest failure of each rule so far.
+        undecided: Why no verdict can be given about a rule, though it was looked at: the machine was too noisy.
         runs: Histories that were tried by the current check.
         note: What the current check has to say about its scope.
     """
@@ -110,6 +111,7 @@ class Examination:
         self.until = None if until is None else frozenset(until)
         self.judge = judge or Judge()
         self.failures: dict[str, Failure] = {}
+        self.undecided: dict[str, str] = {}
         self.runs = 0
         self.note = ""
         self.check = ""

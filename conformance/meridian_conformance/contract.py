@@ -39,6 +39,8 @@ class Capability(StrEnum):
     """The backend has ``crash(edge)`` and ``reopen(edge)``: what was acknowledged survives."""
     TORN = "torn"
     """The backend has ``crash_in_put(edge, item, steps)``: it can die between any two steps of a put."""
+    BAND_CHANGE = "band_change"
+    """A ready queue has ``set_band(turn, band)``: a turn changes its band while it waits."""
     METRICS = "metrics"
     """The backend has ``open_metered(spec)``: the same edge with its metrics on."""
 

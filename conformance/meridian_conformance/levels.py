@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from meridian_conformance import rules
 from meridian_conformance.backends import UsageError
+from meridian_conformance.rules import numbers
 
 if TYPE_CHECKING:
     from meridian_conformance.rules import Rule
@@ -22,29 +23,30 @@ def parse(level: str) -> tuple[int, ...]:
     """
     if not re.fullmatch(r"\d+\.\d+", level):
         raise UsageError(f"a suite level is two numbers such as 2.0, not {level!r}")
-    wanted = _numbers(level)
+    wanted = numbers(level)
     newest = rules.suite_version()
-    if wanted > _numbers(newest)[:2]:
+    if wanted > numbers(newest)[:2]:
         raise UsageError(f"this kit has suite {newest}; level {level} needs a newer one")
     return wanted
 
 
 def at_level(result: Result, level: str) -> Result:
-    """Return a result without the rules that came after ``level``, under the name of that level.
+    """Return a result as the suite of ``level`` would have told it: without later rules, binding what it bound.
 
     Raises:
         UsageError: there is no such level.
     """
     wanted = parse(level)
-    kept = [found for found in result.rules if has(level, rules.find(found.rule))]
-    suite = result.suite if _numbers(result.suite)[:2] == wanted else level
+    known = [(found, rules.find(found.rule)) for found in result.rules]
+    kept = [
+        replace(found, level=rule.level_in(level), binds=rule.binds_after(level))
+        for found, rule in known
+        if has(level, rule)
+    ]
+    suite = result.suite if numbers(result.suite)[:2] == wanted else level
     return replace(result, suite=suite, rules=kept)
 
 
 def has(level: str, rule: Rule) -> bool:
     """Say whether the suite of that level had that rule."""
-    return _numbers(rule.since) <= parse(level)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
+    return numbers(rule.since) <= parse(level)

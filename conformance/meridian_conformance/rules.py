@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ class Rule:
         faults: Names of the seeded faults that these checks have to find.
         situations: How often each situation has to occur, or the verdict is vacuous.
         reason: Why it can't be tested; only of untestable ones.
+        binds: Version of the suite from which a MUST binds, if that isn't the one that brought it; until then it is judged as
+            a SHOULD.
     """
 
     id: str
@@ -51,6 +54,7 @@ class Rule:
     faults: tuple[str, ...]
     situations: Mapping[str, int]
     reason: str = ""
+    binds: str = ""
 
     @property
     def testable(self) -> bool:
@@ -59,8 +63,16 @@ class Rule:
 
     @property
     def binding(self) -> bool:
-        """Whether breaking it is a failure."""
+        """Whether breaking it is a failure, now or in a later suite."""
         return self.level == "MUST"
+
+    def binds_after(self, suite: str) -> str:
+        """Return the later suite from which it binds; empty if it binds in that suite already, or never."""
+        return self.binds if self.binds and numbers(suite) < numbers(self.binds) else ""
+
+    def level_in(self, suite: str) -> str:
+        """Return its level in that suite: a MUST that doesn't bind yet is a SHOULD."""
+        return "SHOULD" if self.binds_after(suite) else self.level
 
 
 class RulesError(ValueError):
@@ -75,7 +87,17 @@ class RulesError(ValueError):
         super().__init__("rules.toml:" + "".join(f"\n  {problem}" for problem in self.problems))
 
 
+def numbers(version: str) -> tuple[int, ...]:
+    """Return a version as numbers that can be compared.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return tuple(map(int, version.split(".")))
+
+
 _FIELDS: Final = frozenset(Rule.__dataclass_fields__)
+_OPTIONAL: Final = frozenset({"reason", "binds"})
 
 
 def parse(text: str) -> tuple[str, dict[str, Rule]]:
@@ -89,7 +111,7 @@ def parse(text: str) -> tuple[str, dict[str, Rule]]:
     problems: list[str] = []
     for entry in data.get("rule", []):
         id = entry.get("id", "?")
-        missing = sorted(_FIELDS - set(entry) - {"reason"})
+        missing = sorted(_FIELDS - set(entry) - _OPTIONAL)
         unknown = sorted(set(entry) - _FIELDS)
         if missing or unknown:
             problems += [f"{id}: {name} is missing" for name in missing]
@@ -152,7 +174,8 @@ def problems(
         faults: The rule that has to catch each seeded fault, by the fault's name.
         capabilities: All that a backend can claim.
     """
-    wrong: list[str] = []
+    rules = list(rules)
+    wrong = _wrong_versions(rules)
     named: set[str] = set()
     known: set[str] = set()
     for rule in rules:
@@ -204,4 +227,39 @@ def problems(
         for id in judged
         if id not in known
     ]
+    return wrong
+
+
+def _wrong_versions(rules: Collection[Rule]) -> list[str]:
+    """Return which rules don't announce themselves: a later MUST is a SHOULD first, for one minor release at least.
+
+    Rules that nobody can break who didn't claim anything new may bind at once: those of a capability that came with them.
+    """
+    for name in ("since", "binds"):
+        if malformed := [
+            f"{rule.id}: {name} is {version!r}, which isn't a version such as 2.0"
+            for rule in rules
+            if (version := getattr(rule, name)) and not re.fullmatch(r"\d+\.\d+", version)
+        ]:
+            return malformed
+    wrong: list[str] = []
+    first = min((numbers(rule.since) for rule in rules), default=())
+    claimed_since: dict[str, tuple[int, ...]] = {}
+    for rule in rules:
+        for need in rule.needs:
+            claimed_since[need] = min(claimed_since.get(need, (1 << 30,)), numbers(rule.since))
+    for rule in rules:
+        since = numbers(rule.since)
+        if rule.binds and not rule.binding:
+            wrong.append(f"{rule.id}: a {rule.level} never binds, so it can't say since when")
+        elif rule.binds and numbers(rule.binds) <= since:
+            wrong.append(
+                f"{rule.id}: it binds from {rule.binds}, which isn't after {rule.since}, that brought it"
+            )
+        elif rule.binding and rule.testable and not rule.binds and since > first:
+            new = any(claimed_since[need] == since for need in rule.needs)
+            if not new:
+                wrong.append(
+                    f"{rule.id}: a MUST that came with {rule.since} has to say from which later suite it binds"
+                )
     return wrong

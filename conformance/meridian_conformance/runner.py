@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from meridian_conformance import __version__, backends, checks, rules
 from meridian_conformance.checks import EFFORTS, Effort, Examination
 from meridian_conformance.contract import Capability, EdgeSpec, claims, name_of
+from meridian_conformance.ready.contract import QueueSpec
 from meridian_conformance.replay import breaks, replay, shrink
 from meridian_conformance.require import judging
 from meridian_conformance.verdicts import (
@@ -32,16 +33,19 @@ if TYPE_CHECKING:
     from meridian_conformance.rules import Rule
     from meridian_conformance.waivers import Waiver
 
-PROBED: Final = (
-    Capability.ASYNC,
-    Capability.THREADS,
-    Capability.BYTES_LIMIT,
-    Capability.AGE_LIMIT,
-    Capability.CONTROL,
-    Capability.DURABLE,
-    Capability.TORN,
-)
-"""Capabilities that a backend may have without claiming them."""
+PROBED: Final = {
+    "edge": (
+        Capability.ASYNC,
+        Capability.THREADS,
+        Capability.BYTES_LIMIT,
+        Capability.AGE_LIMIT,
+        Capability.CONTROL,
+        Capability.DURABLE,
+        Capability.TORN,
+    ),
+    "ready": (Capability.BAND_CHANGE,),
+}
+"""Capabilities that a backend may have without claiming them, by target."""
 
 
 def environment() -> dict[str, str]:
@@ -220,7 +224,10 @@ def _reference_breaks(reference: Any, trace: Trace) -> bool:
 def _verdict(
     rule: Rule, exam: Examination, claimed: frozenset[str], errors: dict[str, str], disputes: dict[str, str]
 ) -> RuleResult:
-    found = RuleResult(rule.id, rule.level, rule.profile, Verdict.PASS)
+    suite = rules.suite_version()
+    found = RuleResult(
+        rule.id, rule.level_in(suite), rule.profile, Verdict.PASS, binds=rule.binds_after(suite)
+    )
     if not rule.testable:
         found.verdict, found.reason = Verdict.UNTESTABLE, rule.reason
         return found
@@ -237,6 +244,8 @@ def _verdict(
             found.verdict, found.reason = Verdict.ERROR, disputes[rule.id]
     elif rule.id in errors:
         found.verdict, found.reason = Verdict.ERROR, errors[rule.id]
+    elif rule.id in exam.undecided:
+        found.verdict, found.reason = Verdict.INCONCLUSIVE, exam.undecided[rule.id]
     elif short := shortfall(found.situations):
         found.verdict = Verdict.VACUOUS
         found.reason = ", ".join(
@@ -271,8 +280,6 @@ def _probe(
     progress: Callable[[str], None],
 ) -> list[str]:
     """Return the capabilities that the backend doesn't claim but seems to have."""
-    if target != "edge":
-        return []
     less = replace(
         effort,
         examples=40,
@@ -284,19 +291,25 @@ def _probe(
         seconds=4.0,
     )
     could: list[str] = []
-    for capability in PROBED:
+    for capability in PROBED.get(target, ()):
         if capability in claimed:
             continue
         progress(f"probing {capability}")
-        if _has(backend, capability, claimed, less, seed):
+        if _has(backend, target, capability, claimed, less, seed):
             could.append(str(capability))
     return could
 
 
-def _has(backend: Any, capability: Capability, claimed: frozenset[str], effort: Effort, seed: int) -> bool:
-    wanted = [rule for rule in rules.load().values() if capability in rule.needs and rule.testable]
+def _has(
+    backend: Any, target: str, capability: Capability, claimed: frozenset[str], effort: Effort, seed: int
+) -> bool:
+    wanted = [
+        rule
+        for rule in rules.load().values()
+        if rule.target == target and capability in rule.needs and rule.testable
+    ]
     asked = {name for rule in wanted if rule.needs <= claimed | {capability} for name in rule.tests}
-    if not asked or not _looks_like(backend, capability):
+    if not asked or not _looks_like(backend, target, capability):
         return False
     exam = Examination(backend, claimed | {capability}, effort, seed)
     try:
@@ -319,19 +332,20 @@ def _occurred(rule: Rule, exam: Examination) -> bool:
     return bool(exam.judge.of(rule.id))
 
 
-def _looks_like(backend: Any, capability: Capability) -> bool:
+def _looks_like(backend: Any, target: str, capability: Capability) -> bool:
     """Say whether the methods are there that the capability needs."""
     needed: dict[str, tuple[Collection[str], Collection[str]]] = {
         Capability.ASYNC: ((), ("put_wait", "get_wait")),
         Capability.CONTROL: ((), ("put_control",)),
         Capability.DURABLE: (("crash", "reopen"), ()),
         Capability.TORN: (("crash_in_put", "reopen"), ()),
+        Capability.BAND_CHANGE: ((), ("set_band",)),
     }
-    of_backend, of_edge = needed.get(capability, ((), ()))
+    of_backend, of_opened = needed.get(capability, ((), ()))
     if not all(callable(getattr(backend, name, None)) for name in of_backend):
         return False
     try:
-        edge = backend.open(EdgeSpec(1))
+        opened = backend.open(QueueSpec() if target == "ready" else EdgeSpec(1))
     except Exception:  # noqa: BLE001 - then it hasn't
         return False
-    return all(callable(getattr(edge, name, None)) for name in of_edge)
+    return all(callable(getattr(opened, name, None)) for name in of_opened)

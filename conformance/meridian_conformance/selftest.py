@@ -28,6 +28,7 @@ UNSEEDED: Final = frozenset(
         "small_schedules",
         "idle",
         "ready_small_scope",
+        "ready_band_changes",
         "ready_load",
         "ready_cost",
         "engine_small",

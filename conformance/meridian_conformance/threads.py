@@ -25,10 +25,15 @@ from meridian_conformance.require import RuleViolation, require, seen
 from meridian_conformance.session import discard
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from meridian_conformance.failures import Trace
 
 SWITCH_S: Final = 1e-6
 """How long one thread may run before another one gets the interpreter: as short as it goes."""
+
+PAUSE_S: Final = 1e-6
+"""Long enough for another thread to get the interpreter, whatever else the machine does: this one really sleeps."""
 
 PATIENCE_S: Final = 10.0
 """A round that takes longer hangs."""
@@ -73,7 +78,9 @@ SPECS: Final = (EdgeSpec(1), EdgeSpec(3), EdgeSpec(64), EdgeSpec(2, "drop"), Edg
 def threads(exam: Examination) -> None:
     """Let threads put and take at once, round after round.
 
-    On a busy machine few of them overlap: there are more rounds then, until enough did or the time is up.
+    Left to themselves, few of their calls overlap, and on a busy machine hardly any. So in every other round each thread
+    pauses for a moment at some lines of the backend's own code, and the others go on meanwhile. Into compiled code there is
+    no such way; there are more rounds then, until enough calls overlapped or the time is up.
     """
     rule = rules.find("EDGE-140")
     with switching_often():
@@ -81,7 +88,7 @@ def threads(exam: Examination) -> None:
             for spec in SPECS:
                 exam.runs += 1
                 try:
-                    play_round(exam.backend, spec, items=40)
+                    play_round(exam.backend, spec, items=40, pause_every=0 if n % 2 else 3 + n % 16)
                 except RuleViolation as violation:
                     exam.found([violation], spec, [], player="threads")
             if exam.over or rule.id in exam.failures:
@@ -91,25 +98,56 @@ def threads(exam: Examination) -> None:
                 return
 
 
-def play_round(backend: Any, spec: EdgeSpec, items: int, producers: int = 2, consumers: int = 2) -> None:
+def play_round(
+    backend: Any, spec: EdgeSpec, items: int, producers: int = 2, consumers: int = 2, pause_every: int = 0
+) -> None:
     """Play one round and judge it.
+
+    Args:
+        backend: Who opens the edge.
+        spec: The edge.
+        items: How many each producer puts.
+        producers: Threads that put.
+        consumers: Threads that take.
+        pause_every: Each thread pauses at every so many lines of the backend's code; never if 0.
 
     Raises:
         RuleViolation: its history can't have happened one call at a time.
     """
     edge = backend.open(spec)
     try:
-        _Round(edge, spec, items, producers, consumers).play()
+        _Round(edge, spec, items, producers, consumers, pause_every).play()
     finally:
         discard(backend, edge)
 
 
+def _pauses(every: int) -> Callable[[FrameType, str, Any], Any]:
+    """Return a trace function that pauses at every so many lines of code that isn't this module's."""
+    lines = 0
+
+    def pause(frame: FrameType, event: str, arg: Any) -> Any:
+        nonlocal lines
+        del arg
+        if frame.f_code.co_filename == __file__:
+            return None
+        if event == "line":
+            lines += 1
+            if not lines % every:
+                time.sleep(PAUSE_S)
+        return pause
+
+    return pause
+
+
 class _Round:
-    def __init__(self, edge: Any, spec: EdgeSpec, items: int, producers: int, consumers: int) -> None:
+    def __init__(
+        self, edge: Any, spec: EdgeSpec, items: int, producers: int, consumers: int, pause_every: int
+    ) -> None:
         self.edge = edge
         self.spec = spec
         self.items = items
         self.n = (producers, consumers)
+        self.pause_every = pause_every
         self.tick: Callable[[], int] = count().__next__
         self.calls: list[list[Call]] = []
         self.errors: list[BaseException] = []
@@ -138,6 +176,8 @@ class _Round:
 
         def run() -> None:
             self.start.wait(PATIENCE_S)
+            if self.pause_every:
+                sys.settrace(_pauses(self.pause_every))  # of this thread, which ends with its work
             try:
                 work(i, calls)
             except Exception as error:  # noqa: BLE001 - whatever it raises is its answer
@@ -239,8 +279,8 @@ class _Round:
 def _replay(backend: Any, trace: Trace) -> None:
     """Play rounds until one breaks the rule, or twenty didn't."""
     with switching_often():
-        for _ in range(20):
-            play_round(backend, EdgeSpec.from_json(trace.spec), items=40)
+        for n in range(20):
+            play_round(backend, EdgeSpec.from_json(trace.spec), items=40, pause_every=0 if n % 2 else 3 + n)
 
 
 replay.PLAYERS["threads"] = replay.player_from(_replay)

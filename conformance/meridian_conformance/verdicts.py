@@ -25,6 +25,8 @@ class Verdict(StrEnum):
     """It needs a capability that the backend doesn't claim."""
     VACUOUS = "vacuous"
     """It wasn't broken, but the situations that could break it didn't occur often enough: not a pass."""
+    INCONCLUSIVE = "inconclusive"
+    """It was tried, but this machine is too noisy to tell: neither a pass nor a failure."""
     UNTESTABLE = "untestable"
     """Listed, so that it isn't forgotten; nothing judges it."""
     ERROR = "error"
@@ -78,13 +80,14 @@ class RuleResult:
 
     Attributes:
         rule: Its id.
-        level: ``MUST``, ``SHOULD`` or ``MAY``.
+        level: ``MUST``, ``SHOULD`` or ``MAY``, as the suite of the result has it.
         profile: The profile that judged it.
         verdict: See `Verdict`.
         reason: Why, in a sentence, where the verdict doesn't say it by itself.
         situations: How often what could break it occurred.
         failures: How it was broken, shortest history first.
         waiver: The waiver's reason, issue and expiry, if one names the rule.
+        binds: The later suite from which it will be a MUST, if it isn't one yet.
     """
 
     rule: str
@@ -95,6 +98,7 @@ class RuleResult:
     situations: list[Situation] = field(default_factory=list[Situation])
     failures: list[Failure] = field(default_factory=list[Failure])
     waiver: dict[str, str] | None = None
+    binds: str = ""
 
     @property
     def passed(self) -> bool:
@@ -181,12 +185,12 @@ class Result:
     def exit_code(self) -> ExitCode:
         """`ExitCode.BROKEN` if a rule is `RuleResult.broken`.
 
-        `ExitCode.INCONCLUSIVE` if a MUST is vacuous or in error, or nothing was judged.
+        `ExitCode.INCONCLUSIVE` if a MUST is vacuous, inconclusive or in error, or nothing was judged.
         """
         musts = [found.verdict for found in self.rules if found.level == "MUST"]
         if any(found.broken for found in self.rules):
             return ExitCode.BROKEN
-        if Verdict.ERROR in musts or Verdict.VACUOUS in musts:
+        if {Verdict.ERROR, Verdict.VACUOUS, Verdict.INCONCLUSIVE} & set(musts):
             return ExitCode.INCONCLUSIVE
         judged = {Verdict.PASS, Verdict.WAIVED} & {found.verdict for found in self.rules}
         return ExitCode.PASSED if judged else ExitCode.INCONCLUSIVE
@@ -238,6 +242,7 @@ def summary(result: Result) -> str:
     for verdict, word in (
         (Verdict.WAIVED, "waived"),
         (Verdict.VACUOUS, "vacuous"),
+        (Verdict.INCONCLUSIVE, "inconclusive"),
         (Verdict.ERROR, "in error"),
     ):
         n = sum(found.verdict is verdict for found in result.rules)

@@ -94,5 +94,50 @@ def test_a_failure_of_a_ready_queue_replays_and_shrinks():
     assert sum(step.op == "pick" for step in trace.steps) <= 9
 
 
+@pytest.mark.req("V6")
+@pytest.mark.parametrize(
+    ("fault", "steps"),
+    [
+        ("LosesWhoChangesItsBand", [Step("set_band", (0, "HIGH"))]),
+        ("StandsInBothBands", [Step("set_band", (0, "HIGH"))]),
+        (
+            "GoesToTheHeadOfItsNewBand",
+            [Step("enqueue", (1, "HIGH")), Step("set_band", (0, "HIGH")), Step("pick")],
+        ),
+        (
+            "ChangesBandsOnlyLater",
+            [
+                Step("enqueue", (1, "HIGH")),
+                Step("enqueue", (2, "HIGH")),
+                Step("set_band", (0, "CONTROL")),
+                *[Step("pick")] * 3,
+            ],
+        ),
+    ],
+)
+def test_a_turn_that_changes_its_band_while_it_waits_is_there_once_and_behind_the_others(fault, steps):
+    steps = [Step("enqueue", (0, "NORMAL")), *steps]
+    play(ReferenceQueues(), QueueSpec(), steps)
+    assert "READY-207" in broken_by(faults.FAULTS[fault](), *steps)
+
+
+@pytest.mark.req("V6")
+def test_a_running_turn_is_queued_in_its_new_band():
+    meanwhile = (["set_band", ITSELF, "CONTROL"], ITSELF)
+    session = play(ReferenceQueues(), QueueSpec(), [Step("enqueue", (0, "NORMAL")), Step("pick", meanwhile)])
+    assert list(map(len, session.queue.queue.lines)) == [1, 0, 0]
+
+
+@pytest.mark.req("V6")
+def test_a_queue_that_cannot_change_bands_is_not_asked_and_one_that_can_is_told_that_it_could_claim_it():
+    modest = ReferenceQueues()
+    modest.capabilities = frozenset()
+    result = runner.run(modest, target="ready")
+    assert (result.of("READY-207").verdict, result.could_claim) == (Verdict.NOT_APPLICABLE, ["band_change"])
+    lossy = faults.FAULTS["LosesWhoChangesItsBand"]()
+    lossy.capabilities = frozenset()
+    assert runner.run(lossy, target="ready").could_claim == []
+
+
 def test_an_empty_queue_says_so():
     assert ReferenceQueues().open(QueueSpec()).pick() is EMPTY

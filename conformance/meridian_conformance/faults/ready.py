@@ -28,6 +28,24 @@ class RightQueue:
         if not self.is_queued(turn):
             self.append(turn)
 
+    def set_band(self, turn: int, band: str) -> None:
+        old, new = self.band_of[turn], BANDS.index(band)
+        if old != new:
+            was_queued = self.is_queued(turn)
+            self.band_of[turn] = new
+            if was_queued:
+                self.change_lines(turn, old)
+
+    def change_lines(self, turn: int, old: int) -> None:
+        self.lines[old].remove(turn)
+        self.append(turn)
+        if not self.lines[old]:
+            self.begin_anew(old)
+
+    def begin_anew(self, left: int) -> None:
+        self.saved = [0, 0, 0]
+        self.waits[left] = 0
+
     def is_queued(self, turn: int) -> bool:
         return turn in self.lines[self.band_of[turn]]
 
@@ -179,6 +197,13 @@ class SharesEqually(FaultyQueue, rule="READY-205"):
         return self.last
 
 
+class ForgetsCreditsButNotDebts(FaultyQueue, rule="READY-205"):
+    """Goes on with the round when a band is left empty: what that band had saved is forgotten, what others owe for it is not."""
+
+    def begin_anew(self, left: int) -> None:
+        del left
+
+
 class CountsTheRunningTurn(FaultyQueue, rule="READY-206"):
     """Counts a turn until it has finished, and so once too often if it was queued again."""
 
@@ -190,3 +215,49 @@ class CountsTheRunningTurn(FaultyQueue, rule="READY-206"):
 
     def waiting(self) -> int:
         return super().waiting() + self.ran
+
+
+class LosesWhoChangesItsBand(FaultyQueue, rule="READY-207"):
+    """Takes a turn out of its line, and leaves it to the next enqueue to put it in another."""
+
+    def change_lines(self, turn: int, old: int) -> None:
+        self.lines[old].remove(turn)
+
+
+class StandsInBothBands(FaultyQueue, rule="READY-207"):
+    """Puts a turn in its new line, and forgets that it stands in the old one."""
+
+    def change_lines(self, turn: int, old: int) -> None:
+        del old
+        self.append(turn)
+
+
+class ChangesBandsOnlyLater(FaultyQueue, rule="READY-207"):
+    """Serves a turn that is queued in its old band once more."""
+
+    def is_queued(self, turn: int) -> bool:
+        return any(turn in line for line in self.lines)
+
+    def change_lines(self, turn: int, old: int) -> None:
+        del turn, old
+
+
+class GoesToTheHeadOfItsNewBand(FaultyQueue, rule="READY-207"):
+    """Puts a turn that comes from another band in front of those who are there."""
+
+    def change_lines(self, turn: int, old: int) -> None:
+        self.lines[old].remove(turn)
+        self.lines[self.band_of[turn]].insert(0, turn)
+        if not self.lines[old]:
+            self.begin_anew(old)
+
+
+class LosesItsPlaceForNothing(FaultyQueue, rule="READY-207"):
+    """Sends a turn to the end of its line when it is given the band that it has."""
+
+    def set_band(self, turn: int, band: str) -> None:
+        super().set_band(turn, band)
+        line = self.lines[self.band_of[turn]]
+        if turn in line:
+            line.remove(turn)
+            line.append(turn)

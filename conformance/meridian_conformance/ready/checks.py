@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from meridian_conformance.checks import Examination, check
-from meridian_conformance.contract import optional
+from meridian_conformance.contract import Capability, optional
 from meridian_conformance.failures import Step, Trace
 from meridian_conformance.ready.contract import BANDS, QueueSpec
 from meridian_conformance.ready.session import ITSELF, ReadySession, play, replayed
@@ -40,23 +40,63 @@ OPS: Final = (
 @check("core", judges=JUDGED, target="ready")
 def ready_small_scope(exam: Examination) -> None:
     """Try all histories of four turns in three bands."""
-    longest = max(exam.effort.scope - 1, 4)
+    tried = try_all(exam, QueueSpec(turns=4), OPS, max(exam.effort.scope - 1, 4))
+    exam.note = f"all histories up to length {tried}"
+
+
+def try_all(exam: Examination, spec: QueueSpec, ops: Sequence[Step], longest: int) -> int:
+    """Try all histories of some steps up to a length, the short ones first; return to which length there was time."""
     broken: set[tuple[int, ...]] = set()
-    spec = QueueSpec(turns=4)
     for length in range(1, longest + 1):
-        for ops in product(range(len(OPS)), repeat=length):
-            if broken and any(ops[:n] in broken for n in range(1, length)):
+        for numbers in product(range(len(ops)), repeat=length):
+            if broken and any(numbers[:n] in broken for n in range(1, length)):
                 continue
             exam.runs += 1
             try:
-                play(exam.backend, spec, [OPS[op] for op in ops])
+                play(exam.backend, spec, [ops[number] for number in numbers])
             except Broken as found:
-                broken.add(ops)
+                broken.add(numbers)
                 exam.found(found.violations, spec, found.steps, "ready", "ready")
         if exam.over:
-            longest = length
-            break
-    exam.note = f"all histories up to length {longest}"
+            return length
+    return longest
+
+
+CHANGES: Final = (
+    Step("enqueue", (0, "NORMAL")),
+    Step("enqueue", (1, "HIGH")),
+    Step("enqueue", (2, "HIGH")),
+    Step("pick"),
+    Step("pick", (["set_band", ITSELF, "HIGH"], ITSELF)),
+    Step("set_band", (0, "HIGH")),
+    Step("set_band", (0, "CONTROL")),
+    Step("set_band", (1, "NORMAL")),
+)
+"""What the histories are made of in which bands change."""
+
+REPEATS: Final = 300
+"""So often a mixture of bands comes and goes: what each time leaves a little behind has left a lot by then."""
+
+
+@check("core", judges=[*JUDGED, "READY-207"], needs=[Capability.BAND_CHANGE], target="ready")
+def ready_band_changes(exam: Examination) -> None:
+    """Try all histories of three turns that change their bands, then bands that are left empty by such changes again and again."""
+    longest = max(exam.effort.scope - 2, 4)
+    tried = try_all(exam, QueueSpec(turns=3), CHANGES, longest)
+    exam.note = f"all histories up to length {tried}"
+    for weights, guest in product(((4, 2, 1), (3, 5, 2)), range(3)):
+        if exam.over:
+            return
+        exam.runs += 1
+        hosts = [band for band in range(3) if band != guest]
+        drive = Drive(exam, QueueSpec(weights))
+        try:
+            for _ in range(REPEATS):
+                drive.phase(hosts, 4)
+                drive.visit(guest, hosts)
+            drive.phase(range(3), 30 * sum(weights))
+        except Broken:
+            continue
 
 
 @check("core", judges=JUDGED, target="ready")
@@ -102,6 +142,10 @@ def ready_adversary(exam: Examination) -> None:
             continue
 
 
+VISITOR: Final = 12
+"""A turn beside the four that each band has in a `Drive`."""
+
+
 class Drive:
     """Plays phases: for a while, some bands always have work and the others get nothing new.
 
@@ -129,9 +173,22 @@ class Drive:
             raise
 
     def enqueue(self, band: int) -> None:
-        """Enqueue one of the four turns that each band has here."""
+        """Enqueue one of the four turns that each band has here; one that went to another band comes back."""
         self.next_of[band] = (self.next_of[band] + 1) % 4
-        self.play(Step("enqueue", (band * 4 + self.next_of[band], BANDS[band])))
+        turn = band * 4 + self.next_of[band]
+        if self.session.model.band_of.get(turn, band) != band:
+            self.play(Step("set_band", (turn, BANDS[band])))
+        self.play(Step("enqueue", (turn, BANDS[band])))
+
+    def visit(self, guest: int, hosts: Sequence[int]) -> None:
+        """Let a turn come to an idle band while ``hosts`` have work, pick once, and give it a band of theirs."""
+        for band in hosts:
+            if not self.session.model.queued(band):
+                self.enqueue(band)
+        for op in ("enqueue", "set_band"):
+            self.play(Step(op, (VISITOR, BANDS[guest])))
+        self.play(Step("pick"))
+        self.play(Step("set_band", (VISITOR, BANDS[hosts[-1]])))
 
     def phase(self, bands: Sequence[int], picks: int, deep: int = 1) -> None:
         """Pick so many times, while ``bands`` always have ``deep`` turns queued."""
@@ -142,7 +199,7 @@ class Drive:
             self.play(Step("pick"))
 
 
-@check("core", judges=JUDGED, target="ready")
+@check("core", judges=[*JUDGED, "READY-207"], target="ready")
 def ready_machine(exam: Examination) -> None:
     """Play drawn histories; after a rule was found broken, look on for others."""
     from meridian_conformance.machine import play_machine
@@ -186,6 +243,16 @@ def machine_for(exam: Examination) -> type[RuleBasedStateMachine]:
         def pick_and_enqueue(self, meanwhile: list[int], itself: bool) -> None:
             others = [[turn, BANDS[turn // 4]] for turn in meanwhile]
             self.do(self.drive.play, Step("pick", ((ITSELF, *others) if itself else tuple(others))))
+
+        if Capability.BAND_CHANGE in exam.claims:
+
+            @rule(turn=st.integers(0, 11), band=st.sampled_from(BANDS))
+            def set_band(self, turn: int, band: str) -> None:
+                self.do(self.drive.play, Step("set_band", (turn, band)))
+
+            @rule(band=st.sampled_from(BANDS))
+            def set_band_of_running(self, band: str) -> None:
+                self.do(self.drive.play, Step("pick", (["set_band", ITSELF, band], ITSELF)))
 
         @rule(bands=bands, picks=st.integers(1, 9), deep=st.integers(1, 3))
         def busy(self, bands: list[int], picks: int, deep: int) -> None:

@@ -11,7 +11,8 @@ belongs to one of three bands and is either idle, queued or running. A backend i
             self, spec: QueueSpec
         ) -> tuple[int, int, int]: ...  # the starvation bounds that it promises
 
-and what it opens has four methods: `enqueue`, `pick`, `finish`, `waiting`.
+and what it opens has four methods: `enqueue`, `pick`, `finish`, `waiting`. With capability ``band_change`` it has one more:
+`set_band`.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Queue(Protocol):
         """Say that ``turn`` has something to do.
 
         An idle turn is queued. Nothing changes for one that is queued already. One that is running is queued once more,
-        however often that is said while it runs. A turn's band never changes.
+        however often that is said while it runs. ``band`` is the one that the turn has already, unless it is new.
         """
         ...
 
@@ -76,6 +77,19 @@ class Queue(Protocol):
 
     def waiting(self) -> int:
         """Return how many turns are queued; a running one counts only if it was queued once more."""
+        ...
+
+
+@runtime_checkable
+class BandChangingQueue(Queue, Protocol):
+    """A queue with capability ``band_change``."""
+
+    def set_band(self, turn: int, band: str, /) -> None:
+        """Serve ``turn``, which was enqueued at least once, in another band from now on.
+
+        A queued turn leaves its line and goes on at the end of the new one; one that is idle or running is queued there
+        the next time. Nothing changes for one that is in that band already.
+        """
         ...
 
 

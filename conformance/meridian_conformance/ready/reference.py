@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meridian.engine.ready import ReadyQueue, Turn
-from meridian_conformance.contract import EMPTY
+from meridian_conformance.contract import EMPTY, Capability
 from meridian_conformance.ready.contract import BANDS, QueueSpec
 from meridian_conformance.reference import rust_engine
 
@@ -39,6 +39,9 @@ class ReferenceQueue:
             known.queued = True
             known.line.append(known)
 
+    def set_band(self, turn: int, band: str) -> None:
+        self.queue.set_band(self.turns[turn], BANDS.index(band))
+
     def pick(self) -> Any:
         control, high, normal = self.queue.lines
         if control or high:
@@ -61,7 +64,7 @@ class ReferenceQueues:
     """Opens Meridian's own ready queues."""
 
     name = "python"
-    capabilities: Collection[str] = frozenset()
+    capabilities: Collection[str] = frozenset({Capability.BAND_CHANGE})
     queue_type: type[ReferenceQueue] = ReferenceQueue
 
     def open(self, spec: QueueSpec) -> ReferenceQueue:

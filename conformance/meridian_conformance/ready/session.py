@@ -15,10 +15,10 @@ from meridian_conformance.require import RuleViolation, require, seen
 from meridian_conformance.session import Broken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 ITSELF: Final = "itself"
-"""Stands for the picked turn among those that are enqueued while it runs."""
+"""Stands for the picked turn in what happens while it runs."""
 
 
 class Model:
@@ -29,6 +29,8 @@ class Model:
         left: For each queued turn, how many picks of its band may still pass it by.
         others: For each band with work, how many picks of other bands it has waited for.
         mix: Bands that had work at each of the last picks, and how many picks each got since that began.
+        changed: Turns that were ever given a band.
+        moved: Those that haven't been picked since.
     """
 
     def __init__(self, spec: QueueSpec, line_bound: Callable[[int], int]) -> None:
@@ -39,6 +41,8 @@ class Model:
         self.others = [0, 0, 0]
         self.mix: tuple[int, ...] = ()
         self.got = [0, 0, 0]
+        self.changed: set[int] = set()
+        self.moved: set[int] = set()
 
     def queued(self, band: int) -> int:
         """Return how many turns of a band are queued."""
@@ -54,11 +58,24 @@ class Model:
         if turn not in self.left:
             self.left[turn] = self.line_bound(self.queued(band) + 1) - 1
 
+    def set_band(self, turn: int, band: int) -> None:
+        """A known turn is given a band. A band that it leaves empty hasn't had work all the time."""
+        self.changed.add(turn)
+        self.moved.add(turn)
+        old, self.band_of[turn] = self.band_of[turn], band
+        if old == band or turn not in self.left:
+            return
+        self.left[turn] = self.line_bound(self.queued(band)) - 1
+        if not self.queued(old):
+            self.others[old] = 0
+            self.mix = ()
+
     def pick(self, turn: int) -> None:
         """A queued turn was picked."""
         band = self.band_of[turn]
         busy = self.busy()
         del self.left[turn]
+        self.moved.discard(turn)
         if busy != self.mix:
             self.mix, self.got = busy, [0, 0, 0]
         self.got[band] += 1
@@ -97,8 +114,6 @@ class ReadySession:
 
     def _require(self, rule: str, holds: object, **facts: Any) -> None:
         if not holds:
-            if rule == "READY-201":  # from here on queue and model are two things
-                self.dead = True
             try:
                 require(rule, False, **facts)
             except RuleViolation as violation:
@@ -106,7 +121,9 @@ class ReadySession:
                     self._broken.append(violation)
 
     def play(self, step: Step) -> None:
-        """Do one step: ``enqueue(turn, band)``, or ``pick(*enqueued while it runs)``.
+        """Do one step: ``enqueue(turn, band)``, ``set_band(turn, band)``, or ``pick(*what happens while it runs)``.
+
+        While the picked turn runs, ``(turn, band)`` and ``"itself"`` enqueue, ``("set_band", turn, band)`` gives a band.
 
         Raises:
             Broken: it broke rules.
@@ -115,6 +132,8 @@ class ReadySession:
             return
         if step.op == "enqueue":
             self.enqueue(*step.args)
+        elif step.op == "set_band":
+            self.set_band(*step.args)
         elif step.op == "pick":
             self.pick(*step.args)
         else:
@@ -138,8 +157,35 @@ class ReadySession:
         self.model.enqueue(turn, number)
         self.queue.enqueue(turn, BANDS[number])
 
+    def set_band(self, turn: int, band: str) -> None:
+        """Give a turn another band; nothing happens to one that was never enqueued."""
+        self.steps.append(Step("set_band", (turn, band), "OK", "OK"))
+        self._set_band(turn, band, None)
+
+    def _set_band(self, turn: int, band: str, running: int | None) -> None:
+        model, number = self.model, BANDS.index(band)
+        if turn not in model.band_of:
+            return
+        if model.band_of[turn] == number:
+            seen("READY-207", "given the band that it has")
+        elif turn in model.left:
+            seen("READY-207", "changed its band while it was queued")
+            if model.queued(number):
+                seen("READY-207", "changed to a band in which others were queued")
+        elif turn == running:
+            seen("READY-207", "changed its band while it ran")
+        model.set_band(turn, number)
+        self.queue.set_band(turn, band)
+
+    def _require_turn(self, holds: object, turns: Collection[int], **facts: Any) -> None:
+        """Require that ``turns`` are neither lost nor there twice; if they ever changed their band, that is to blame."""
+        if not holds:
+            self.dead = True  # from here on queue and model are two things
+            changed = bool(turns) and self.model.changed.issuperset(turns)
+            self._require("READY-207" if changed else "READY-201", False, **facts)
+
     def pick(self, *meanwhile: Any) -> None:
-        """Take the next turn, run it, and finish it; ``meanwhile`` says who is enqueued while it runs."""
+        """Take the next turn, run it, and finish it; ``meanwhile`` says what happens while it runs."""
         model = self.model
         got = self.queue.pick()
         shown = "EMPTY" if got is EMPTY else str(got)
@@ -149,9 +195,9 @@ class ReadySession:
         )
         self.steps.append(Step("pick", meanwhile, wanted, shown))
         if got is EMPTY:
-            self._require("READY-201", not due, picked="EMPTY", queued=due)
+            self._require_turn(not due, due, picked="EMPTY", queued=due)
             return
-        self._require("READY-201", got in model.left, picked=got, queued=due)
+        self._require_turn(got in model.left, [got], picked=got, queued=due)
         if self.dead:
             return
         busy = model.busy()
@@ -161,27 +207,46 @@ class ReadySession:
                 seen("READY-202", "CONTROL had work while others had")
         if model.queued(model.band_of[got]) > 1:
             seen("READY-204", "several turns of a band were queued")
+        moved = got in model.moved
         model.pick(got)
-        self._judge_pick(got)
+        self._judge_pick(got, moved)
         for each in meanwhile:
-            turn, band = (got, BANDS[model.band_of[got]]) if each == ITSELF else each
-            self._enqueue(turn, band, got)
+            self._do_meanwhile(each, got)
         self.queue.finish(got)
 
-    def _judge_pick(self, got: int) -> None:
+    def _do_meanwhile(self, what: Any, running: int) -> None:
+        if what == ITSELF:
+            self._enqueue(running, BANDS[self.model.band_of[running]], running)
+        elif what[0] == "set_band":
+            _, turn, band = what
+            self._set_band(running if turn == ITSELF else turn, band, running)
+        else:
+            turn, band = what
+            self._enqueue(turn, band, running)
+
+    def _judge_pick(self, got: int, moved: bool) -> None:
         model, spec = self.model, self.spec
         for band, waited in enumerate(model.others):
             bound = min(self.bounds[band], spec.control_bound()) if band == 0 else self.bounds[band]
+            if waited <= bound:
+                continue
+            # Who was moved to CONTROL and isn't served like it is still served in its old band.
+            waiting = {turn for turn in model.left if model.band_of[turn] == band}
             self._require(
-                "READY-202",
-                waited <= bound,
+                "READY-207" if band == 0 and waiting <= model.moved else "READY-202",
+                False,
                 band=BANDS[band],
                 picks_of_others=waited,
                 bound=bound,
                 picked=got,
             )
         late = sorted(turn for turn, left in model.left.items() if left < 0)
-        self._require("READY-204", not late, picked=got, overdue=late)
+        self._require(
+            "READY-207" if moved or model.moved.issuperset(late) else "READY-204",
+            not late,
+            picked=got,
+            overdue=late,
+        )
         if len(model.mix) > 1:
             total = sum(spec.weights[band] for band in model.mix)
             if sum(model.got) >= 3 * total:

@@ -13,6 +13,7 @@ from meridian_conformance.reports.words import (
     counts,
     exercised,
     headline,
+    level,
     sentence,
     suite_name,
     tamed,
@@ -28,6 +29,7 @@ _COLOURS: Final = {
     Verdict.FAIL: "31;1",
     Verdict.ERROR: "35",
     Verdict.VACUOUS: "33",
+    Verdict.INCONCLUSIVE: "33",
     Verdict.WAIVED: "33",
     Verdict.NOT_APPLICABLE: "2",
     Verdict.UNTESTABLE: "2",
@@ -61,8 +63,8 @@ def table(result: Result, *, colour: bool = False, width: int = 100, folder: Pat
         lines += ["", painted(f"{found.rule} {word(found.verdict)}", found.verdict, colour)]
         lines += textwrap.indent(story(result, found, kept), "  ").splitlines()
     for found in result.rules:
-        if found.verdict is Verdict.VACUOUS:
-            lines += ["", painted(f"{found.rule} vacuous", found.verdict, colour)]
+        if found.verdict in (Verdict.VACUOUS, Verdict.INCONCLUSIVE):
+            lines += ["", painted(f"{found.rule} {word(found.verdict)}", found.verdict, colour)]
             lines += textwrap.indent(story(result, found, kept), "  ").splitlines()
     if kept is None and any(found.failures for found in result.rules):
         lines += ["", "Name a folder for the reports, and the histories are kept there to be replayed."]
@@ -82,6 +84,7 @@ def _closing(result: Result) -> list[str]:
     lines = [
         f"{found.rule} waived: {waiver(found)}" for found in result.rules if found.verdict is Verdict.WAIVED
     ]
+    lines += [f"{found.rule} doesn't bind yet: {level(found)}" for found in result.rules if found.binds]
     if result.could_claim:
         lines.append(f"you could claim: {tamed(', '.join(result.could_claim))}")
     lines += [f"note: {tamed(note)}" for note in result.notes]
@@ -120,7 +123,7 @@ def markdown(result: Result) -> str:
         "| --- | --- | --- | ---: | --- |",
     ]
     lines += [
-        f"| {found.rule} | {found.level} | {_emphasised(found.verdict)} | {exercised(found)} "
+        f"| {found.rule} | {level(found)} | {_emphasised(found.verdict)} | {exercised(found)} "
         f"| {_cell(sentence(found.rule))} |"
         for found in result.rules
     ]
@@ -145,7 +148,7 @@ def markdown(result: Result) -> str:
 
 
 def _emphasised(verdict: Verdict) -> str:
-    wants_attention = verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.VACUOUS)
+    wants_attention = verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.VACUOUS, Verdict.INCONCLUSIVE)
     return f"**{word(verdict)}**" if wants_attention else word(verdict)
 
 

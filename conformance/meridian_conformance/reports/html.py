@@ -16,6 +16,7 @@ from meridian_conformance.reports.words import (
     counts,
     exercised,
     headline,
+    level,
     opened,
     replay_command,
     sentence,
@@ -90,7 +91,7 @@ def pill(verdict: Verdict) -> Markup:
 def _attention(result: Result) -> Markup | None:
     cards = [
         _card(result, found)
-        for verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.VACUOUS)
+        for verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.VACUOUS, Verdict.INCONCLUSIVE)
         for found in result.rules
         if found.verdict is verdict
     ]
@@ -101,7 +102,7 @@ def _card(result: Result, found: RuleResult) -> Markup:
     likely = causes(found.rule)
     return tag(
         "section",
-        tag("h3", text(found.rule), " ", pill(found.verdict), " ", tag("span", found.level, class_="soft")),
+        tag("h3", text(found.rule), " ", pill(found.verdict), " ", tag("span", level(found), class_="soft")),
         tag("p", text(sentence(found.rule))),
         tag("p", text(found.reason), class_="soft") if found.reason else None,
         _situations(found) if found.verdict is Verdict.VACUOUS else None,
@@ -202,12 +203,12 @@ def _profile(result: Result, profile: str) -> Markup:
 
 
 def _rule(found: RuleResult) -> Markup:
-    attention = found.verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.VACUOUS)
+    attention = found.verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.VACUOUS, Verdict.INCONCLUSIVE)
     name = tag("a", found.rule, href=f"#broken-{found.rule}") if attention else found.rule
     return tag(
         "tr",
         tag("td", name, class_="id"),
-        tag("td", found.level),
+        tag("td", level(found)),
         tag("td", pill(found.verdict)),
         tag(
             "td",

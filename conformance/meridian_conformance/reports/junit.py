@@ -12,6 +12,7 @@ from meridian_conformance.reports.words import (
     call,
     counts,
     exercised,
+    level,
     opened,
     replay_command,
     sentence,
@@ -61,7 +62,7 @@ def outcome(found: RuleResult) -> str:
         return "passed"
     if found.broken:
         return "failure"
-    if found.level == "MUST" and found.verdict in (Verdict.ERROR, Verdict.VACUOUS):
+    if found.level == "MUST" and found.verdict in (Verdict.ERROR, Verdict.VACUOUS, Verdict.INCONCLUSIVE):
         return "error"
     return "skipped"
 
@@ -86,6 +87,7 @@ def properties(found: RuleResult) -> dict[str, str]:
     told = {
         "rule": found.rule,
         "level": found.level,
+        "binds": found.binds,
         "profile": found.profile,
         "verdict": found.verdict.value,
         "exercised": exercised(found),
@@ -101,7 +103,7 @@ def _properties(parent: Element, told: dict[str, str]) -> None:
 
 def message(found: RuleResult) -> str:
     """Return one line about a rule that didn't pass."""
-    parts = [f"{found.rule} ({found.level}) {word(found.verdict)}", found.reason]
+    parts = [f"{found.rule} ({level(found)}) {word(found.verdict)}", found.reason]
     if found.waiver:
         parts.append("waived: " + ", ".join(f"{name} {value}" for name, value in found.waiver.items()))
     if not found.reason and not found.waiver:

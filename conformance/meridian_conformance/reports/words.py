@@ -17,6 +17,7 @@ ORDER: Final = (
     Verdict.FAIL,
     Verdict.ERROR,
     Verdict.VACUOUS,
+    Verdict.INCONCLUSIVE,
     Verdict.WAIVED,
     Verdict.PASS,
     Verdict.NOT_APPLICABLE,
@@ -28,6 +29,7 @@ MEANING: Final[Mapping[Verdict, str]] = {
     Verdict.FAIL: "it was broken",
     Verdict.ERROR: "the kit could not judge it",
     Verdict.VACUOUS: "not broken, but hardly tried",
+    Verdict.INCONCLUSIVE: "tried, but the machine was too noisy to tell",
     Verdict.WAIVED: "broken, and a waiver says why",
     Verdict.PASS: "it held",
     Verdict.NOT_APPLICABLE: "needs a capability that is not claimed",
@@ -81,6 +83,11 @@ def headline(result: Result) -> str:
             return " ".join(said)
         case _:
             return "Inconclusive: not every MUST could be judged, so this is no pass."
+
+
+def level(found: RuleResult) -> str:
+    """Return the level of a rule, and that of the next suites if it is another, such as ``SHOULD, MUST from 2.2``."""
+    return f"{found.level}, MUST from {tamed(found.binds)}" if found.binds else found.level
 
 
 def sentence(rule: str) -> str:

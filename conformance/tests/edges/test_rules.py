@@ -43,6 +43,32 @@ def test_an_untestable_rule_says_why_and_names_no_tests() -> None:
     assert problems(named)[0] == "BRIDGE-301: untestable, and yet it names tests or faults"
 
 
+@pytest.mark.parametrize(
+    ("changed", "wrong"),
+    [
+        ({"since": "2.1", "binds": "2.2"}, []),
+        ({"since": "2.1"}, ["a MUST that came with 2.1 has to say from which later suite it binds"]),
+        ({"since": "2.1", "binds": "2.1"}, ["it binds from 2.1, which isn't after 2.1, that brought it"]),
+        ({"level": "SHOULD", "binds": "2.1"}, ["a SHOULD never binds, so it can't say since when"]),
+        ({"binds": "next"}, ["binds is 'next', which isn't a version such as 2.0"]),
+        ({"since": "2.1", "needs": frozenset({"torn"})}, []),
+        (
+            {"since": "2.1", "needs": frozenset({"async"})},
+            ["a MUST that came with 2.1 has to say from which later suite it binds"],
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.req("X4")
+def test_a_later_must_announces_itself_unless_it_came_with_the_capability_that_it_needs(
+    changed: dict[str, object], wrong: list[str]
+) -> None:
+    first = dataclasses.replace(rules.find("EDGE-120"), tests=(), faults=(), level="MAY")
+    later = dataclasses.replace(rules.find("EDGE-101"), tests=(), faults=(), **changed)
+    found = rules.problems([first, later], {}, {}, [str(each) for each in contract.Capability])
+    assert [each for each in found if "without a" not in each] == [f"EDGE-101: {each}" for each in wrong]
+
+
 def test_what_a_rule_names_has_to_be_there() -> None:
     rule = rules.find("EDGE-101")
     found = rules.problems(
