@@ -89,6 +89,11 @@ def parser() -> argparse.ArgumentParser:
     diff.add_argument("--target", choices=["edge", "engine"], default="edge", help="what they are for (edge)")
     diff.add_argument("--examples", type=int, default=500, help="how many histories (500)")
     diff.add_argument("--seed", type=int, default=0)
+    diff.add_argument(
+        "--exact",
+        action="store_true",
+        help="engines: compare slice by slice, and not only what the rules promise (edges: always exact)",
+    )
 
     selftest = command(
         "selftest", _selftest, "prove that the kit can fail: every seeded fault is caught by its own rule"
@@ -253,8 +258,10 @@ def _diff(options: argparse.Namespace) -> int:
     from meridian_conformance.engine import differ as engine_differ
 
     named = {name: backends.load(name, options.target) for name in options.backends}
-    play = engine_differ.diff if options.target == "engine" else differ.diff
-    found = play(named, examples=options.examples, seed=options.seed)
+    if options.target == "engine":
+        found = engine_differ.diff(named, examples=options.examples, seed=options.seed, exact=options.exact)
+    else:
+        found = differ.diff(named, examples=options.examples, seed=options.seed)
     if options.json:
         _say_json(found.to_json())
     else:
@@ -303,7 +310,9 @@ def _explain(options: argparse.Namespace) -> int:
     if options.json:
         _say_json(_as_json(rule))
         return ExitCode.PASSED
-    print(f"{rule.id}  {rule.level}  ({rule.kind}, profile {rule.profile})")
+    suite = rules.suite_version()
+    later = rule.binds_after(suite)
+    print(f"{rule.id}  {rule.level_in(suite)}  ({rule.kind}, profile {rule.profile})")
     print(f"\n  {rule.sentence}\n\nWhy\n  {rule.intent}\n\nWhat usually breaks it")
     for cause in rule.causes:
         print(f"  - {cause}")
@@ -316,7 +325,10 @@ def _explain(options: argparse.Namespace) -> int:
         print("\nCounts when there were")
         for name, n in rule.situations.items():
             print(f"  {n} × {name}")
-    print(f"\nRequirements {', '.join(rule.requirements)} · since {rule.since}")
+    if later:
+        print(f"\nDoesn't bind yet\n  it will bind from suite {later}: then breaking it is a failure")
+    binds = f" · binds from {rule.binds}" if rule.binds else ""
+    print(f"\nRequirements {', '.join(rule.requirements)} · since {rule.since}{binds}")
     return ExitCode.PASSED
 
 
@@ -326,8 +338,13 @@ def _rules(options: argparse.Namespace) -> int:
             {"suite": rules.suite_version(), "rules": [_as_json(rule) for rule in rules.load().values()]}
         )
         return ExitCode.PASSED
+    suite = rules.suite_version()
     for rule in rules.load().values():
-        print(f"{rule.id:11} {rule.level:6} {rule.profile:8} {rule.sentence}")
+        later = rule.binds_after(suite)
+        print(
+            f"{rule.id:11} {rule.level_in(suite):6} {rule.profile:8} {rule.sentence}"
+            + (f" (will bind from {later})" if later else "")
+        )
     return ExitCode.PASSED
 
 

@@ -1,5 +1,6 @@
 """Engines as a target: Meridian's own keeps every rule, each seeded fault breaks its own, and two engines can be compared."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from meridian_conformance import backends, cli, faults, replay, rules, runner, s
 from meridian_conformance.backends import UsageError
 from meridian_conformance.engine.checks import GRAPHS, SINK, SOURCE
 from meridian_conformance.engine.contract import Graph, Link, NodeSpec
-from meridian_conformance.engine.differ import diff
+from meridian_conformance.engine.differ import diff, promised
 from meridian_conformance.engine.reference import PythonEngines
 from meridian_conformance.engine.session import play
 from meridian_conformance.failures import Step, Trace
@@ -91,12 +92,54 @@ def test_a_failure_of_an_engine_replays_and_shrinks():
 
 
 def test_the_same_engine_twice_makes_no_difference():
-    assert not diff({"one": PythonEngines(), "two": PythonEngines()}, examples=60).differs
+    for exact in (False, True):
+        assert not diff({"one": PythonEngines(), "two": PythonEngines()}, examples=60, exact=exact).differs
+
+
+@pytest.fixture
+def engine_of_the_guide(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    yield backends.load("engine", "engine")
+    sys.modules.pop("engine", None)
+
+
+def test_engines_with_other_schedules_agree_about_what_the_rules_promise_and_about_nothing_more(
+    engine_of_the_guide,
+):
+    engines = {"python": PythonEngines(), "guide": engine_of_the_guide}
+    assert not diff(engines, examples=60).differs
+    assert diff(engines, examples=60, exact=True).differs
+    assert not diff({"python": PythonEngines(), "other": faults.FAULTS["ServesTheSameEdgeAgain"]()}).differs
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "LosesAParkedEmission",
+        "CountsMergedAsDelivered",
+        "DeliversNewestFirst",
+        "ParkedLastFirst",
+        "DoesNotRecordFailures",
+        "ForgetsOneOfTwoWhoWait",
+    ],
+)
+def test_a_broken_promise_is_found_by_comparing_at_rest(fault):
+    found = diff({"python": PythonEngines(), "faulty": faults.FAULTS[fault]()}, examples=200)
+    assert found.answers["python"] != found.answers["faulty"]
+
+
+def test_what_comes_after_an_edge_that_may_lose_is_left_to_the_schedule():
+    links = (Link(0, 1, 2, "drop"), Link(1, 2))
+    session = play(PythonEngines(), Graph((SOURCE, NodeSpec(), SINK), links), [Step("drain")])
+    told = promised(session)
+    assert told[0] == "edge 0: depth 0, 0 unaccounted for, accepted 7, CONTROL "
+    assert told[1] == "edge 1: depth 0, 0 unaccounted for, CONTROL "
+    assert told[2:] == ["node 0: parked 0, failed 0", "node 1: parked 0", "node 2: parked 0"]
 
 
 @pytest.mark.parametrize("fault", ["ServesTheSameEdgeAgain", "LosesAParkedEmission", "DoesNotRecordFailures"])
 def test_the_first_slice_in_which_two_engines_differ_is_found(fault):
-    found = diff({"python": PythonEngines(), "faulty": faults.FAULTS[fault]()}, examples=200)
+    found = diff({"python": PythonEngines(), "faulty": faults.FAULTS[fault]()}, examples=200, exact=True)
     assert found.differs
     assert set(found.answers) == {"python", "faulty"}
     assert found.answers["python"] != found.answers["faulty"]
@@ -105,8 +148,9 @@ def test_the_first_slice_in_which_two_engines_differ_is_found(fault):
 
 def test_engines_are_compared_on_the_command_line(capsys):
     name = "meridian_conformance.engine.reference:PythonEngines"
-    assert cli.main(["diff", "--target", "engine", "python", name, "--examples", "10"]) == 0
-    assert capsys.readouterr().out == "no difference in 10 histories\n"
+    for exact in ([], ["--exact"]):
+        assert cli.main(["diff", "--target", "engine", "python", name, "--examples", "10", *exact]) == 0
+        assert capsys.readouterr().out == "no difference in 10 histories\n"
 
 
 @pytest.mark.req("N2.1")
