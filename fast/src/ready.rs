@@ -47,6 +47,18 @@ impl<T> Ready<T> {
         self.lines.iter().all(VecDeque::is_empty)
     }
 
+    /// Lets the turn that `is` it go on in another band, behind those of that band; nothing happens if it isn't in the line.
+    pub fn change_band(&mut self, from: usize, to: usize, is: impl Fn(&T) -> bool) {
+        let Some(turn) = self.lines[from].iter().position(is).and_then(|at| self.lines[from].remove(at)) else {
+            return;
+        };
+        self.lines[to].push_back(turn);
+        if self.lines[from].is_empty() {
+            self.saved = [0; BANDS];
+            self.passed_over[from] = 0;
+        }
+    }
+
     /// Decides which band is next and charges it; `None` if no turn is due.
     pub fn pick_band(&mut self) -> Option<usize> {
         let (mut best, mut late): (Option<usize>, Option<usize>) = (None, None);
@@ -150,6 +162,16 @@ mod tests {
         assert_eq!(bands(&mut ready, 5), [2, 2, 2, 2, 2]);
         ready.lines[1].push_back(1);
         assert_eq!(bands(&mut ready, 3), [1, 2, 1]);
+    }
+
+    #[test]
+    fn a_turn_that_changes_its_band_goes_to_the_end_and_a_band_that_it_leaves_empty_begins_a_new_round() {
+        let mut ready = full([4, 2, 1]);
+        assert_eq!(bands(&mut ready, 2), [0, 1]);
+        ready.change_band(2, 1, |turn| *turn == 2);
+        ready.change_band(2, 0, |turn| *turn == 2);
+        assert_eq!((ready.lines[1].make_contiguous(), ready.len()), (&mut [1, 2][..], 3));
+        assert_eq!((ready.saved, ready.passed_over), ([0; BANDS], [1, 0, 0]));
     }
 
     #[test]

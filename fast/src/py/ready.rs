@@ -384,6 +384,16 @@ impl ReadyQueue {
         self.state.with(py, |ready| ready.len())
     }
 
+    /// Serve a turn in another band; one that is in a line goes on behind those of the new band.
+    fn set_band(&self, py: Python<'_>, turn: &Bound<'_, Turn>, band: usize) -> PyResult<()> {
+        let old = turn.get().band.get(py);
+        turn.get().set_band(py, band)?;
+        if old != band && turn.get().queued.get(py) {
+            self.state.with(py, |ready| ready.change_band(old, band, |queued| queued.is(turn)));
+        }
+        Ok(())
+    }
+
     /// Take the turn that is to run next; raises `IndexError` if none is due.
     pub(super) fn pick(&self, py: Python<'_>) -> PyResult<Py<Turn>> {
         let band =
