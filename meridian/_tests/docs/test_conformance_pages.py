@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meridian_conformance import cli, plugin
+from meridian_conformance import cli, plugin, rules
 from meridian_conformance.contract import Capability
 from meridian_conformance.verdicts import Verdict
 
@@ -136,7 +136,15 @@ def test_the_table_of_capabilities_is_complete():
         for row in table.splitlines()
         for name in re.findall(r"`(\w+)`", row.split("|")[1:2][0] if row else "")
     ]
-    assert sorted(listed) == sorted(str(each) for each in Capability)
+    targets = {
+        each: {rule.target for rule in rules.load().values() if each in rule.needs} for each in Capability
+    }
+    elsewhere = {each for each, of in targets.items() if of and "edge" not in of}
+    assert sorted(listed) == sorted(str(each) for each in Capability if each not in elsewhere)
+    guides = {"ready": "write-a-ready-queue.md", "engine": "write-an-engine.md"}
+    for each in elsewhere:
+        for target in targets[each]:
+            assert f"`{each}`" in (HOW_TO / guides[target]).read_text(encoding="utf-8")
 
 
 def test_the_table_of_verdicts_is_complete():
