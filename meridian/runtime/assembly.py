@@ -60,7 +60,7 @@ class Assembly:
         self._states: list[NodeState | None] = [None] * len(plan.nodes)
         self._rings: list[Ring | None] = [None] * len(plan.edges)
         self._by_id: dict[str, int] | None = None
-        self._levels: list[int] | None = None
+        self._shares: list[int] | None = None
         leaving: list[list[int] | None] = [None] * len(plan.nodes)
         for i, planned in enumerate(plan.edges):
             out = leaving[planned.source]
@@ -96,22 +96,15 @@ class Assembly:
         ring = planned.edge.make_ring(budget, self._clock, type(self.engine))
         ring.id = planned.id
         if budget is not None:
-            budget.add(cast("LimitedRing", ring), self._share(i, budget.limit))
+            if self._shares is None:
+                self._shares = self.plan.budget_shares()
+            budget.add(cast("LimitedRing", ring), self._shares[i])
         ring.on_loss = self._on_loss
         self.engine.attach(ring, planned.target, planned.target_port, self.bands.get(planned.id, 2))
         self._rings[i] = ring
         if ring.depth():  # put on it before it was attached
             self.engine.knock(ring)
         return ring
-
-    def _share(self, i: int, limit: int) -> int:
-        """Return how much of a byte budget may be in use for edge ``i`` to take more; grows from sources to sinks."""
-        if self._levels is None:
-            self._levels = self.plan.levels()
-        target = self.plan.edges[i].target
-        graph = self.plan.edges[i].graph
-        most = max(self._levels[edge.target] for edge in self.plan.edges if edge.graph == graph)
-        return max(limit - (most - self._levels[target]) * (limit // most), 1)
 
     def ring_of(self, id: str) -> Ring | None:
         """Return the ring of the edge with that id, or ``None`` if there is no such edge."""

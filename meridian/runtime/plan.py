@@ -74,6 +74,21 @@ class Plan(NamedTuple):
                     levels[target] = max(levels[target], levels[node] + 1)
         return [max(level, 1) for level in levels]  # a node that feeds only itself
 
+    def budget_shares(self) -> list[int]:
+        """Return for each edge how much of its graph's byte budget may be in use for it to take more; see `Budget`.
+
+        It grows in equal steps from the sources to the sinks, where it is all of it. 0 where there is no budget.
+        """
+        levels = self.levels()
+        most: dict[int, int] = {}
+        for edge in self.edges:
+            most[edge.graph] = max(most.get(edge.graph, 1), levels[edge.target])
+        return [
+            0 if limit is None else max(limit - (steps - levels[edge.target]) * (limit // steps), 1)
+            for edge in self.edges
+            for limit, steps in ((self.budgets[edge.graph], most[edge.graph]),)
+        ]
+
     def stop_order(self) -> list[int]:
         """Return node indices in reverse topological order: consumers before their producers.
 

@@ -62,3 +62,11 @@ def test_a_diamond_stops_its_consumer_first_and_its_producer_last():
     made.connect(("r", "out"), ("t", "y"))
     found = order(made)
     assert (found[0], found[-1]) == ("t", "s")
+
+
+@pytest.mark.req("V14")
+def test_a_byte_budget_is_shared_out_in_equal_steps_from_the_sources_to_the_sinks():
+    made = chain(Relay("a"), Relay("b"), Relay("c"), Relay("d"))
+    assert build_plan([made]).budget_shares() == [0, 0, 0]
+    made.max_bytes = 10
+    assert build_plan([made]).budget_shares() == [4, 7, 10]
