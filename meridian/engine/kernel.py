@@ -59,7 +59,6 @@ class NodeState:
         rings: All of them.
         held: Why the node must not run now: ``PARKED``, ``BUSY`` and ``PAUSED`` bits.
         free: How many more messages may be in work at once (asynchronous nodes).
-        in_flight: Messages in work whose results are still to come.
         parked: Emissions that wait for room, in order.
         paused: Inputs that no data is taken from now.
         rest: What is left of the batch in hand, while emits may end it.
@@ -86,7 +85,6 @@ class NodeState:
         "free",
         "held",
         "id",
-        "in_flight",
         "inbox",
         "kind",
         "max_parked",
@@ -126,7 +124,6 @@ class NodeState:
         self.error_policy = ErrorPolicy.LOG_AND_CONTINUE
         self.held = 0
         self.free = NO_LIMIT
-        self.in_flight = 0
         self.deferred: list[Turn] | None = None
         self.parked: deque[tuple[str | Ring, Any]] | None = None
         self.paused: set[str] | None = None

@@ -448,12 +448,8 @@ def _drive_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -
         credit = node.credit(turn)
         if not credit:
             return 0
-        k = min(turn.batch, node.free, credit - node.in_flight)
-        if (
-            k <= 0
-        ):  # as many results as there is room for are on their way; the next one to arrive tries again
-            return node.put_off(turn)
-        xs = ring.take(k, True)
+        # Room is asked for once, not for each result: what finds none is parked, and no more of it than places free.
+        xs = ring.take(min(turn.batch, node.free, credit), True)
         k = len(xs)
         if ring.mixed:
             node.enveloped = True

@@ -330,7 +330,6 @@ class PoolWorker:
             scope.handling = x if isinstance(x, Message) else None
             context.run(current_scope.set, scope)
             self.state.free -= 1
-            self.state.in_flight += 1
             self.run.in_flight += 1
             task = self.run.loop.create_task(self._one(x, port, slot), context=context)
             self._tasks.add(task)
@@ -362,7 +361,6 @@ class PoolWorker:
 
     def _deliver(self, slot: list[Any]) -> None:
         self.state.free += 1
-        self.state.in_flight -= 1
         if slot[1] is not None:
             self.state.hand_on([slot[1]])
 

@@ -38,6 +38,7 @@ from meridian.observability.metrics import (
 )
 from meridian.observability.tracing import InMemoryTracer, get_tracer
 from meridian.runtime.signals import stop_on_signals
+from meridian.testing import simulate
 
 Body = Callable[[Scheduler], Awaitable[Any]]
 
@@ -497,6 +498,23 @@ def test_results_of_a_pool_leave_in_the_order_of_their_messages_unless_told_othe
 
     assert results(True) == [0, 1]
     assert results(False) == [1, 0]
+
+
+@pytest.mark.req("V2")
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_pool_works_on_as_many_as_it_may_however_little_room_there_is_for_their_results(ordered: bool):
+    got: list[int] = []
+    third = asyncio.Event()
+
+    @node(concurrency=3, ordered=ordered)
+    async def pool(x: int) -> int:
+        if x == 2:
+            third.set()
+        await asyncio.wait_for(third.wait(), 5)
+        return x
+
+    done = simulate(graph("g", source(range(3)) >> pool >> via(capacity=1) >> sink(got.append)))
+    assert (sorted(got), done.report.errors) == ([0, 1, 2], [])
 
 
 # --- settings
