@@ -14,7 +14,7 @@ from meridian.core.errors import BackpressureError, PayloadError, PortError
 from meridian.core.message import CONTROL, DATA, Message, MessageType, no_message, wrap
 from meridian.core.policies import ErrorPolicy, PutResult
 from meridian.engine.ready import NORMAL_BAND, ReadyQueue, Turn
-from meridian.engine.ring import BLOCK, CUSTOM, Budget, LimitedRing, Ring
+from meridian.engine.ring import BLOCK, CUSTOM, Budget, LimitedRing, Ring, short_of_bytes
 from meridian.engine.step import (
     BUSY,
     PARKED,
@@ -301,8 +301,8 @@ class NodeState:
         port, value = item if item.__class__ is To else (self.default, item)
         if self.parked:
             waited = self._rings(self.parked[0][0])
-            return next((ring for ring in waited if would_block(ring, self.parked[0][1])), waited[0])
-        return next((ring for ring in self.ports.get(port, ()) if would_block(ring, value)), None)
+            return full_ring(waited, self.parked[0][1]) or waited[0]
+        return full_ring(self.ports.get(port, ()), value)
 
     def try_result(self, item: Any) -> Ring | None:
         """Hand on one result and return ``None``, or return a ring that has no room for it."""
@@ -375,7 +375,7 @@ class NodeState:
         elif any(ring.limited or ring.kind == CUSTOM for ring in rings):
             n = len(items)
             for i, item in enumerate(items):
-                if self.parked or any(would_block(ring, item) for ring in rings):
+                if self.parked or full_ring(rings, item) is not None:
                     n = i
                     break
                 self._put_all(rings, [item])
@@ -476,11 +476,11 @@ class NodeState:
         if turn.queued:
             return
         port, item = self.parked[0]  # type: ignore[index]  # called with something parked
-        for ring in self._rings(port):
-            if would_block(ring, item):
-                ring.wait(turn)
-                return
-        self.engine.ready(turn)
+        full = full_ring(self._rings(port), item)
+        if full is None:
+            self.engine.ready(turn)
+        else:
+            full.wait(turn)
 
     def unpark(self) -> int:
         """Deliver what is parked, in order, as far as there is room; then let the node run again."""
@@ -492,7 +492,7 @@ class NodeState:
         while parked:
             port, item = parked[0]
             rings = self._rings(port)
-            if any(would_block(ring, item) for ring in rings):
+            if full_ring(rings, item) is not None:
                 self._wait_to_flush()
                 return n
             parked.popleft()
@@ -574,11 +574,11 @@ class NodeState:
         self._flush_box(port)
         if not rings:
             self.unrouted += 1
-        elif not self.parked and not any(would_block(ring, message) for ring in rings):
+        elif not self.parked and full_ring(rings, message) is None:
             self._put_all(rings, [message])
         else:
             if len(self.parked or ()) >= self.max_parked:
-                full = next((ring for ring in rings if would_block(ring, message)), rings[0])
+                full = full_ring(rings, message) or rings[0]
                 raise BackpressureError(full.id, full.capacity, self.name, port, message)
             self.park(port, [message], first=message.type is CONTROL)
         self.engine.arm_if_idle()
@@ -609,10 +609,10 @@ class NodeState:
         self._flush_box(port)
         if self.parked:
             waited = self._rings(self.parked[0][0])
-            return next((ring for ring in waited if would_block(ring, self.parked[0][1])), waited[0])
-        for ring in rings:
-            if would_block(ring, message):
-                return ring
+            return full_ring(waited, self.parked[0][1]) or waited[0]
+        full = full_ring(rings, message)
+        if full is not None:
+            return full
         self._put_all(rings, [message])
         if not rings:
             self.unrouted += 1
@@ -1009,6 +1009,14 @@ def all_data(items: list[Any]) -> bool:
         if item.__class__ is not Message or item.type is CONTROL:
             return False
     return True
+
+
+def full_ring(rings: Sequence[Ring], item: Any) -> Ring | None:
+    """Return a ring that would refuse ``item`` now and take it later, if it goes to all of ``rings``; or ``None``."""
+    for ring in rings:
+        if would_block(ring, item):
+            return ring
+    return short_of_bytes(rings, item) if len(rings) > 1 else None
 
 
 def would_block(ring: Ring, item: Any) -> bool:

@@ -20,7 +20,7 @@ import time
 from _thread import RLock, get_ident
 from collections import deque
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from meridian.core.message import CONTROL, Message, rewrap
 from meridian.core.policies import Block, Coalesce, Drop, Latest, Policy, PutResult
@@ -832,6 +832,26 @@ class Budget:
             for ring in self.rings:
                 if ring.waiters and ring.engine is not None:
                     ring.release(ring.owner == get_ident())
+
+
+def short_of_bytes(rings: Sequence[Ring], item: Any) -> Ring | None:
+    """Return a blocking ring whose budget has no room for ``item`` on all of ``rings`` together; or ``None``.
+
+    On each of them alone it would find room. What is larger on all together than a ring's share may never find that; it
+    goes to one after the other.
+    """
+    if isinstance(item, Message) and item.type is CONTROL:
+        return None
+    payload = item.payload if isinstance(item, Message) else item
+    limited = [ring for ring in cast("Sequence[LimitedRing]", rings) if ring.limited and ring.budget]
+    for ring in limited:
+        budget = ring.budget
+        if ring.kind == BLOCK and budget is not None:
+            sharing = [each for each in limited if each.budget is budget and not each.never_fits(item)]
+            n = sum(each.size(payload) for each in sharing)
+            if n <= (ring.budget_share or budget.limit) and not budget.admits(n, ring.budget_share):
+                return ring
+    return None
 
 
 def coalesced(policy: Coalesce, old: Any, new: Any) -> Any:

@@ -10,12 +10,12 @@ import pytest
 
 from meridian.core.errors import BackpressureError
 from meridian.core.message import CONTROL, DATA, Message, Scope
-from meridian.core.policies import Block, PutResult, drop
+from meridian.core.policies import Block, Drop, PutResult, drop
 from meridian.core.schema import compile_schema
 from meridian.engine import kernel
 from meridian.engine.kernel import NodeState, PythonEngine
 from meridian.engine.ready import CONTROL_BAND, HIGH_BAND, NORMAL_BAND
-from meridian.engine.ring import Ring
+from meridian.engine.ring import Budget, LimitedRing, Ring
 from meridian.engine.step import BUSY, PARKED, To
 
 
@@ -486,3 +486,48 @@ def test_a_ring_that_never_had_a_turn_gets_one_in_its_band():
     assert (empty.turn.queued, filled.turn.queued) == (False, True)
     bench.run()
     assert bench.seen == [1]
+
+
+# --- a byte budget
+
+
+def edges_of_one_budget(bench: Bench, limit: int, *policies: Any) -> tuple[Budget, list[LimitedRing]]:
+    budget = Budget(limit)
+    for i, policy in enumerate(policies):
+        ring = LimitedRing(f"r{i}", 9, policy, budget=budget, size=len, clock=lambda: 0)
+        bench.engine.attach(ring, 1, "in", NORMAL_BAND)
+        budget.rings.append(ring)
+    return budget, budget.rings
+
+
+@pytest.mark.req("V14", "V4")
+@pytest.mark.parametrize("how", ["emit", "deliver", "send"])
+@pytest.mark.parametrize("other", [Block(), drop()], ids=["block", "drop"])
+def test_an_emission_to_several_edges_needs_the_bytes_of_all_of_them_at_once(how, other):
+    bench = Bench()
+    budget, rings = edges_of_one_budget(bench, 10, other, Block())
+    state = bench.node(out=rings)
+    emit = state.make_emit()
+    emit("out", Message(DATA, "four"))
+    match how:
+        case "emit":
+            emit("out", Message(DATA, "2b"))
+        case "deliver":
+            state.deliver("out", ["2b"])
+        case _:
+            assert state.try_result("2b") is rings[isinstance(other, Drop)]
+    assert [(ring.accepted(), ring.lost) for ring in rings] == [(1, None)] * 2
+    assert (budget.used, len(state.parked or ())) == (8, int(how != "send"))
+    bench.run()
+    assert ([ring.accepted() for ring in rings], budget.used) == ([1 + (how != "send")] * 2, 0)
+
+
+@pytest.mark.req("V14", "V4")
+def test_an_emission_that_is_larger_on_all_edges_than_their_budget_goes_to_one_after_the_other():
+    bench = Bench()
+    budget, rings = edges_of_one_budget(bench, 5, Block(), Block())
+    state = bench.node(out=rings)
+    state.make_emit()("out", Message(DATA, "four"))
+    assert ([ring.depth() for ring in rings], len(state.parked or ())) == ([1, 0], 1)
+    bench.run()
+    assert ([ring.taken for ring in rings], budget.used) == ([1, 1], 0)
