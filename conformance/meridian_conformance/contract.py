@@ -24,7 +24,10 @@ class Capability(StrEnum):
     """What a backend may claim beyond the five methods."""
 
     ASYNC = "async"
-    """The edge has ``await put_wait(item)`` and ``await get_wait()``, which wait for room and for an item."""
+    """The edge has ``await put_wait(item)`` and ``await get_wait()``, which wait for room and for an item.
+
+    Of an engine: it runs nodes whose work ends later.
+    """
     THREADS = "threads"
     """`put`, `get`, `depth` and `counters` may be called from any thread at once."""
     BYTES_LIMIT = "bytes_limit"
@@ -41,6 +44,8 @@ class Capability(StrEnum):
     """The backend has ``crash_in_put(edge, item, steps)``: it can die between any two steps of a put."""
     BAND_CHANGE = "band_change"
     """A ready queue has ``set_band(turn, band)``: a turn changes its band while it waits."""
+    LIMITS = "limits"
+    """Of an engine: ``Link.max_bytes``, ``Link.max_age_s`` and ``Graph.budget`` are kept, and it has ``held(link)``."""
     METRICS = "metrics"
     """The backend has ``open_metered(spec)``: the same edge with its metrics on."""
 

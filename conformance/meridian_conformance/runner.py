@@ -44,6 +44,7 @@ PROBED: Final = {
         Capability.TORN,
     ),
     "ready": (Capability.BAND_CHANGE,),
+    "engine": (Capability.ASYNC, Capability.LIMITS),
 }
 """Capabilities that a backend may have without claiming them, by target."""
 
@@ -333,7 +334,9 @@ def _occurred(rule: Rule, exam: Examination) -> bool:
 
 
 def _looks_like(backend: Any, target: str, capability: Capability) -> bool:
-    """Say whether the methods are there that the capability needs."""
+    """Say whether the methods are there that the capability needs; of an engine that shows when it is tried."""
+    if target == "engine":
+        return True
     needed: dict[str, tuple[Collection[str], Collection[str]]] = {
         Capability.ASYNC: ((), ("put_wait", "get_wait")),
         Capability.CONTROL: ((), ("put_control",)),

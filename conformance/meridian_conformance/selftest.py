@@ -32,6 +32,8 @@ UNSEEDED: Final = frozenset(
         "ready_load",
         "ready_cost",
         "engine_small",
+        "engine_async_small",
+        "engine_limits_small",
     }
 )
 """Checks that do the same under every seed: once is as good as five times."""

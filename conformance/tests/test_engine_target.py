@@ -8,11 +8,11 @@ import pytest
 
 from meridian_conformance import backends, cli, faults, replay, rules, runner, selftest
 from meridian_conformance.backends import UsageError
-from meridian_conformance.engine.checks import GRAPHS, SINK, SOURCE
+from meridian_conformance.engine.checks import ASYNC_GRAPHS, GRAPHS, LIMITED_GRAPHS, SINK, SOURCE
 from meridian_conformance.engine.contract import Graph, Link, NodeSpec
 from meridian_conformance.engine.differ import diff, promised
 from meridian_conformance.engine.reference import PythonEngines
-from meridian_conformance.engine.session import play
+from meridian_conformance.engine.session import least_budget, play
 from meridian_conformance.failures import Step, Trace
 from meridian_conformance.session import Broken
 from meridian_conformance.verdicts import ExitCode, Verdict
@@ -49,8 +49,16 @@ def test_every_engine_rule_has_a_fault():
 
 
 def test_a_graph_travels_as_json():
-    for graph in GRAPHS.values():
+    for graph in (*GRAPHS.values(), *ASYNC_GRAPHS.values(), *LIMITED_GRAPHS.values()):
         assert Graph.from_json(graph.to_json()) == graph
+
+
+def test_a_graph_of_a_suite_without_asynchronous_nodes_and_limits_can_still_be_read():
+    link = {"source": 0, "target": 1, "capacity": 2, "policy": "block"}
+    node = {"style": "call", "work": "pass", "items": 0}
+    read = Graph.from_json({"nodes": [node, node], "links": [link]})
+    assert read == Graph((NodeSpec(), NodeSpec()), (Link(0, 1),))
+    assert read.needs() == frozenset()
 
 
 def test_a_history_is_told_with_what_came_of_each_step():
@@ -69,6 +77,75 @@ def test_a_history_is_told_with_what_came_of_each_step():
     assert [step.got for step in session.steps[:3]] == ["1 slices", "OK", "paused"]
     assert len(session.world.handled[1]) == 7
     assert session.world.obeyed[0] == session.sent[0] != []
+
+
+def told(graph, *steps):
+    session = play(PythonEngines(), graph, steps)
+    return session, [step.got for step in session.steps]
+
+
+@pytest.mark.req("V2", "V7", "V9")
+def test_asynchronous_work_ends_as_the_history_says_and_its_results_keep_the_order_of_their_items():
+    graph = Graph(
+        (NodeSpec("source", "pass", 3), NodeSpec("async", concurrency=3), SINK),
+        (Link(0, 1, 3), Link(1, 2, 3)),
+    )
+    session, got = told(
+        graph,
+        Step("step", (9,)),
+        Step("finish", (2,)),
+        Step("cancel", (1,)),
+        Step("step", (9,)),
+        Step("fail", (7,)),
+        Step("finish", (0,)),
+        Step("drain"),
+    )
+    assert got[1:3] == ["work finished of node 1", "work was cancelled of node 1"]
+    assert got[4:6] == ["work failed of node 1", "nothing in work"]
+    assert session.world.handled == [[1, 2, 3], session.world.results(1)]
+    assert (len(session.world.results(1)), session.engine.errors(1)) == (1, 2)
+
+
+@pytest.mark.req("V14")
+def test_what_waited_too_long_for_a_paused_node_is_counted_as_expired():
+    graph = Graph((NodeSpec("source", "pass", 2), SINK), (Link(0, 1, 4, max_age_s=2.0),))
+    session, _ = told(
+        graph,
+        Step("pause", (1,)),
+        Step("drain"),
+        Step("wait", (1.5,)),
+        Step("offer", (0,)),
+        Step("wait", (1.0,)),
+        Step("resume", (1,)),
+        Step("drain"),
+    )
+    assert (session.world.handled, session.engine.counters(0)["lost"]) == ([[3]], {"expired": 2})
+
+
+@pytest.mark.req("V14")
+def test_a_budget_of_a_step_for_each_edge_of_the_longest_way_is_the_least_that_may_not_stall():
+    graph = LIMITED_GRAPHS["budget fan-out"]
+    assert (graph.longest_way(), least_budget(graph), graph.budget) == (2, 16, 16)
+
+
+class Modest(PythonEngines):
+    capabilities = frozenset()
+
+
+def test_what_an_engine_does_not_claim_is_not_asked_of_it_but_offered_if_it_seems_to_have_it():
+    result = runner.run(Modest(), target="engine")
+    assert result.could_claim == ["async", "limits"]
+    assert {found.rule for found in result.rules if found.verdict is Verdict.NOT_APPLICABLE} == {
+        rule.id for rule in rules.load().values() if rule.target == "engine" and rule.needs
+    }
+
+
+@pytest.mark.parametrize("fault", ["DeliversAsItEnds", "BatchesIgnoreBytes"])
+def test_engines_are_compared_with_asynchronous_nodes_and_limits_if_all_of_them_claim_those(fault):
+    found = diff({"python": PythonEngines(), "faulty": faults.FAULTS[fault]()}, examples=200, exact=True)
+    assert found.differs
+    assert found.spec.needs()
+    assert not diff({"modest": Modest(), "faulty": faults.FAULTS[fault]()}, examples=20, exact=True).differs
 
 
 @pytest.mark.req("V5")

@@ -68,6 +68,14 @@ EASY = {
     "ENGINE-509": "ForgetsOneOfTwoWhoWait",
     "ENGINE-510": "PauseIsIgnored",
     "ENGINE-511": "SpinsWhileItWaits",
+    "ENGINE-512": "ForgetsResultsWithoutRoom",
+    "ENGINE-513": "FreesEachPlaceTwice",
+    "ENGINE-514": "RestsWhileWorkGoesOn",
+    "ENGINE-515": "DeliversAsItEnds",
+    "ENGINE-521": "BatchesIgnoreBytes",
+    "ENGINE-522": "DeliversWhatIsTooOld",
+    "ENGINE-523": "EachEdgeHasItsOwnBudget",
+    "ENGINE-524": "FirstComeFirstServed",
     "PERF-401": "CountsInTheInnerLoop",
 }
 """For each rule that can be tested a fault that is quick to find."""

@@ -6,13 +6,15 @@ what every edge and node has to show at rest, as far as the rules settle it. Exa
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
+from functools import partial, reduce
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from meridian_conformance.contract import claims
 from meridian_conformance.differ import Difference, search
 from meridian_conformance.engine.checks import draw_graph, draw_history
-from meridian_conformance.engine.session import EngineSession
+from meridian_conformance.engine.session import EngineSession, least_budget
 from meridian_conformance.failures import Step
 from meridian_conformance.require import Judge, judging
 from meridian_conformance.rules import load
@@ -39,11 +41,12 @@ def diff(
             their size, as Meridian's own have to. Otherwise what is compared is told by `promised`.
     """
     draw = Random(seed)
+    shared = reduce(frozenset.__and__, map(claims, named.values()))
 
     def drawn() -> tuple[Graph, list[Step]]:
-        graph = draw_graph(draw)
+        graph = draw_graph(draw, shared)
         steps = draw_history(draw, graph, length)
-        return graph, _by_slices(steps) if exact else steps
+        return (graph, _by_slices(steps)) if exact else (_settling(graph), _without_choices(steps))
 
     return search(examples, drawn, partial(_first_difference, named, _answer if exact else _answer_at_rest))
 
@@ -57,6 +60,17 @@ def _by_slices(steps: Sequence[Step]) -> list[Step]:
     return made
 
 
+def _settling(graph: Graph) -> Graph:
+    """Return the graph without a byte budget that may stall it: when it does is a matter of the schedule."""
+    small = graph.budget is not None and graph.budget < least_budget(graph)
+    return replace(graph, budget=None) if small else graph
+
+
+def _without_choices(steps: Sequence[Step]) -> list[Step]:
+    """Leave out what ends one of the works in progress: which ones those are is a matter of the schedule."""
+    return [step for step in steps if step.op not in ("finish", "fail", "cancel")]
+
+
 def _first_difference(
     named: Mapping[str, Any],
     answer: Callable[[EngineSession, Step], str],
@@ -65,10 +79,14 @@ def _first_difference(
 ) -> tuple[int, dict[str, str]] | None:
     with judging(Judge(frozenset(load()))):  # what is wrong is not the question here
         sessions = {name: EngineSession(backend, graph) for name, backend in named.items()}
-        for i, step in enumerate(steps):
-            answers = {name: answer(session, step) for name, session in sessions.items()}
-            if len(set(answers.values())) > 1:
-                return i, answers
+        try:
+            for i, step in enumerate(steps):
+                answers = {name: answer(session, step) for name, session in sessions.items()}
+                if len(set(answers.values())) > 1:
+                    return i, answers
+        finally:
+            for session in sessions.values():
+                session.close()
     return None
 
 
@@ -119,7 +137,9 @@ def promised(session: EngineSession) -> list[str]:
     """
     engine, world, graph = session.engine, session.world, session.graph
     source_of = {
-        item: f"{node}.{nth}" for node, items in enumerate(world.emitted) for nth, item in enumerate(items, 1)
+        item: f"{node}.{nth}"
+        for node, items in enumerate(map(world.emitted, range(len(graph.nodes))))
+        for nth, item in enumerate(items, 1)
     }
     source_of |= {
         item: f"outside.{n}.{nth}"
@@ -135,7 +155,7 @@ def promised(session: EngineSession) -> list[str]:
         part = f"edge {n}: depth {engine.depth(n)}, {counters['accepted'] - gone} unaccounted for"
         if link.source in settled:
             part += f", accepted {counters['accepted']}"
-            if link.policy == "block":
+            if link.lossless:
                 part += f", delivered {counters['delivered']}, lost {lost}, merged {counters['merged']}"
                 part += f", in order {' '.join(source_of[item] for item in world.handled[n])}"
         part += f", CONTROL {' '.join(source_of[item] for item in world.obeyed[n])}"
@@ -151,6 +171,6 @@ def _settled_nodes(graph: Graph) -> set[int]:
     settled: set[int] = set()
     for node in range(len(graph.nodes)):  # edges lead from lower numbers to higher ones
         links = [graph.links[n] for n in graph.entering(node)]
-        if all(link.policy == "block" and link.source in settled for link in links):
+        if all(link.lossless and link.source in settled for link in links):
             settled.add(node)
     return settled

@@ -8,74 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from meridian_conformance.engine.contract import MAX_BATCH, Graph, WorkError
+from meridian_conformance.contract import Capability, optional
+from meridian_conformance.engine.contract import LARGEST, MAX_BATCH, Graph
+from meridian_conformance.engine.limits import LimitsJudge
+from meridian_conformance.engine.order import OrderJudge
+from meridian_conformance.engine.world import Record
 from meridian_conformance.failures import Step, Trace
 from meridian_conformance.require import RuleViolation, require, seen
 from meridian_conformance.session import Broken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 SPARE_SLICES: Final = 30
 """So many slices in a row without any message are a sign of spinning; waking everybody once takes fewer in the kit's graphs."""
 
-
-class Record:
-    """A `World` that writes down all that happens in it.
-
-    Attributes:
-        emitted: Items that each node emitted, in order.
-        handled: Data that was handled, by edge, in order.
-        obeyed: CONTROL that was handled, by edge, in order.
-        raised: How often each node failed.
-        ended: Sources that have no more items.
-        did: What happened since `begin`: (node, edge) of each message, edge -1 for an item of a source, -2 for CONTROL.
-    """
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.emitted: list[list[int]] = [[] for _ in graph.nodes]
-        self.handled: list[list[int]] = [[] for _ in graph.links]
-        self.obeyed: list[list[int]] = [[] for _ in graph.links]
-        self.raised = [0] * len(graph.nodes)
-        self.count = [0] * len(graph.nodes)
-        self.ended: set[int] = set()
-        self.did: list[tuple[int, int]] = []
-        self.parked_before: list[int] = []
-        self.serial = 0
-
-    def new(self) -> int:
-        """Return an item that there wasn't before."""
-        self.serial += 1
-        return self.serial
-
-    def produce(self, node: int) -> Iterator[int]:
-        for _ in range(self.graph.nodes[node].items):
-            item = self.new()
-            self.did.append((node, -1))
-            self.emitted[node].append(item)
-            yield item
-        self.ended.add(node)
-
-    def handle(self, node: int, link: int, item: Any) -> Iterator[int]:
-        self.did.append((node, link))
-        self.handled[link].append(item)
-        self.count[node] += 1
-        return self._results(node, self.count[node])
-
-    def _results(self, node: int, nth: int) -> Iterator[int]:
-        work = self.graph.nodes[node].work
-        if work == "fail" and nth % 3 == 0:
-            self.raised[node] += 1
-            raise WorkError("this node always fails at its third item")
-        for _ in range({"sink": 0, "burst": 3}.get(work, 1)):
-            item = self.new()
-            self.emitted[node].append(item)
-            yield item
-
-    def handle_control(self, node: int, link: int, item: Any) -> None:
-        self.did.append((node, -2))
-        self.obeyed[link].append(item)
+_WORDS: Final = {"finish": "work finished", "fail": "work failed", "cancel": "work was cancelled"}
 
 
 class EngineSession:
@@ -92,7 +40,6 @@ class EngineSession:
         self.world = Record(graph)
         self.engine = backend.open(graph, self.world)
         self.offered: list[list[int]] = [[] for _ in graph.links]
-        self.refused: list[int] = [0 for _ in graph.links]
         self.sent: list[list[int]] = [[] for _ in graph.links]
         self.paused: set[int] = set()
         self.was_paused: set[int] = set()
@@ -100,17 +47,39 @@ class EngineSession:
         self.control_waits = [0] * len(graph.links)
         self.idle = 0
         self._broken: list[RuleViolation] = []
+        self._leaving = [graph.leaving(node) for node in range(len(graph.nodes))]
+        self._order = [
+            OrderJudge(n, link, self.offered[n], self.sent[n], self._require)
+            for n, link in enumerate(graph.links)
+        ]
+        limited = Capability.LIMITS in graph.needs()
+        self._limits = LimitsJudge(graph, self.world, self.engine, self._require) if limited else None
+        self._may_stall = graph.budget is not None and graph.budget < least_budget(graph)
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        close = optional(self.engine, "close")
+        if close is not None:
+            close()
 
     def _require(self, rule: str, holds: object, **facts: Any) -> None:
         if not holds:
-            try:
-                require(rule, False, **facts)
-            except RuleViolation as violation:
-                if all(other.rule != rule for other in self._broken):
-                    self._broken.append(violation)
+            self._break(rule, **facts)
+
+    def _break(self, rule: str, **facts: Any) -> None:
+        try:
+            require(rule, False, **facts)
+        except RuleViolation as violation:
+            if all(other.rule != rule for other in self._broken):
+                self._broken.append(violation)
 
     def play(self, step: Step) -> None:
-        """Do one step: ``step(n)``, ``offer(edge)``, ``control(edge)``, ``pause(node)``, ``resume(node)`` or ``drain()``.
+        """Do one step.
+
+        ``step(n)`` runs slices, ``drain()`` runs them until nothing is due and no work goes on, which it lets end, the oldest first.
+        ``offer(edge)`` and ``control(edge)`` put something on an edge, ``pause(node)`` and ``resume(node)`` do that.
+        ``finish(k)``, ``fail(k)`` and ``cancel(k)`` end the k-th work in progress; ``hurry(n)`` lets the next ones end at once.
+        ``wait(seconds)`` lets time pass.
 
         Raises:
             Broken: it broke rules.
@@ -138,7 +107,7 @@ class EngineSession:
         return f"{ran} slices"
 
     def _drain(self) -> str:
-        limit = 60 * (10 + sum(node.items for node in self.graph.nodes) + self.world.serial)
+        limit = 300 * (10 + sum(node.items for node in self.graph.nodes) + self.world.serial)
         for n in range(limit):
             if self._broken:
                 return "broken"
@@ -146,7 +115,10 @@ class EngineSession:
             self._judge_totals()
             if not more:
                 self._judge_rest()
-                return f"{n + 1} slices"
+                if not self.world.in_work:
+                    return f"{n + 1} slices"
+                self._end(0, "finish")
+                self._judge_totals()
         self._require("ENGINE-511", False, slices=limit, still="something is said to be due")
         return "endless"
 
@@ -179,6 +151,40 @@ class EngineSession:
         self.paused.discard(node)
         return "resumed"
 
+    def _finish(self, k: int) -> str:
+        return self._end(k, "finish")
+
+    def _fail(self, k: int) -> str:
+        return self._end(k, "fail")
+
+    def _cancel(self, k: int) -> str:
+        return self._end(k, "cancel")
+
+    def _end(self, k: int, how: str) -> str:
+        world, engine = self.world, self.engine
+        if not world.in_work:
+            return "nothing in work"
+        work = world.in_work[k % len(world.in_work)]
+        world.did.clear()
+        hurried = world.hurried
+        world.end(work, how)
+        if world.working(work.node):
+            seen("ENGINE-512", f"{_WORDS[how]} while other work of its node went on")
+        for node, link in world.did:
+            self._require("ENGINE-510", node not in self.paused, data_for=node, paused=sorted(self.paused))
+            if not hurried:
+                self._require("ENGINE-504", not engine.parked(node), began=node, parked=engine.parked(node))
+            self.waits[link] = 0
+        return f"{_WORDS[how]} of node {work.node}"
+
+    def _hurry(self, n: int) -> str:
+        self.world.hurried += n
+        return "hurries"
+
+    def _wait(self, seconds: float) -> str:
+        self.world.now += seconds
+        return "waited"
+
     # ---- one slice -------------------------------------------------------------------------------------------
 
     def _slice(self) -> bool:
@@ -197,8 +203,10 @@ class EngineSession:
         for node, link in did:
             if link == -2:
                 continue
-            self._require("ENGINE-510", node not in self.paused, data_for=node, paused=sorted(self.paused))
-            self._require("ENGINE-504", not parked[node], ran=node, parked=parked[node])
+            if node in self.paused:
+                self._break("ENGINE-510", data_for=node, paused=sorted(self.paused))
+            if parked[node]:
+                self._break("ENGINE-504", ran=node, parked=parked[node])
         if any(parked):
             seen("ENGINE-504", "a slice while emissions were parked")
         if self.paused:
@@ -221,7 +229,9 @@ class EngineSession:
             self.engine.depth(n) > len(self.sent[n]) - len(self.world.obeyed[n])
             and target not in self.paused
             and not self.engine.parked(target)
-            and not any(self.engine.depth(out) for out in self.graph.leaving(target))
+            and not any(self.engine.depth(out) for out in self._leaving[target])
+            and not self.world.working(target)
+            and self.graph.budget is None
         )
 
     def _judge_turns(self, data: list[tuple[int, int]], ready: list[bool], control: bool) -> None:
@@ -235,9 +245,8 @@ class EngineSession:
                 self.waits[n] += 1
                 if self.waits[n] == 1:
                     seen("ENGINE-506", "an edge with data waited for its turn")
-            self._require(
-                "ENGINE-506", self.waits[n] <= bound, edge=n, slices_of_others=self.waits[n], bound=bound
-            )
+            if self.waits[n] > bound:
+                self._break("ENGINE-506", edge=n, slices_of_others=self.waits[n], bound=bound)
 
     def _judge_control(self, did: list[tuple[int, int]], pending: list[int], parked: list[int]) -> None:
         """CONTROL is handled before the second slice of data, if its node is free."""
@@ -262,81 +271,65 @@ class EngineSession:
         for n, link in enumerate(graph.links):
             told, depth = engine.counters(n), engine.depth(n)
             lost = sum(told["lost"].values())
-            accepted = told["accepted"]
-            kept = told["delivered"] + depth + told["merged"] + lost
-            self._require("ENGINE-501", accepted == kept, edge=n, accepted=accepted, accounted_for=kept)
-            self._require("ENGINE-501", depth <= link.capacity, edge=n, depth=depth, capacity=link.capacity)
+            accepted, delivered = told["accepted"], told["delivered"]
             handled = len(world.handled[n]) + len(world.obeyed[n])
-            self._require(
-                "ENGINE-501",
-                told["delivered"] == handled or self._in_generator(link.target, told["delivered"] - handled),
-                edge=n,
-                delivered=told["delivered"],
-                handled=handled,
-            )
+            kept = delivered + depth + told["merged"] + lost
+            if accepted != kept:
+                self._break("ENGINE-501", edge=n, accepted=accepted, accounted_for=kept)
+            if depth > link.capacity:
+                self._break("ENGINE-501", edge=n, depth=depth, capacity=link.capacity)
+            if delivered != handled and not self._in_generator(link.target, delivered - handled):
+                self._break("ENGINE-501", edge=n, delivered=delivered, handled=handled)
             from_node = accepted - len(self.offered[n]) - len(self.sent[n])
             accepted_of.setdefault(link.source, set()).add(from_node)
             if depth == link.capacity:
                 seen("ENGINE-501", "an edge was full")
             if lost or told["merged"]:
                 seen("ENGINE-501", "an edge lost or merged items")
-            self._judge_order(n)
+            self._order[n].look(world.handled[n], world.obeyed[n], world.emitted(link.source))
         for node, counts in accepted_of.items():
             parked = engine.parked(node)
-            if len(graph.leaving(node)) > 1:
+            if len(self._leaving[node]) > 1:
+                if self._may_stall:  # nor has the budget room for every emission on all its edges
+                    continue
                 self._require("ENGINE-502", len(counts) == 1, node=node, accepted_by_its_edges=sorted(counts))
                 if parked:
                     seen("ENGINE-502", "an emission to several edges had no room on one")
             if len(counts) == 1:
                 (count,) = counts
-                emitted = len(world.emitted[node])
-                self._require(
-                    "ENGINE-501",
-                    emitted == count + parked,
-                    node=node,
-                    emitted=emitted,
-                    accepted=count,
-                    parked=parked,
-                )
-        for node, raised in enumerate(world.raised):
-            self._require(
-                "ENGINE-508",
-                engine.errors(node) == raised,
-                node=node,
-                raised=raised,
-                recorded=engine.errors(node),
-            )
+                self._judge_emitted(node, count, parked)
+        if self._limits is not None:
+            self._limits.look([len(sent) - len(world.obeyed[n]) for n, sent in enumerate(self.sent)])
+        for node, spec in enumerate(graph.nodes):
+            raised, recorded = world.raised[node], engine.errors(node)
+            if raised != recorded:
+                self._break("ENGINE-508", node=node, raised=raised, recorded=recorded)
+            most = world.most[node]
+            if most > spec.concurrency:
+                self._break("ENGINE-513", node=node, at_once=most, concurrency=spec.concurrency)
+            if most and world.working(node) == spec.concurrency:
+                seen("ENGINE-513", "a node worked on as many as it may")
+
+    def _judge_emitted(self, node: int, accepted: int, parked: int) -> None:
+        """What a node's code gave out, and what its engine says to have done with that."""
+        world, spec = self.world, self.graph.nodes[node]
+        emitted = len(world.emitted(node))
+        rule = "ENGINE-501"
+        if spec.style == "async":
+            others = world.working(node) if spec.concurrency > 1 else 0
+            if others and emitted < len(world.results(node)):
+                seen("ENGINE-515", "a result waited for its turn")
+            elif others and not spec.ordered and emitted:
+                seen("ENGINE-515", "a result did not wait for others")
+            # While others are at work something may be out of turn; afterwards it is lost or doubled.
+            rule = "ENGINE-515" if others and accepted + parked <= len(world.results(node)) else "ENGINE-512"
+        self._require(
+            rule, emitted == accepted + parked, node=node, emitted=emitted, accepted=accepted, parked=parked
+        )
 
     def _in_generator(self, node: int, n: int) -> bool:
         """Say whether a message was taken by a node that pulls results from it, and hasn't begun yet."""
         return self.graph.nodes[node].style == "stream" and 0 <= n <= 1
-
-    def _judge_order(self, n: int) -> None:
-        """What was handled stands in what was put, in that order; with ``block`` nothing is missing in between."""
-        link, world = self.graph.links[n], self.world
-        obeyed, sent = world.obeyed[n], self.sent[n]
-        self._require("ENGINE-503", obeyed == sent[: len(obeyed)], edge=n, sent=sent, obeyed=obeyed)
-        handled, emitted = world.handled[n], world.emitted[link.source]
-        if len(handled) > 1:
-            seen("ENGINE-503", "an edge delivered several items")
-        mine = set(emitted)
-        for came, put in (
-            ([item for item in handled if item in mine], emitted),
-            ([item for item in handled if item not in mine], self.offered[n]),
-        ):
-            if link.policy == "block":
-                self._require(
-                    "ENGINE-503", came == put[: len(came)], edge=n, put=put[-20:], handled=came[-20:]
-                )
-            else:
-                left = iter(put)
-                self._require(
-                    "ENGINE-503",
-                    all(item in left for item in came),
-                    edge=n,
-                    put=put[-20:],
-                    handled=came[-20:],
-                )
 
     def _judge_rest(self) -> None:
         """Nothing is due: then nothing is left that could move."""
@@ -345,11 +338,16 @@ class EngineSession:
         engine, graph = self.engine, self.graph
         stuck = self._held_up()
         seen("ENGINE-509", "nothing was due any more")
-        if stuck:
+        if self.paused:
             seen("ENGINE-510", "nothing was due while a node was paused")
         elif self.was_paused:
             seen("ENGINE-510", "a resumed graph drained")
-        rule = "ENGINE-510" if self.was_paused and not self.paused else "ENGINE-509"
+        if self.world.in_work:
+            seen("ENGINE-514", "nothing was due while work went on")
+        if self._limits is not None and self._limits.scarce and not stuck:
+            seen("ENGINE-524", "a graph that was short of its budget drained")
+        self._judge_works()
+        rule = self._rule_at_rest()
         for n, link in enumerate(graph.links):
             if link.target not in stuck:
                 self._require(rule, not engine.depth(n), edge=n, left_behind=engine.depth(n))
@@ -363,9 +361,54 @@ class EngineSession:
             if spec.style == "source":
                 self._require(rule, node in self.world.ended, source=node, items_left="some")
 
+    def _data(self, n: int) -> int:
+        return int(self.engine.depth(n)) - len(self.sent[n]) + len(self.world.obeyed[n])
+
+    def _rule_at_rest(self) -> str:
+        """Return the rule that is broken if something is left: by what could have kept it."""
+        if self.was_paused and not self.paused:
+            return "ENGINE-510"
+        if self._limits is not None and self._limits.scarce:
+            return "ENGINE-524"
+        return "ENGINE-514" if self.world.in_work else "ENGINE-509"
+
+    def _judge_works(self) -> None:
+        """Work that ended has given out its results, and free places are taken by what waits for one."""
+        engine, graph, world = self.engine, self.graph, self.world
+        for node, spec in enumerate(graph.nodes):
+            if spec.style != "async" or engine.parked(node):
+                continue
+            forgotten = sum(work.state == "ended" for work in world.works[node])
+            self._require("ENGINE-512", not forgotten, node=node, results_never_taken=forgotten)
+            taken = world.places(node)
+            if node in self.paused or not 0 < taken < spec.concurrency or graph.budget is not None:
+                continue
+            room = min(
+                (
+                    graph.links[n].capacity - engine.depth(n)
+                    for n in self._leaving[node]
+                    if graph.links[n].policy == "block"
+                ),
+                default=spec.concurrency,
+            )
+            limited = any(graph.links[n].max_bytes is not None for n in self._leaving[node])
+            waiting = sum(map(self._data, graph.entering(node)))
+            if room > taken and not limited:
+                seen("ENGINE-513", "a node that worked had places free")
+                self._require(
+                    "ENGINE-513",
+                    not waiting,
+                    node=node,
+                    places_taken=taken,
+                    waiting_for_it=waiting,
+                    room=room,
+                )
+
     def _held_up(self) -> set[int]:
-        """Return the nodes that are paused, and those that may wait for them."""
-        stuck = set(self.paused)
+        """Return the nodes that are paused or at work, and those that may wait for them."""
+        stuck = self.paused | {work.node for work in self.world.in_work}
+        if self._may_stall or (stuck and self.graph.budget is not None):
+            return set(range(len(self.graph.nodes)))
         grew = True
         while grew:
             waiting = {
@@ -393,9 +436,20 @@ def play(backend: Any, graph: Graph, steps: Iterable[Step]) -> EngineSession:
         Broken: it broke rules.
     """
     session = EngineSession(backend, graph)
-    for step in steps:
-        session.play(step)
+    try:
+        for step in steps:
+            session.play(step)
+    finally:
+        session.close()
     return session
+
+
+def least_budget(graph: Graph) -> int:
+    """Return the smallest byte budget that must never stall a graph: a step for each edge of the longest way.
+
+    A step is as large as the largest emission, which counts on all edges that it goes to.
+    """
+    return graph.longest_way() * LARGEST * max(len(graph.leaving(node)) for node in range(len(graph.nodes)))
 
 
 def replayed(backend: Any, trace: Trace) -> tuple[Step, ...]:

@@ -49,6 +49,8 @@ def load_all() -> dict[str, type[Any]]:
     """Import all modules that hold faults, and return the faults."""
     from meridian_conformance.faults import (
         engine,
+        engine_async,
+        engine_limits,
         limits,
         policies,
         ready,
@@ -59,5 +61,5 @@ def load_all() -> dict[str, type[Any]]:
         waiting,
     )
 
-    del engine, limits, policies, ready, seen, storage, stores, threads, waiting
+    del engine, engine_async, engine_limits, limits, policies, ready, seen, storage, stores, threads, waiting
     return FAULTS

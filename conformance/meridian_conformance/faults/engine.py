@@ -6,8 +6,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from meridian.engine.kernel import NodeState, PythonEngine
-from meridian.engine.ring import Ring
+from meridian.engine.ring import LimitedRing, Ring
 from meridian.engine.step import BUSY, PARKED
+from meridian.runtime.workers import PoolWorker
+from meridian_conformance.engine.asynchronous import AsynchronousWork
 from meridian_conformance.engine.reference import PythonEngines, ReferenceEngine
 from meridian_conformance.faults import register
 
@@ -34,10 +36,14 @@ class FaultyKernel(PythonEngine):
         return node
 
 
-def _fault(rule: str, of: type[Any]) -> None:
+def register_engine(rule: str, of: type[Any]) -> None:
     """Make an engine with a faulty part a fault of ``rule``."""
     parts: dict[str, Any] = {}
-    if issubclass(of, Ring):
+    if issubclass(of, LimitedRing):
+        parts["limited_ring_type"] = of
+    elif issubclass(of, PoolWorker):
+        parts["work_type"] = type("Work", (AsynchronousWork,), {"pool_type": of})
+    elif issubclass(of, Ring):
         parts["ring_type"] = of
     elif issubclass(of, NodeState):
         parts["engine_type"] = type("Kernel", (FaultyKernel,), {"state_type": of})
@@ -272,4 +278,4 @@ for _rule, _part in (
     ("ENGINE-510", ResumeForgetsWhatWasPutOff),
     ("ENGINE-511", SpinsWhileItWaits),
 ):
-    _fault(_rule, _part)
+    register_engine(_rule, _part)
