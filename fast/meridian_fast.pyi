@@ -11,8 +11,10 @@ from typing_extensions import disjoint_base
 
 __all__ = [
     "Budget",
+    "Emit",
     "Engine",
     "LimitedRing",
+    "NodeCore",
     "ReadyQueue",
     "Ring",
     "Turn",
@@ -159,6 +161,26 @@ class LimitedRing(Ring):
     @property
     def clock(self) -> Callable[[], int] | None: ...
     def head_age_ns(self) -> int: ...
+
+@final
+class NodeCore:
+    """Fields of one node's record. See `meridian.engine.kernel.NodeState` for what they mean."""
+
+    def __new__(cls) -> NodeCore: ...
+    held: int
+    quota: int
+    closed: bool
+    produced: int
+    enveloped: bool
+    rest: Iterator[Any] | None
+    left: list[Any] | None
+
+@final
+class Emit:
+    """`emit(port, msg)` of one node. See `meridian.engine.kernel.NodeState.make_emit`."""
+
+    def __new__(cls, node: Any, core: NodeCore, boxes: dict[str, Any], owner: int) -> Emit: ...
+    def __call__(self, port: str, msg: Any) -> Any: ...
 
 @final
 class Budget:

@@ -20,11 +20,15 @@ mod meridian_fast {
     #[pymodule_export]
     use crate::py::build::build_info;
     #[pymodule_export]
+    use crate::py::emit::Emit;
+    #[pymodule_export]
     use crate::py::engine::Engine;
     #[pymodule_export]
     use crate::py::limits::{Budget, LimitedRing};
     #[pymodule_export]
     use crate::py::message::{bases, bind, derive, rewrap, wrap_as};
+    #[pymodule_export]
+    use crate::py::node::NodeCore;
     #[pymodule_export]
     use crate::py::ready::{ReadyQueue, Turn};
     #[pymodule_export]

@@ -512,6 +512,10 @@ class NodeState:
             for port, rings in self.ports.items()
         }
         self.boxes = boxes
+        return self.fill(boxes)
+
+    def fill(self, boxes: dict[str, Any]) -> Callable[[str, Any], Any]:
+        """Make the ``emit`` that appends to ``boxes``."""
         owner = self.engine.owner
 
         def emit(port: str, msg: Any) -> Any:
@@ -728,6 +732,7 @@ class PythonEngine:
         ring_type: What its rings are made of; `limited_ring_type` and `budget_type` are for limits besides the count.
     """
 
+    node_type = NodeState
     queue_type = ReadyQueue
     turn_type = Turn
     ring_type = Ring
@@ -767,7 +772,7 @@ class PythonEngine:
 
     def add_node(self, id: int, name: str, kind: str, fn: Any, ports: dict[str, list[Ring]]) -> NodeState:
         """Add node ``id``; ``ports`` maps each output to the rings that leave it."""
-        node = NodeState(self, id, name, kind, fn, ports)
+        node = self.node_type(self, id, name, kind, fn, ports)
         for rings in ports.values():
             node.rings += rings
         self.nodes[id] = node

@@ -6,6 +6,7 @@ what needs a second look is inherited, so that it is written once and can't diff
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from meridian.engine.kernel import NodeState, PythonEngine
@@ -17,16 +18,42 @@ if TYPE_CHECKING:
     from meridian.engine.ready import Turn
     from meridian.engine.ring import Ring
 
-    class _Native(PythonEngine):
-        """The reference is also the types: the native parts have the same names and arguments."""
+    # The reference is also the types: the native parts have the same names and arguments.
+    RustNode = NodeState
 
+    class _Native(PythonEngine):
         def native_step(self, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int] | None: ...
         def native_source(self, node: NodeState, items: Iterator[Any], turn: Turn) -> Callable[[], int]: ...
 
 else:
     meridian_fast = extension()
 
+    def _in_core(name: str) -> property:
+        """Let a field of a node's record lie in its native part."""
+
+        def put(node: RustNode, value: Any) -> None:
+            setattr(node.core, name, value)
+
+        return property(attrgetter(f"core.{name}"), put)
+
+    class RustNode(NodeState):
+        """The record of a node, of which the fields that each slice looks at are native."""
+
+        __slots__ = ("core",)
+
+        held, quota, closed, produced, enveloped, rest, left = map(
+            _in_core, ("held", "quota", "closed", "produced", "enveloped", "rest", "left")
+        )
+
+        def __init__(self, *args: Any) -> None:
+            self.core = meridian_fast.NodeCore()
+            super().__init__(*args)
+
+        def fill(self, boxes: dict[str, Any]) -> Callable[[str, Any], Any]:
+            return meridian_fast.Emit(self, self.core, boxes, self.engine.owner)
+
     class _Native(meridian_fast.Engine, PythonEngine):
+        node_type = RustNode
         queue_type = meridian_fast.ReadyQueue
         turn_type = meridian_fast.Turn
         ring_type = meridian_fast.Ring

@@ -128,6 +128,20 @@ impl Ring {
         self.core.with(py, |core| core.items.len())
     }
 
+    /// There is no room by count.
+    #[inline]
+    pub fn is_full_now(&self, py: Python<'_>) -> bool {
+        self.core.with(py, |core| core.room() == 0)
+    }
+
+    /// Knows, from now on, that some items are envelopes, if they are.
+    #[inline]
+    pub fn note_mixed(&self, py: Python<'_>, has_message: bool) {
+        if has_message {
+            self.mixed.set(py, true);
+        }
+    }
+
     /// Something must be satisfied by data.
     pub fn is_checked(&self, py: Python<'_>) -> bool {
         self.links.with(py, |links| links.check.is_some())
@@ -153,11 +167,17 @@ impl Ring {
     /// Waits until no user code runs in this ring; returns whether this is the engine's thread.
     #[inline]
     pub fn enter(&self, py: Python<'_>) -> PyResult<bool> {
-        let me = thread_id(py);
+        self.stay_outside(py)?;
+        Ok(self.owner.get(py) == thread_id(py))
+    }
+
+    /// Waits until no user code runs in this ring.
+    #[inline]
+    pub fn stay_outside(&self, py: Python<'_>) -> PyResult<()> {
         while self.inside.get(py) != 0 {
-            self.wait_outside(py, me)?;
+            self.wait_outside(py, thread_id(py))?;
         }
-        Ok(self.owner.get(py) == me)
+        Ok(())
     }
 
     #[cold]
@@ -261,7 +281,7 @@ impl Ring {
         if ring.limited {
             return Self::offer_by_weight(slf, py, items);
         }
-        ring.enter(py)?;
+        ring.stay_outside(py)?;
         let (was_empty, n, done) = ring.core.with(py, |core| {
             let was_empty = core.items.is_empty();
             let fits = core.room() >= items.len();
@@ -338,7 +358,7 @@ impl Ring {
     #[inline]
     pub fn offer_single(slf: &Py<Self>, py: Python<'_>, item: Py<PyAny>) -> PyResult<Option<Py<PyAny>>> {
         let ring = slf.get();
-        ring.enter(py)?;
+        ring.stay_outside(py)?;
         let put = ring.core.with(py, |core| {
             if core.room() == 0 {
                 return Err(item);
@@ -364,7 +384,7 @@ impl Ring {
         into: &mut Vec<Py<PyAny>>,
     ) -> PyResult<usize> {
         let now = if self.limited { self.now_if_it_matters(py)? } else { 0 };
-        self.enter(py)?;
+        self.stay_outside(py)?;
         let mut fx = Fx::default();
         let (k, at_low) = self.core.with(py, |core| {
             if self.limited {
@@ -376,6 +396,19 @@ impl Ring {
         self.carry_out(py, fx)?;
         self.let_on(py, at_low)?;
         Ok(k)
+    }
+
+    /// Takes the oldest data item of a plain ring, and lets producers on.
+    #[inline]
+    pub fn take_one(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.stay_outside(py)?;
+        let (item, at_low) = self.core.with(py, |core| {
+            let item = core.items.pop_front();
+            core.taken += u64::from(item.is_some());
+            (item, signed(core.items.len()) <= core.low)
+        });
+        self.let_on(py, at_low)?;
+        Ok(item)
     }
 
     /// Lets producers on: those of a plain ring when it is half empty, those of a limited one whenever there is room.
@@ -392,7 +425,7 @@ impl Ring {
 
     /// Ends a batch of `k` items that was taken with `put_back`; `rest` comes back.
     pub fn settle_with(&self, py: Python<'_>, k: usize, rest: Vec<Py<PyAny>>) -> PyResult<()> {
-        self.enter(py)?;
+        self.stay_outside(py)?;
         let mut fx = Fx::default();
         let at_low = self.core.with(py, |core| {
             core.settle(k, rest, &mut fx);
@@ -409,7 +442,7 @@ impl Ring {
             return Ok(self.core.with(py, |core| core.room()));
         }
         let now = self.now_if_it_matters(py)?;
-        self.enter(py)?;
+        self.stay_outside(py)?;
         let mut fx = Fx::default();
         let room = self.core.with(py, |core| {
             core.expire(now, &mut fx);
@@ -746,7 +779,7 @@ impl Ring {
             return Ok(self.core.with(py, |core| core.room() > 0));
         }
         let weighed = self.weigh(py, &item)?;
-        self.enter(py)?;
+        self.stay_outside(py)?;
         let mut fx = Fx::default();
         let fits = self.core.with(py, |core| {
             if weighed.never_fits {
@@ -801,7 +834,7 @@ impl Ring {
 
     #[pyo3(signature = (cause, n = 1))]
     fn refuse(&self, py: Python<'_>, cause: String, n: u64) -> PyResult<()> {
-        self.enter(py)?;
+        self.stay_outside(py)?;
         self.lose(py, cause, n, None)
     }
 
@@ -828,7 +861,7 @@ impl Ring {
     }
 
     fn take_control(&self, py: Python<'_>, k: usize) -> PyResult<Vec<Py<PyAny>>> {
-        self.enter(py)?;
+        self.stay_outside(py)?;
         let mut messages = Vec::new();
         self.core.with(py, |core| core.take_control(k, &mut messages));
         if !messages.is_empty() && self.has_waiters(py) {

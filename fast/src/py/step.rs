@@ -14,6 +14,7 @@ use super::call::{call, call1, class_of, next};
 use super::engine::{Class, Engine};
 use super::message::{self, MessageType, Scope};
 use super::names::{any_message, names, Names};
+use super::node::NodeCore;
 use super::ready::Turn;
 use super::ring::Ring;
 use crate::ring::Kind as Full;
@@ -32,6 +33,8 @@ pub struct Step {
     kind: Kind,
     engine: Py<Engine>,
     node: Py<PyAny>,
+    /// The part of the node's record that every slice looks at.
+    core: Py<NodeCore>,
     turn: Py<Turn>,
     /// The ring it serves; a source has none.
     ring: Option<Py<Ring>>,
@@ -42,6 +45,10 @@ pub struct Step {
     default: Py<PyAny>,
     /// Rings of that output.
     targets: Vec<Py<Ring>>,
+    /// The one plain blocking ring that all results go to, if there is one.
+    only: Option<Py<Ring>>,
+    /// What the node's `emit` fills, by output, with the rings that it goes to.
+    boxes: Vec<(Py<PyAny>, Py<PyList>, Vec<Py<Ring>>)>,
     /// All rings that leave the node.
     leaving: Vec<Py<Ring>>,
     wants_message: bool,
@@ -105,7 +112,7 @@ pub fn compile(
     step.kind = match style.as_str() {
         "map" if !step.has_ports => Kind::Sink,
         "map" => {
-            let plain = step.only(py)?.is_some_and(|target| !target.is(&ring));
+            let plain = step.only.as_ref().is_some_and(|target| !target.is(&ring));
             if plain && step.trusted && !step.wants_message && !ring.get().is_limited() {
                 Kind::Map
             } else {
@@ -132,7 +139,6 @@ pub fn compile_source(
 ) -> PyResult<Py<Step>> {
     let mut step = Step::of(engine, node, turn)?;
     step.function = items.clone().unbind();
-    step.trusted = step.trusted && step.only(engine.py())?.is_some();
     Py::new(engine.py(), step)
 }
 
@@ -150,10 +156,29 @@ impl Step {
         };
         let out = node.getattr(intern!(py, "out"))?;
         let put = node.getattr(intern!(py, "put"))?;
+        let leaving = rings(node.getattr(intern!(py, "rings"))?)?;
+        let only = match leaving.as_slice() {
+            [ring] if ports.len() == 1 && ring.get().kind_now(py) == Full::Block && !ring.get().is_limited() => {
+                Some(ring.clone_ref(py))
+            }
+            _ => None,
+        };
+        let mut boxes = Vec::new();
+        if let Ok(by_port) = node.getattr(intern!(py, "boxes"))?.cast_into::<PyDict>() {
+            for (port, items) in by_port {
+                let Ok(items) = items.cast_into::<PyList>() else { continue };
+                let targets = match ports.get_item(&port)? {
+                    Some(list) => rings(list)?,
+                    None => continue,
+                };
+                boxes.push((port.unbind(), items.unbind(), targets));
+            }
+        }
         Ok(Self {
             kind: Kind::Source,
             engine: engine.clone().unbind(),
             node: node.clone().unbind(),
+            core: node.getattr(intern!(py, "core"))?.cast_into::<NodeCore>()?.unbind(),
             turn: turn.clone().unbind(),
             ring: None,
             function: node.getattr(intern!(py, "fn"))?.unbind(),
@@ -161,7 +186,9 @@ impl Step {
             port: py.None(),
             default: default.unbind(),
             targets,
-            leaving: rings(node.getattr(intern!(py, "rings"))?)?,
+            only,
+            boxes,
+            leaving,
             wants_message: node.getattr(intern!(py, "wants_message"))?.extract()?,
             untyped: node.getattr(intern!(py, "untyped"))?.extract()?,
             trusted: node.getattr(intern!(py, "trusted"))?.extract()?,
@@ -172,17 +199,6 @@ impl Step {
         })
     }
 
-    /// The one plain blocking ring that all results go to, if there is one.
-    fn only(&self, py: Python<'_>) -> PyResult<Option<&Py<Ring>>> {
-        let ports = self.node.bind(py).getattr(intern!(py, "ports"))?.len()?;
-        Ok(match self.leaving.as_slice() {
-            [ring] if ports == 1 && ring.get().kind_now(py) == Full::Block && !ring.get().is_limited() => {
-                Some(ring)
-            }
-            _ => None,
-        })
-    }
-
     fn served(&self) -> PyResult<&Py<Ring>> {
         self.ring.as_ref().ok_or_else(|| PyTypeError::new_err("a source serves no ring"))
     }
@@ -190,8 +206,8 @@ impl Step {
     // ---- what all kinds share ------------------------------------------------------------------------------------
 
     #[inline]
-    fn held(&self, py: Python<'_>) -> PyResult<bool> {
-        self.node.bind(py).getattr(intern!(py, "held"))?.is_truthy()
+    fn held(&self, py: Python<'_>) -> bool {
+        self.core.get().held.get(py) != 0
     }
 
     fn put_off(&self, py: Python<'_>) -> PyResult<i64> {
@@ -285,63 +301,123 @@ impl Step {
         self.park(py, results)
     }
 
-    /// Puts results on every ring of the default output, or on none; what has no room is parked.
-    fn deliver(&self, py: Python<'_>, results: Items, raw: bool) -> PyResult<()> {
-        let plain = self
-            .targets
-            .iter()
-            .all(|ring| !ring.get().is_limited() && ring.get().kind_now(py) != Full::Custom);
-        if !plain || self.targets.is_empty() || self.has_parked(py)? {
-            self.node.bind(py).call_method1(intern!(py, "deliver"), (&self.default, results, raw))?;
-            return Ok(());
+    /// Puts results on every ring of an output, or on none; what has no room is parked.
+    fn deliver(
+        &self,
+        py: Python<'_>,
+        port: &Py<PyAny>,
+        targets: &[Py<Ring>],
+        results: Items,
+        raw: bool,
+    ) -> PyResult<()> {
+        let plain = targets.iter().all(|ring| !ring.get().is_limited() && ring.get().kind_now(py) != Full::Custom);
+        let Some((last, others)) = targets.split_last().filter(|_| plain) else {
+            return self.deliver_slowly(py, port, results, raw);
+        };
+        if self.has_parked(py)? {
+            return self.deliver_slowly(py, port, results, raw);
         }
         if results.is_empty() {
             return Ok(());
         }
-        let names = names(py)?;
-        let has_message = !raw && any_message(names, &results);
+        let has_message = !raw && any_message(names(py)?, &results);
         let mut room = results.len();
-        if self.targets.len() > 1 {
-            for ring in &self.targets {
+        if !others.is_empty() {
+            for ring in targets {
                 if ring.get().kind_now(py) == Full::Block {
                     room = room.min(ring.get().room_now(py)?);
                 }
             }
         }
         let mut now = results;
-        let later = now.split_off(room);
-        let Some((last, others)) = self.targets.split_last() else { return Ok(()) };
-        let mut left = Vec::new();
+        let mut later = now.split_off(room);
+        let mut late = Vec::new(); // what another ring's coalesce function took the room of meanwhile
         for ring in others {
-            if has_message {
-                ring.get().mixed.set(py, true);
-            }
+            ring.get().note_mixed(py, has_message);
             let mut copies: Items = now.iter().map(|item| item.clone_ref(py)).collect();
-            if !copies.is_empty() {
-                Ring::offer_all(ring, py, &mut copies)?;
-            }
-            left.push((ring, copies)); // the coalesce function of another ring may have put something here meanwhile
+            Ring::offer_all(ring, py, &mut copies)?;
+            late.extend(copies.into_iter().map(|item| (ring, item)));
         }
-        if has_message {
-            last.get().mixed.set(py, true);
+        last.get().note_mixed(py, has_message);
+        Ring::offer_all(last, py, &mut now)?;
+        if others.is_empty() {
+            now.append(&mut later);
+            later = now;
+        } else {
+            late.extend(now.into_iter().map(|item| (last, item)));
         }
-        if !now.is_empty() {
-            Ring::offer_all(last, py, &mut now)?;
-        }
-        if self.targets.len() == 1 {
-            now.extend(later);
-            return if now.is_empty() { Ok(()) } else { self.park(py, now) };
-        }
-        left.push((last, now));
-        for (ring, items) in left {
-            for item in items {
-                self.node.bind(py).call_method1(intern!(py, "park"), (ring, vec![item]))?;
-            }
+        for (ring, item) in late {
+            self.node.bind(py).call_method1(intern!(py, "park"), (ring, vec![item]))?;
         }
         if later.is_empty() {
             return Ok(());
         }
-        self.park(py, later)
+        self.node.bind(py).call_method1(intern!(py, "park"), (port, later))?;
+        Ok(())
+    }
+
+    #[cold]
+    fn deliver_slowly(&self, py: Python<'_>, port: &Py<PyAny>, results: Items, raw: bool) -> PyResult<()> {
+        self.node.bind(py).call_method1(intern!(py, "deliver"), (port, results, raw))?;
+        Ok(())
+    }
+
+    /// Hands on results of any kind: all at once where they need no second look, else one by one.
+    fn hand_on(&self, py: Python<'_>, results: Items) -> PyResult<()> {
+        if !self.has_ports {
+            return Ok(()); // what a sink returns is ignored
+        }
+        let mut raw = !self.core.get().enveloped.get(py);
+        if !self.trusted {
+            raw = true;
+            let mut plain: Class = std::ptr::null_mut();
+            for result in &results {
+                if class_of(result) == plain {
+                    continue;
+                }
+                if self.untyped && names(py)?.is_message(result) && self.are_all_data(py, &results)? {
+                    return self.deliver(py, &self.default, &self.targets, results, false);
+                }
+                if !self.is_plain(py, result)? {
+                    self.node.bind(py).call_method1(intern!(py, "hand_on"), (results,))?;
+                    return Ok(());
+                }
+                plain = class_of(result);
+            }
+        }
+        match &self.only {
+            Some(only) if raw && !self.has_parked(py)? => self.offer(py, only, results),
+            _ => self.deliver(py, &self.default, &self.targets, results, raw),
+        }
+    }
+
+    /// All are envelopes, and none of them CONTROL.
+    fn are_all_data(&self, py: Python<'_>, items: &Items) -> PyResult<bool> {
+        let names = names(py)?;
+        for item in items {
+            if !Self::is_plain_message(py, names, item)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// End of a slice: hands on what was emitted in it.
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        self.core.get().quota.set(py, 0);
+        if let Some(out) = &self.out {
+            let results = emptied(out.bind(py))?;
+            if !results.is_empty() {
+                self.hand_on(py, results)?;
+            }
+        }
+        for (port, items, targets) in &self.boxes {
+            let results = emptied(items.bind(py))?;
+            if !results.is_empty() {
+                self.deliver(py, port, targets, results, false)?;
+            }
+        }
+        Ok(())
     }
 
     fn has_parked(&self, py: Python<'_>) -> PyResult<bool> {
@@ -364,7 +440,7 @@ impl Step {
     // ---- map -----------------------------------------------------------------------------------------------------
 
     fn run_map(&self, py: Python<'_>) -> PyResult<i64> {
-        if self.held(py)? {
+        if self.held(py) {
             return self.put_off(py);
         }
         let ring = self.served()?;
@@ -381,13 +457,8 @@ impl Step {
         if ring.get().mixed.get(py) {
             return self.run_general(py, None);
         }
-        let mut items = Vec::new();
-        let k = ring.get().take_into(py, k, false, &mut items)?;
-        if ring.get().mixed.get(py) {
-            return self.run_general(py, Some(items));
-        }
-        if k == 1 {
-            let Some(item) = items.pop() else { return Ok(0) };
+        if k == 1 || ring.get().len(py) == 1 {
+            let Some(item) = ring.get().take_one(py)? else { return Ok(0) }; // sparse traffic: no lists
             match call1(py, &self.function, &item) {
                 Ok(result) => {
                     if let Some(result) = Ring::offer_single(target, py, result.unbind())? {
@@ -399,6 +470,8 @@ impl Step {
             self.requeue(py, ring)?;
             return Ok(1);
         }
+        let mut items = Vec::new();
+        let k = ring.get().take_into(py, k, false, &mut items)?;
         let mut results = Vec::with_capacity(k);
         for item in &items {
             match call1(py, &self.function, item) {
@@ -415,13 +488,21 @@ impl Step {
     // ---- sink ----------------------------------------------------------------------------------------------------
 
     fn run_sink(&self, py: Python<'_>) -> PyResult<i64> {
-        if self.held(py)? {
+        if self.held(py) {
             return self.put_off(py);
         }
         let ring = self.served()?;
+        let enveloped = self.wants_message || ring.get().mixed.get(py);
+        if !enveloped && ring.get().len(py) == 1 && !ring.get().is_limited() {
+            let Some(item) = ring.get().take_one(py)? else { return Ok(0) }; // sparse traffic: no lists
+            if let Err(error) = call1(py, &self.function, &item) {
+                self.fail(py, error, &item, None)?;
+            }
+            self.requeue(py, ring)?;
+            return Ok(1);
+        }
         let mut items = Vec::new();
         let k = ring.get().take_into(py, self.batch(py, usize::MAX), false, &mut items)?;
-        let enveloped = self.wants_message || ring.get().mixed.get(py);
         if enveloped {
             self.sink_envelopes(py, items)?;
         } else {
@@ -472,7 +553,7 @@ impl Step {
         let items = if let Some(items) = given {
             items
         } else {
-            if self.held(py)? {
+            if self.held(py) {
                 return self.put_off(py);
             }
             let credit = self.credit(py)?;
@@ -491,16 +572,18 @@ impl Step {
         } else {
             self.results_of_payloads(py, items, &mut results)?
         };
-        self.note_nothing(py)?;
+        if enveloped {
+            self.note_nothing(py)?;
+        }
         if special {
             self.node.bind(py).call_method1(intern!(py, "route"), (results,))?;
-        } else if let Some(only) = self.only(py)? {
+        } else if let Some(only) = &self.only {
             if enveloped {
                 only.get().mixed.set(py, true);
             }
             self.offer(py, only, results)?;
         } else {
-            self.deliver(py, results, !enveloped)?;
+            self.deliver(py, &self.default, &self.targets, results, !enveloped)?;
         }
         self.requeue(py, ring)?;
         Ok(count(k))
@@ -611,8 +694,7 @@ impl Step {
     // ---- results through emit ------------------------------------------------------------------------------------
 
     fn run_call(&self, py: Python<'_>) -> PyResult<i64> {
-        let node = self.node.bind(py);
-        if self.held(py)? || self.is_paused(py)? {
+        if self.held(py) || self.is_paused(py)? {
             return self.put_off(py);
         }
         let ring = self.served()?;
@@ -624,7 +706,7 @@ impl Step {
             if credit == 0 {
                 return Ok(0);
             }
-            node.setattr(intern!(py, "quota"), credit)?;
+            self.core.get().quota.set(py, count(credit));
             ring.get().take_into(py, self.batch(py, credit), true, &mut items)?;
         } else {
             ring.get().take_into(py, self.batch(py, usize::MAX), false, &mut items)?;
@@ -632,27 +714,28 @@ impl Step {
         let k = items.len();
         let mixed = ring.get().mixed.get(py);
         if mixed {
-            node.setattr(intern!(py, "enveloped"), true)?;
+            self.core.get().enveloped.set(py, true);
         }
         let scope = Scope::of(self.scope.bind(py));
         scope.set_place(self.name.bind(py).clone().into_any(), self.port.bind(py).clone().into_any())?;
         let batch = Bound::new(py, Batch::new(items))?;
-        node.setattr(intern!(py, "rest"), &batch)?;
+        self.core.get().begin(py, batch.clone().into_any().unbind());
         self.call_batch(py, batch.get(), credit, mixed)?;
         self.note_nothing(py)?;
         scope.set_place(py.None().into_bound(py), py.None().into_bound(py))?;
-        node.setattr(intern!(py, "rest"), py.None())?;
+        let left = self.core.get().end(py);
         let mut handled = k;
         if has_outputs {
-            let left = node.getattr(intern!(py, "left"))?;
-            let left: Items = if left.is_truthy()? { left.extract()? } else { batch.get().rest(py) };
-            node.setattr(intern!(py, "left"), py.None())?;
+            let left: Items = match left {
+                Some(left) => left.extract(py)?,
+                None => batch.get().rest(py),
+            };
             handled -= left.len();
             ring.get().settle_with(py, k, left)?;
-            node.call_method0(intern!(py, "flush"))?;
+            self.flush(py)?;
         }
         if !ring.get().is_empty(py) && !self.turn.get().queued.get(py) {
-            if self.held(py)? {
+            if self.held(py) {
                 self.put_off(py)?;
             } else {
                 Turn::queue(&self.turn, py)?;
@@ -730,11 +813,11 @@ impl Step {
     // ---- source --------------------------------------------------------------------------------------------------
 
     fn run_source(&self, py: Python<'_>) -> PyResult<i64> {
-        let node = self.node.bind(py);
-        if node.getattr(intern!(py, "closed"))?.is_truthy()? {
+        let (node, core) = (self.node.bind(py), self.core.get());
+        if core.closed.get(py) {
             return Ok(0);
         }
-        if self.held(py)? {
+        if self.held(py) {
             return self.put_off(py);
         }
         let credit = self.credit(py)?;
@@ -756,27 +839,21 @@ impl Step {
             }
         }
         let produced = results.len();
-        let only = self.only(py)?;
-        match only {
-            Some(only) if self.trusted => self.offer(py, only, results)?,
-            _ if produced > 0 => {
-                node.call_method1(intern!(py, "hand_on"), (results,))?;
-            }
-            _ => {}
+        if produced > 0 {
+            self.hand_on(py, results)?;
         }
-        let so_far: i64 = node.getattr(intern!(py, "produced"))?.extract()?;
-        node.setattr(intern!(py, "produced"), so_far + count(produced))?;
+        core.produced.set(py, core.produced.get(py) + count(produced));
         if let Some(error) = failed {
             node.call_method1(intern!(py, "fail"), ("on_message", error.into_value(py)))?;
         }
         if produced < k {
-            node.setattr(intern!(py, "closed"), true)?;
+            core.closed.set(py, true);
         }
-        if node.getattr(intern!(py, "closed"))?.is_truthy()? {
+        if core.closed.get(py) {
             self.engine.bind(py).call_method1(intern!(py, "finished"), (node,))?;
-        } else if self.held(py)? {
+        } else if self.held(py) {
             self.put_off(py)?;
-        } else if let Some(full) = only.filter(|only| only.get().core.with(py, |core| core.room() == 0)) {
+        } else if let Some(full) = self.only.as_ref().filter(|only| only.get().is_full_now(py)) {
             Ring::wait_for_room(full, py, self.turn.clone_ref(py))?;
         } else {
             self.turn.get().queued.set(py, true);
@@ -784,6 +861,17 @@ impl Step {
         }
         Ok(count(produced))
     }
+}
+
+/// Takes what is in a list that others append to.
+fn emptied(list: &Bound<'_, PyList>) -> PyResult<Items> {
+    let n = list.len();
+    if n == 0 {
+        return Ok(Vec::new());
+    }
+    let items = list.iter().map(Bound::unbind).collect();
+    list.del_slice(0, n)?;
+    Ok(items)
 }
 
 #[pymethods]
@@ -799,6 +887,10 @@ impl Step {
         visit.call(&self.ring)?;
         visit.call(&self.function)?;
         visit.call(&self.scope)?;
+        visit.call(&self.core)?;
+        visit.call(&self.only)?;
+        self.boxes.iter().try_for_each(|(_, items, _)| visit.call(items))?;
+        self.boxes.iter().flat_map(|(_, _, targets)| targets).try_for_each(|ring| visit.call(ring))?;
         self.targets.iter().chain(&self.leaving).try_for_each(|ring| visit.call(ring))?;
         visit.call(&self.out)?;
         visit.call(&self.put)
