@@ -32,12 +32,7 @@ impl Emit {
 #[pymethods]
 impl Emit {
     #[new]
-    fn new(
-        node: Py<PyAny>,
-        core: Py<NodeCore>,
-        boxes: &Bound<'_, PyDict>,
-        owner: u64,
-    ) -> Self {
+    fn new(node: Py<PyAny>, core: Py<NodeCore>, boxes: &Bound<'_, PyDict>, owner: u64) -> Self {
         let boxes = boxes
             .iter()
             .filter_map(|(port, items)| Some((port.unbind(), items.cast_into::<PyList>().ok()?.unbind())))

@@ -48,7 +48,7 @@ pub struct Step {
     /// The one plain blocking ring that all results go to, if there is one.
     only: Option<Py<Ring>>,
     /// What the node's `emit` fills, by output, with the rings that it goes to.
-    boxes: Vec<(Py<PyAny>, Py<PyList>, Vec<Py<Ring>>)>,
+    boxes: Vec<Emitted>,
     /// All rings that leave the node.
     leaving: Vec<Py<Ring>>,
     wants_message: bool,
@@ -59,6 +59,13 @@ pub struct Step {
     put: Option<Py<PyAny>>,
     name: Py<PyAny>,
     has_ports: bool,
+}
+
+/// What a node emitted on one output, until the slice ends.
+struct Emitted {
+    port: Py<PyAny>,
+    items: Py<PyList>,
+    targets: Vec<Py<Ring>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -158,7 +165,9 @@ impl Step {
         let put = node.getattr(intern!(py, "put"))?;
         let leaving = rings(node.getattr(intern!(py, "rings"))?)?;
         let only = match leaving.as_slice() {
-            [ring] if ports.len() == 1 && ring.get().kind_now(py) == Full::Block && !ring.get().is_limited() => {
+            [ring]
+                if ports.len() == 1 && ring.get().kind_now(py) == Full::Block && !ring.get().is_limited() =>
+            {
                 Some(ring.clone_ref(py))
             }
             _ => None,
@@ -171,7 +180,7 @@ impl Step {
                     Some(list) => rings(list)?,
                     None => continue,
                 };
-                boxes.push((port.unbind(), items.unbind(), targets));
+                boxes.push(Emitted { port: port.unbind(), items: items.unbind(), targets });
             }
         }
         Ok(Self {
@@ -310,7 +319,8 @@ impl Step {
         results: Items,
         raw: bool,
     ) -> PyResult<()> {
-        let plain = targets.iter().all(|ring| !ring.get().is_limited() && ring.get().kind_now(py) != Full::Custom);
+        let plain =
+            targets.iter().all(|ring| !ring.get().is_limited() && ring.get().kind_now(py) != Full::Custom);
         let Some((last, others)) = targets.split_last().filter(|_| plain) else {
             return self.deliver_slowly(py, port, results, raw);
         };
@@ -375,7 +385,7 @@ impl Step {
                 if class_of(result) == plain {
                     continue;
                 }
-                if self.untyped && names(py)?.is_message(result) && self.are_all_data(py, &results)? {
+                if self.untyped && names(py)?.is_message(result) && Self::are_all_data(py, &results)? {
                     return self.deliver(py, &self.default, &self.targets, results, false);
                 }
                 if !self.is_plain(py, result)? {
@@ -392,7 +402,7 @@ impl Step {
     }
 
     /// All are envelopes, and none of them CONTROL.
-    fn are_all_data(&self, py: Python<'_>, items: &Items) -> PyResult<bool> {
+    fn are_all_data(py: Python<'_>, items: &Items) -> PyResult<bool> {
         let names = names(py)?;
         for item in items {
             if !Self::is_plain_message(py, names, item)? {
@@ -411,7 +421,7 @@ impl Step {
                 self.hand_on(py, results)?;
             }
         }
-        for (port, items, targets) in &self.boxes {
+        for Emitted { port, items, targets } in &self.boxes {
             let results = emptied(items.bind(py))?;
             if !results.is_empty() {
                 self.deliver(py, port, targets, results, false)?;
@@ -889,8 +899,8 @@ impl Step {
         visit.call(&self.scope)?;
         visit.call(&self.core)?;
         visit.call(&self.only)?;
-        self.boxes.iter().try_for_each(|(_, items, _)| visit.call(items))?;
-        self.boxes.iter().flat_map(|(_, _, targets)| targets).try_for_each(|ring| visit.call(ring))?;
+        self.boxes.iter().try_for_each(|emitted| visit.call(&emitted.items))?;
+        self.boxes.iter().flat_map(|emitted| &emitted.targets).try_for_each(|ring| visit.call(ring))?;
         self.targets.iter().chain(&self.leaving).try_for_each(|ring| visit.call(ring))?;
         visit.call(&self.out)?;
         visit.call(&self.put)
