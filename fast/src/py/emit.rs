@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use super::call::thread_id;
-use super::names::names;
+use super::names::Names;
 use super::node::NodeCore;
 
 /// `emit(port, msg)` of one node. See `meridian.engine.kernel.NodeState.make_emit`.
@@ -51,7 +51,7 @@ impl Emit {
             let items = items.bind(py);
             let quota = usize::try_from(self.core.get().quota.get(py)).unwrap_or(0);
             // What has no type is no message, which is said in full below.
-            let is_data = names(py)?.is_data(py, msg.as_unbound()).unwrap_or(false);
+            let is_data = Names::is_data(py, msg.as_unbound()).unwrap_or(false);
             if is_data && items.len() < quota && thread_id(py) == self.owner {
                 items.append(msg)?;
                 return Ok(msg.clone());
