@@ -33,6 +33,8 @@ mod meridian_fast {
     use crate::py::ready::{ReadyQueue, Turn};
     #[pymodule_export]
     use crate::py::ring::Ring;
+    #[pymodule_export]
+    use crate::py::sweep::Sweep;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

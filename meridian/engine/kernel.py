@@ -732,6 +732,8 @@ class PythonEngine:
         ring_type: What its rings are made of; `limited_ring_type` and `budget_type` are for limits besides the count.
     """
 
+    sweep: Callable[[Any, Iterator[Any], list[Any]], Any] | None = None
+    """Awaits a handler for raw items without a loop in Python, where the engine can do that; see `BatchWorker`."""
     node_type = NodeState
     queue_type = ReadyQueue
     turn_type = Turn

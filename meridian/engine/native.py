@@ -53,6 +53,7 @@ else:
             return meridian_fast.Emit(self, self.core, boxes, self.engine.owner)
 
     class _Native(meridian_fast.Engine, PythonEngine):
+        sweep = meridian_fast.Sweep
         node_type = RustNode
         queue_type = meridian_fast.ReadyQueue
         turn_type = meridian_fast.Turn

@@ -12,7 +12,7 @@ import asyncio
 import contextvars
 import types
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.message import DATA, Message, Scope, current_scope
@@ -205,23 +205,35 @@ class BatchWorker(Worker):
     async def _results(self, rest: Iterator[Any], out: list[Any], port: str) -> None:
         state, fn, append = self.state, self.fn, out.append
         wants_message = state.wants_message
+        sweeps = None if wants_message else state.engine.sweep
+        sweep: Any = None if sweeps is None else sweeps(fn, rest, out)
         x: Any = None
         while True:
             try:
-                for x in rest:
-                    if x.__class__ is Message:
-                        if wants_message or x.type is DATA:
-                            self._handle(x)
-                            y = await fn(x if wants_message else x.payload)
-                            if y is not None:
-                                append(inherit(x, y))
+                while True:
+                    items: Iterable[Any] = rest
+                    if sweep is not None:  # raw items are handled there; what comes out is the next envelope
+                        x = None
+                        x = await sweep
+                        items = () if x is None else (x,)
+                    for x in items:
+                        if x.__class__ is Message:
+                            if wants_message or x.type is DATA:
+                                self._handle(x)
+                                y = await fn(x if wants_message else x.payload)
+                                if y is not None:
+                                    append(inherit(x, y))
+                            else:
+                                append(x)
                         else:
-                            append(x)
-                    else:
-                        append(await fn(x))
+                            append(await fn(x))
+                    if sweep is None or x is None:
+                        break
             except BaseException as error:
                 if not is_failure(error):
                     raise
+                if sweep is not None and x is None:
+                    x = sweep.item
                 state.fail("on_message", error, x, port, out)
                 continue
             if not self.detached:
@@ -233,6 +245,7 @@ class BatchWorker(Worker):
             if following is None:
                 return
             rest, port = iter(following[0]), following[1]
+            sweep = None if sweeps is None else sweeps(fn, rest, out)
 
     def _is_due(self) -> bool:
         """Say whether others must get a turn now.

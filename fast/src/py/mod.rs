@@ -16,3 +16,4 @@ pub mod ready;
 pub mod ring;
 pub mod slots;
 pub mod step;
+pub mod sweep;

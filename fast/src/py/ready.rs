@@ -352,15 +352,13 @@ impl ReadyQueue {
 #[pymethods]
 impl ReadyQueue {
     #[new]
-    #[pyo3(signature = (weights = (4, 2, 1), random = None))]
-    fn new(weights: (i64, i64, i64), random: Option<Py<PyAny>>) -> PyResult<Self> {
-        if weights.0 < 1 || weights.1 < 1 || weights.2 < 1 {
+    #[pyo3(signature = (weights = None, random = None))]
+    fn new(weights: Option<[i64; BANDS]>, random: Option<Py<PyAny>>) -> PyResult<Self> {
+        let weights = weights.unwrap_or([4, 2, 1]);
+        if weights.iter().any(|weight| *weight < 1) {
             return Err(PyValueError::new_err(format!("weights are {weights:?}, each has to be at least 1")));
         }
-        Ok(Self {
-            state: GilCell::new(Ready::new([weights.0, weights.1, weights.2])),
-            random: GilCell::new(random),
-        })
+        Ok(Self { state: GilCell::new(Ready::new(weights)), random: GilCell::new(random) })
     }
 
     #[getter]
