@@ -1098,7 +1098,7 @@ def test_a_bug_of_the_engine_ends_the_run_and_leaves_it(monkeypatch, records):
 
     notes = []
     made = scheduler(Recorder("r", notes), shutdown_timeout_s=30)
-    monkeypatch.setattr(PythonEngine, "run", breaks)
+    monkeypatch.setattr(engine_type(), "run", breaks)
     with pytest.raises(ZeroDivisionError):
         made.run()
     assert notes == ["start r", "stop r"]
