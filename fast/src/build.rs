@@ -9,8 +9,9 @@ pub const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release"
 /// One line: version, profile, target, and which Python interface was compiled in.
 pub fn info() -> String {
     let python = if cfg!(feature = "python") { "abi3-py311" } else { "no python" };
+    let faults = if cfg!(feature = "faults") { ", with seeded faults" } else { "" };
     format!(
-        "meridian-fast {VERSION} ({PROFILE}, {arch}-{os}, {python})",
+        "meridian-fast {VERSION} ({PROFILE}, {arch}-{os}, {python}{faults})",
         arch = std::env::consts::ARCH,
         os = std::env::consts::OS,
     )

@@ -5,9 +5,17 @@
 
 pub mod build;
 pub mod counters;
+pub mod faults;
+pub mod gate;
 pub mod limits;
 pub mod ready;
 pub mod ring;
+mod sync;
+
+#[cfg(all(test, loom))]
+mod models;
+#[cfg(all(test, not(loom)))]
+mod properties;
 
 #[cfg(feature = "python")]
 mod py;
@@ -38,6 +46,8 @@ mod meridian_fast {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        #[cfg(feature = "faults")]
+        crate::py::faults::add_to(module)?;
         module.add("__version__", crate::build::VERSION)
     }
 }

@@ -3,14 +3,17 @@
 //! Sizes and times come from outside; nothing here calls anybody. `meridian/engine/ring.py` says what the limits promise.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::Arc;
+
+use crate::faults::{fault, Fault};
+use crate::sync::{AtomicI64, Ordering};
 
 /// Bytes that all limited rings of one graph share. See `Budget` in `meridian/engine/ring.py`.
 #[derive(Debug)]
 pub struct Budget {
     limit: i64,
-    // Relaxed throughout: rings of one graph change it with the interpreter's lock held, which orders the accesses.
+    // Relaxed throughout: a sum needs no order, only that no change is lost. Whether bytes fit is asked, and then charged, with
+    // the interpreter's lock held, which orders the two.
     used: AtomicI64,
 }
 
@@ -33,7 +36,7 @@ impl Budget {
     /// Says whether a ring with that share (0 for all of it) may take `n` bytes more.
     pub fn admits(&self, n: i64, share: i64) -> bool {
         let before = self.used();
-        let used = before + n;
+        let used = before.saturating_add(n);
         used <= self.limit && (share == 0 || used <= share || before == 0)
     }
 
@@ -74,7 +77,7 @@ impl Limits {
 
     /// Says whether `n` bytes more would exceed the limits now.
     pub fn exceeds(&self, n: i64) -> bool {
-        self.max_bytes.is_some_and(|most| self.bytes + n > most)
+        self.max_bytes.is_some_and(|most| self.bytes.saturating_add(n) > most && !fault(Fault::IgnoresBytes))
             || self.budget.as_ref().is_some_and(|budget| !budget.admits(n, self.budget_share))
     }
 
@@ -98,7 +101,11 @@ impl Limits {
     /// How many of the oldest items are too old at `now`.
     pub fn expired(&self, now: i64) -> usize {
         let Some(most) = self.max_age_ns else { return 0 };
-        self.notes.iter().take_while(|(_, entered)| *entered < now - most).count()
+        if fault(Fault::DeliversStaleItems) {
+            return 0;
+        }
+        let oldest = now.saturating_sub(most) + i64::from(fault(Fault::ExpiresOneTooMany));
+        self.notes.iter().take_while(|(_, entered)| *entered < oldest).count()
     }
 }
 

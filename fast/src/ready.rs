@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::faults::{fault, Fault};
+
 /// CONTROL, HIGH, NORMAL.
 pub const BANDS: usize = 3;
 
@@ -22,12 +24,14 @@ pub struct Ready<T> {
 impl<T> Ready<T> {
     /// An empty queue; each weight is at least 1.
     pub fn new(weights: [i64; BANDS]) -> Self {
+        // Past this nobody lives to see the difference, and sums of them stay numbers.
+        let weights = weights.map(|weight| weight.clamp(1, 1 << 40));
         let total: i64 = weights.iter().sum();
         Self {
             lines: [VecDeque::new(), VecDeque::new(), VecDeque::new()],
             weights,
             saved: [0; BANDS],
-            patience: weights.map(|weight| (total - weight + weight - 1) / weight),
+            patience: weights.map(|weight| (total - 1) / weight),
             passed_over: [0; BANDS],
         }
     }
@@ -39,7 +43,8 @@ impl<T> Ready<T> {
 
     /// How many turns are due.
     pub fn len(&self) -> usize {
-        self.lines.iter().map(VecDeque::len).sum()
+        let counted = if fault(Fault::CountsWithoutNormal) { BANDS - 1 } else { BANDS };
+        self.lines[..counted].iter().map(VecDeque::len).sum()
     }
 
     /// No turn is due.
@@ -49,6 +54,9 @@ impl<T> Ready<T> {
 
     /// Lets the turn that `is` it go on in another band, behind those of that band; nothing happens if it isn't in the line.
     pub fn change_band(&mut self, from: usize, to: usize, is: impl Fn(&T) -> bool) {
+        if fault(Fault::StaysInItsOldBand) {
+            return;
+        }
         let Some(turn) = self.lines[from].iter().position(is).and_then(|at| self.lines[from].remove(at))
         else {
             return;
@@ -66,17 +74,20 @@ impl<T> Ready<T> {
         let mut total = 0;
         for band in 0..BANDS {
             if self.lines[band].is_empty() {
-                self.saved[band] = 0;
+                self.saved[band] =
+                    if fault(Fault::HoardsCredit) { self.saved[band] + self.weights[band] } else { 0 };
                 self.passed_over[band] = 0;
                 continue;
             }
-            let weight = self.weights[band];
+            let weight = if fault(Fault::SharesEqually) { 1 } else { self.weights[band] };
             total += weight;
             self.saved[band] += weight;
             if best.is_none_or(|best| self.saved[band] > self.saved[best]) {
                 best = Some(band);
             }
-            let is_late = self.passed_over[band] >= self.patience[band];
+            let is_patient =
+                fault(Fault::HasNoPatience) || fault(Fault::HoardsCredit) || fault(Fault::SharesEqually);
+            let is_late = self.passed_over[band] >= self.patience[band] && !is_patient;
             // CONTROL that is late stays first among the late ones.
             if is_late && late.is_none_or(|late| late != 0 && self.passed_over[band] > self.passed_over[late])
             {
@@ -84,7 +95,8 @@ impl<T> Ready<T> {
             }
             self.passed_over[band] += 1;
         }
-        let chosen = late.or(best)?;
+        let first = (0..BANDS).find(|band| fault(Fault::StrictPriority) && !self.lines[*band].is_empty());
+        let chosen = first.or(late).or(best)?;
         self.saved[chosen] -= total;
         self.passed_over[chosen] = 0;
         Some(chosen)
@@ -96,9 +108,33 @@ impl<T> Ready<T> {
     /// without priorities cheap.
     pub fn take(&mut self) -> Option<T> {
         if self.lines[0].is_empty() && self.lines[1].is_empty() {
-            return self.lines[2].pop_front();
+            return self.pop(2);
         }
         let band = self.pick_band()?;
+        self.pop(band)
+    }
+
+    /// Appends a turn to the line of a band; it comes back if it is lost, as only a seeded fault loses one.
+    #[inline]
+    pub fn push(&mut self, band: usize, turn: T) -> Option<T> {
+        let line = &mut self.lines[band];
+        if fault(Fault::LosesTheFourthOfALine) && line.len() == 3 {
+            return Some(turn);
+        }
+        if fault(Fault::ServesTheSameEdgeAgain) {
+            line.push_front(turn);
+        } else {
+            line.push_back(turn);
+        }
+        None
+    }
+
+    /// Takes the next turn of a band.
+    #[inline]
+    pub fn pop(&mut self, band: usize) -> Option<T> {
+        if fault(Fault::NewestFirst) {
+            return self.lines[band].pop_back();
+        }
         self.lines[band].pop_front()
     }
 }

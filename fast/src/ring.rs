@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use crate::counters::Losses;
+use crate::faults::{fault, Fault};
 use crate::limits::{Limits, Note};
 
 /// What a full ring does.
@@ -116,7 +117,8 @@ impl<T> Ring<T> {
 
     /// How many more data items fit by count.
     pub fn room(&self) -> usize {
-        usize::try_from(self.space - signed(self.items.len())).unwrap_or(0)
+        let more = isize::from(fault(Fault::HoldsMoreThanItsCapacity));
+        usize::try_from((self.space + more).saturating_sub(signed(self.items.len()))).unwrap_or(0)
     }
 
     /// How many items this ring took responsibility for.
@@ -126,7 +128,8 @@ impl<T> Ring<T> {
 
     /// Says whether the ring is full by count, for data.
     pub fn is_full_by_count(&self) -> bool {
-        signed(self.depth()) >= self.capacity || signed(self.items.len()) >= self.space
+        let more = isize::from(fault(Fault::CapacityPlusOne)) - isize::from(fault(Fault::FullOneEarly));
+        signed(self.depth()) >= self.capacity + more || signed(self.items.len()) >= self.space + more
     }
 
     /// Says whether an item of `bytes` finds no room now.
@@ -142,7 +145,7 @@ impl<T> Ring<T> {
 
     /// Changes the capacity. What is above a smaller one stays until it is taken.
     pub fn set_capacity(&mut self, capacity: isize) {
-        self.space += capacity - self.capacity;
+        self.space = self.space.saturating_add(capacity.saturating_sub(self.capacity));
         self.capacity = capacity;
         self.set_low();
     }
@@ -161,7 +164,14 @@ impl<T> Ring<T> {
     /// The message comes back if the ring is full.
     pub fn put_control(&mut self, message: T) -> Result<(), T> {
         if self.is_full_by_count() {
-            return Err(message);
+            return match self.control.back_mut() {
+                Some(newest) if fault(Fault::ControlIsReplaced) => Err(std::mem::replace(newest, message)),
+                _ => Err(message),
+            };
+        }
+        if fault(Fault::ControlWaitsInLine) {
+            self.items.push_back(message);
+            return Ok(());
         }
         self.control.push_back(message);
         self.had_control = true;
@@ -188,10 +198,11 @@ impl<T> Ring<T> {
             return Ok(Outcome::Ok);
         }
         match kind {
-            Kind::Block | Kind::Custom => Err((Outcome::Blocked, item)),
+            Kind::Block | Kind::Custom => Err((Outcome::Blocked, self.refused(item))),
             Kind::Drop => {
                 self.lose("dropped", 1, fx);
-                Err((Outcome::Dropped, item))
+                let outcome = if fault(Fault::SaysOkAndDrops) { Outcome::Ok } else { Outcome::Dropped };
+                Err((outcome, self.dropped(item)))
             }
             Kind::Latest => self.replace_oldest(item, bytes, now, fx),
             Kind::Coalesce if self.items.is_empty() => {
@@ -199,6 +210,26 @@ impl<T> Ring<T> {
                 Err((Outcome::Dropped, item))
             }
             Kind::Coalesce => Err((Outcome::Coalesced, item)),
+        }
+    }
+
+    /// What a blocking ring gives back: the item, unless a fault is seeded.
+    fn refused(&mut self, item: T) -> T {
+        self.taken += u64::from(fault(Fault::CountsRefusedAsAccepted));
+        match self.items.back_mut() {
+            Some(newest) if fault(Fault::OverwritesWhatItHolds) => std::mem::replace(newest, item),
+            _ => item,
+        }
+    }
+
+    /// What a dropping ring gives back: the item, unless a fault is seeded.
+    fn dropped(&mut self, item: T) -> T {
+        match if fault(Fault::DropsTheOldest) { self.items.pop_front() } else { None } {
+            Some(oldest) => {
+                self.items.push_back(item);
+                oldest
+            }
+            None => item,
         }
     }
 
@@ -215,13 +246,21 @@ impl<T> Ring<T> {
         fx: &mut Effects<T>,
     ) -> Result<Outcome, (Outcome, T)> {
         while self.is_full(bytes) {
-            let Some(oldest) = self.items.pop_front() else {
+            if fault(Fault::GrowsByOne) && !self.items.is_empty() {
+                self.lose("replaced", 1, fx);
+                break;
+            }
+            let newest = fault(Fault::ReplacesTheNewest);
+            let Some(oldest) = (if newest { self.items.pop_back() } else { self.items.pop_front() }) else {
                 self.lose("dropped", 1, fx);
                 return Err((Outcome::Dropped, item));
             };
             self.forget_oldest_note(fx);
             fx.discarded.push(oldest);
             self.lose("replaced", 1, fx);
+            if fault(Fault::ReplacesOnlyOne) {
+                break;
+            }
         }
         self.append(item, bytes, now);
         Ok(Outcome::Replaced)
@@ -229,7 +268,14 @@ impl<T> Ring<T> {
 
     /// Appends a data item for which there is room.
     pub fn append(&mut self, item: T, bytes: i64, now: i64) {
+        if fault(Fault::LosesTheSeventhPut) && self.accepted() == 6 {
+            self.items.pop_back();
+        }
         self.items.push_back(item);
+        if fault(Fault::SwapsTwoOnWrapAround) && self.items.len() > 1 && self.accepted() % 4 == 0 {
+            let newest = self.items.len() - 1;
+            self.items.swap(newest - 1, newest);
+        }
         if let Some(limits) = &mut self.limits {
             limits.charge(bytes);
             limits.notes.push_back((bytes, now));
@@ -246,7 +292,11 @@ impl<T> Ring<T> {
 
     /// Puts an item in the place of the newest one, which is discarded.
     pub fn replace_newest(&mut self, item: T, bytes: i64, fx: &mut Effects<T>) {
-        let Some(newest) = self.items.back_mut() else { return };
+        let oldest = fault(Fault::CoalescesTheOldest);
+        let Some(newest) = (if oldest { self.items.front_mut() } else { self.items.back_mut() }) else {
+            fx.discarded.push(item);
+            return;
+        };
         fx.discarded.push(std::mem::replace(newest, item));
         if let Some(limits) = &mut self.limits {
             if let Some((had, entered)) = limits.notes.pop_back() {
@@ -272,7 +322,10 @@ impl<T> Ring<T> {
 
     /// Counts losses, and notes them for who wants to hear of them. Replacing is what a latest edge is for, so nobody hears.
     pub fn lose(&mut self, cause: &'static str, n: u64, fx: &mut Effects<T>) {
-        self.lost.add(Cow::Borrowed(cause), n);
+        let twice = fault(Fault::CountsReplacedTwice) && cause == "replaced";
+        let counted =
+            if fault(Fault::CountsUnderTheWrongCause) && cause == "dropped" { "replaced" } else { cause };
+        self.lost.add(Cow::Borrowed(counted), if twice { 2 * n } else { n });
         if cause != "replaced" {
             fx.losses.push((cause, n));
         }
@@ -287,14 +340,14 @@ impl<T> Ring<T> {
         for _ in 0..n {
             self.forget_oldest_note(fx);
         }
-        fx.discarded.extend(self.items.drain(..n));
+        fx.discarded.extend(self.items.drain(..n.min(self.items.len())));
         self.lose("expired", n as u64, fx);
     }
 
     fn forget_oldest_note(&mut self, fx: &mut Effects<T>) {
         if let Some(limits) = &mut self.limits {
             if let Some((bytes, _)) = limits.notes.pop_front() {
-                limits.charge(-bytes);
+                limits.charge(if fault(Fault::NeverGivesBytesBack) { 0 } else { -bytes });
                 fx.freed |= bytes > 0;
             }
         }
@@ -314,7 +367,8 @@ impl<T> Ring<T> {
 
     /// Takes the oldest data item.
     pub fn get_data(&mut self, fx: &mut Effects<T>) -> Option<T> {
-        let item = self.items.pop_front()?;
+        let newest = fault(Fault::LastInFirstOut);
+        let item = if newest { self.items.pop_back() } else { self.items.pop_front() }?;
         self.taken += 1;
         self.forget_oldest_note(fx);
         Some(item)
@@ -325,17 +379,21 @@ impl<T> Ring<T> {
     /// With `put_back`, room for all but the first of them is kept, in case [`Ring::settle`] brings them back.
     pub fn take(&mut self, k: usize, put_back: bool, into: &mut Vec<T>, fx: &mut Effects<T>) -> usize {
         let k = k.min(self.items.len());
+        let had = into.len();
         if k == self.items.len() {
             into.extend(self.items.drain(..));
         } else {
             into.extend(self.items.drain(..k));
         }
+        if fault(Fault::HandlesNewestFirst) {
+            into[had..].reverse();
+        }
         self.taken += k as u64;
-        let kept = if put_back && k > 0 { k - 1 } else { 0 };
+        let kept = if put_back && k > 0 && !fault(Fault::KeepsNoRoomForTheRest) { k - 1 } else { 0 };
         self.space -= signed(kept);
         if let Some(limits) = &mut self.limits {
-            let mut notes: Vec<Note> = limits.notes.drain(..k).collect();
-            if put_back && k > 0 {
+            let mut notes: Vec<Note> = limits.notes.drain(..k.min(limits.notes.len())).collect();
+            if put_back && !notes.is_empty() {
                 // Their bytes stay charged until it is known that they don't come back.
                 limits.kept = notes.split_off(1);
             }
@@ -348,11 +406,15 @@ impl<T> Ring<T> {
 
     /// Ends a batch of `k` items that was taken with `put_back`: `rest` wasn't handled and comes back.
     pub fn settle(&mut self, k: usize, rest: Vec<T>, fx: &mut Effects<T>) {
-        if k > 0 {
+        if k > 0 && !fault(Fault::KeepsRoomForEver) {
             self.space += signed(k - 1);
         }
+        if fault(Fault::LosesTheRestOfABatch) {
+            fx.discarded.extend(rest);
+            return;
+        }
         let n = rest.len();
-        self.taken -= n as u64;
+        self.taken = self.taken.saturating_sub(n as u64);
         if let Some(limits) = &mut self.limits {
             let kept = std::mem::take(&mut limits.kept);
             let gone = kept.len().saturating_sub(n);

@@ -65,14 +65,14 @@ pub fn thread_id(_py: Python<'_>) -> u64 {
     u64::from(id)
 }
 
-/// The next item of an iterator, or `None` at its end.
+/// The next item of `iterator`, which has to be one, or `None` at its end.
 ///
 /// # Errors
 ///
 /// Whatever it raises.
 #[inline]
 pub fn next(py: Python<'_>, iterator: &Py<PyAny>) -> PyResult<Option<Py<PyAny>>> {
-    // SAFETY: the iterator is alive; the result is a new reference, or null with or without an error.
+    // SAFETY: the iterator is alive, and one, as whoever made the step looked at; the result is a new reference, or null with or without an error.
     unsafe {
         let item = ffi::PyIter_Next(iterator.as_ptr());
         if item.is_null() {

@@ -145,20 +145,21 @@ impl Engine {
                 Err(_) => call(py, &run, [])?.extract()?,
             };
             let last = engine.time(py)?;
-            let spent = last - now;
+            let spent = last.saturating_sub(now);
             now = last;
             engine.now.set(py, now);
-            turn.busy_ns.set(py, turn.busy_ns.get(py) + spent);
+            turn.busy_ns.set(py, turn.busy_ns.get(py).saturating_add(spent));
             turn.slices.set(py, turn.slices.get(py) + 1);
             let batch = turn.batch.get(py);
             if spent > SLICE_CAP_NS {
                 if batch > 1 {
-                    turn.batch.set(py, (handled.max(1).min(batch) * SLICE_CAP_NS / spent).max(1));
+                    turn.batch
+                        .set(py, (handled.max(1).min(batch).saturating_mul(SLICE_CAP_NS) / spent).max(1));
                 }
             } else if handled >= batch {
-                turn.batch.set(py, (handled * 2).min(most));
+                turn.batch.set(py, handled.saturating_mul(2).min(most));
             }
-            messages -= handled.max(1);
+            messages = messages.saturating_sub(handled.max(1));
             if messages <= 0 || now >= end {
                 break;
             }

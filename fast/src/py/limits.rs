@@ -190,7 +190,7 @@ impl LimitedRing {
         let core = budget.as_ref().map(|budget| Arc::clone(&budget.get().core));
         Self::limits(slf, |limits| {
             for (_, entered) in &mut limits.notes {
-                *entered += now - then;
+                *entered = entered.saturating_add(now.saturating_sub(then));
             }
             let bytes = limits.bytes;
             if let Some(budget) = &limits.budget {
@@ -214,7 +214,7 @@ impl LimitedRing {
     fn head_age_ns(slf: &Bound<'_, Self>) -> PyResult<i64> {
         let entered = Self::limits(slf, |limits| limits.notes.front().map(|(_, entered)| *entered)).flatten();
         match entered {
-            Some(entered) => Ok(slf.as_super().get().now(slf.py())? - entered),
+            Some(entered) => Ok(slf.as_super().get().now(slf.py())?.saturating_sub(entered)),
             None => Ok(0),
         }
     }

@@ -215,9 +215,10 @@ unsafe extern "C" fn new(
     args: *mut ffi::PyObject,
     kwargs: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: the interpreter calls, so this thread holds its lock; `args` is a tuple, `kwargs` a dict or null, and `class`
-    // is the base that `bases` made with this function, or derives from it.
+    // SAFETY: the interpreter calls, so this thread holds its lock.
     let py = unsafe { Python::assume_attached() };
+    // SAFETY: `args` is a tuple, `kwargs` a dict or null, and `class` is the base that `bases` made with this function, or
+    // derives from it.
     let made = unsafe {
         let args = Bound::from_borrowed_ptr(py, args).cast_into_unchecked::<PyTuple>();
         let kwargs = Bound::from_borrowed_ptr_or_opt(py, kwargs).map(|it| it.cast_into_unchecked::<PyDict>());

@@ -6,6 +6,9 @@ pub mod call;
 pub mod cell;
 pub mod emit;
 pub mod engine;
+#[cfg(feature = "faults")]
+pub mod faults;
+pub mod gate;
 pub mod lane;
 pub mod limits;
 pub mod message;

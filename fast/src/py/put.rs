@@ -8,6 +8,8 @@ use super::call::call;
 use super::limits::Weighed;
 use super::names::{names, Names};
 use super::ring::{Fx, Ring};
+use crate::faults::{fault, Fault};
+use crate::gate::Inside;
 use crate::ring::{signed, Kind, Outcome};
 
 impl Ring {
@@ -44,18 +46,11 @@ impl Ring {
             return self.put_by_users_policy(py, names, item, policy, weighed);
         }
         let put = self.core.with(py, |core| core.put(item, kind, weighed.bytes, weighed.now, &mut fx));
-        let outcome = match put {
-            Ok(outcome) => outcome,
-            Err((Outcome::Coalesced, item)) => {
-                self.carry_out(py, fx)?;
-                let policy = self.policy_or(py, policy);
-                return self.merge_or_drop(py, names, item, &policy, weighed);
-            }
-            Err((outcome, item)) => {
-                drop(item);
-                outcome
-            }
-        };
+        if let Err((Outcome::Coalesced, item)) = put {
+            self.carry_out(py, fx)?;
+            return self.coalesce(py, names, item, policy, weighed);
+        }
+        let outcome = settled(put);
         self.carry_out(py, fx)?;
         Ok(outcome)
     }
@@ -77,12 +72,11 @@ impl Ring {
         weighed: &Weighed,
     ) -> PyResult<Outcome> {
         let policy = self.policy_or(py, policy);
+        let inside = self.go_in(py)?;
         let (full, size, capacity) =
             self.core.with(py, |core| (core.is_full(weighed.bytes), signed(core.depth()), core.capacity));
         let shown = if full { size.max(capacity) } else { size };
-        let answer = self.inside(py, || {
-            policy.bind(py).call_method1(intern!(py, "on_enqueue"), (capacity, shown, &item))
-        })?;
+        let answer = policy.bind(py).call_method1(intern!(py, "on_enqueue"), (capacity, shown, &item))?;
         let mut fx = Fx::default();
         let outcome = match names.outcome(&answer) {
             Some(Outcome::Ok) if !full => {
@@ -97,23 +91,13 @@ impl Ring {
             Some(Outcome::Replaced) => {
                 let put =
                     self.core.with(py, |core| core.replace_oldest(item, weighed.bytes, weighed.now, &mut fx));
-                match put {
-                    Ok(outcome) => outcome,
-                    Err((outcome, item)) => {
-                        drop(item);
-                        outcome
-                    }
-                }
+                settled(put)
             }
             Some(Outcome::Coalesced) if names.is_a_coalesce(py, &policy)? => {
-                if self.is_empty(py) {
-                    self.core.with(py, |core| core.lose("dropped", 1, &mut fx));
-                    Outcome::Dropped
-                } else {
-                    return self.merge_or_drop(py, names, item, &policy, weighed);
-                }
+                return self.merge_or_drop(py, names, item, &policy, weighed, inside);
             }
             _ => {
+                drop(inside);
                 let id = self.links.with(py, |links| links.id.clone_ref(py));
                 return Err(PyValueError::new_err(format!(
                     "policy {} answered {} for edge {} at size {size} of {capacity}: a full edge can't take it, and only \
@@ -124,11 +108,37 @@ impl Ring {
                 )));
             }
         };
+        drop(inside);
         self.carry_out(py, fx)?;
         Ok(outcome)
     }
 
-    /// Merges an item into the newest one.
+    /// Merges an item into the newest one of a full ring.
+    #[cold]
+    fn coalesce(
+        &self,
+        py: Python<'_>,
+        names: &Names,
+        item: Py<PyAny>,
+        policy: Option<&Py<PyAny>>,
+        weighed: &Weighed,
+    ) -> PyResult<Outcome> {
+        let policy = self.policy_or(py, policy);
+        let inside = self.go_in(py)?;
+        let mut fx = Fx::default();
+        // Whoever was told of losses, or went in first, may have made room meanwhile.
+        let put =
+            self.core.with(py, |core| core.put(item, Kind::Coalesce, weighed.bytes, weighed.now, &mut fx));
+        if let Err((Outcome::Coalesced, item)) = put {
+            return self.merge_or_drop(py, names, item, &policy, weighed, inside);
+        }
+        let outcome = settled(put);
+        drop(inside);
+        self.carry_out(py, fx)?;
+        Ok(outcome)
+    }
+
+    /// Merges an item into the newest one, inside the gate, which opens when the result is in its place.
     fn merge_or_drop(
         &self,
         py: Python<'_>,
@@ -136,39 +146,46 @@ impl Ring {
         item: Py<PyAny>,
         policy: &Py<PyAny>,
         weighed: &Weighed,
+        inside: Inside<'_>,
     ) -> PyResult<Outcome> {
+        let mut fx = Fx::default();
         let Some(newest) = self.core.with(py, |core| core.items.back().map(|newest| newest.clone_ref(py)))
         else {
+            self.core.with(py, |core| core.lose("dropped", 1, &mut fx));
+            drop(inside);
+            self.carry_out(py, fx)?;
             return Ok(Outcome::Dropped);
         };
-        let merging = self.inside(py, || -> PyResult<_> {
-            let merged = if names.is_a_message(&newest) || names.is_a_message(&item) {
-                call(py, &names.coalesced, [policy.as_ptr(), newest.as_ptr(), item.as_ptr()])
-            } else {
-                let merge = policy.bind(py).getattr(intern!(py, "fn"))?.unbind();
-                call(py, &merge, [newest.as_ptr(), item.as_ptr()])
-            };
-            match merged {
-                Ok(merged) => {
-                    let merged = merged.unbind();
-                    let weight = self.weigh(py, &merged)?;
-                    Ok((Some((merged, weight)), None))
-                }
-                Err(error) if error.is_instance_of::<PyException>(py) => Ok((None, Some(error))),
-                Err(error) => Err(error),
+        let (old, new) =
+            if fault(Fault::CoalescesInTheWrongOrder) { (&item, &newest) } else { (&newest, &item) };
+        let answer = if names.is_a_message(old) || names.is_a_message(new) {
+            call(py, &names.coalesced, [policy.as_ptr(), old.as_ptr(), new.as_ptr()])
+        } else {
+            let merge = policy.bind(py).getattr(intern!(py, "fn"))?.unbind();
+            if fault(Fault::CoalescesTwice) {
+                call(py, &merge, [old.as_ptr(), new.as_ptr()])?;
             }
-        });
-        drop(newest);
-        let (merged, error) = merging?;
-        let mut fx = Fx::default();
+            call(py, &merge, [old.as_ptr(), new.as_ptr()])
+        };
+        let (merged, error) = match answer {
+            Ok(merged) => {
+                let merged = merged.unbind();
+                let weight = self.weigh(py, &merged)?;
+                (Some((merged, weight)), None)
+            }
+            Err(error) if error.is_instance_of::<PyException>(py) => (None, Some(error)),
+            Err(error) => return Err(error),
+        };
         let fitting = merged.filter(|(_, weight)| self.may_replace_newest(py, weight));
         let failed = fitting.is_none();
         let (placed, weight) = match &fitting {
             Some((merged, weight)) => (merged.clone_ref(py), weight),
+            None if fault(Fault::KeepsTheOlderWhenCoalesceFails) => (newest.clone_ref(py), weighed),
             None => (item.clone_ref(py), weighed), // the newer one alone may still fit
         };
         if failed && !self.may_replace_newest(py, weight) {
             self.core.with(py, |core| core.lose("dropped", 1, &mut fx));
+            drop(inside);
             self.carry_out(py, fx)?;
             return Ok(Outcome::Dropped);
         }
@@ -181,8 +198,14 @@ impl Ring {
                 core.lost.add("coalesce_error".into(), 1);
             } else {
                 core.merged += 1;
+                core.taken += u64::from(fault(Fault::CountsMergedAsDelivered));
             }
         });
+        if failed && fault(Fault::StaysInsideWhenCoalesceFails) {
+            std::mem::forget(inside);
+        } else {
+            drop(inside);
+        }
         self.carry_out(py, fx)?;
         if failed {
             self.tell_of_loss(py, "coalesce_error", 1, error)?;
@@ -226,5 +249,12 @@ impl Ring {
             }
         }
         Ok(outcome)
+    }
+}
+
+/// What became of an item, which is dropped if it didn't stay.
+fn settled(put: Result<Outcome, (Outcome, Py<PyAny>)>) -> Outcome {
+    match put {
+        Ok(outcome) | Err((outcome, _)) => outcome,
     }
 }

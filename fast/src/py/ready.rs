@@ -65,14 +65,16 @@ impl Turn {
     pub fn push(slf: &Py<Self>, py: Python<'_>) -> PyResult<()> {
         let turn = slf.get();
         let band = turn.band.get(py);
-        turn.links.with(py, |links| match &links.queue {
+        let lost = turn.links.with(py, |links| match &links.queue {
             Some(queue) => {
                 let slf = slf.clone_ref(py);
-                queue.get().state.with(py, |ready| ready.lines[band].push_back(slf));
-                Ok(())
+                let lost = queue.get().state.with(py, |ready| ready.push(band, slf));
+                Ok(lost)
             }
             None => Err(PyAttributeError::new_err("line")),
-        })
+        })?;
+        drop(lost);
+        Ok(())
     }
 
     /// Marks it as queued and appends it to its line, unless it is queued already.
@@ -285,7 +287,8 @@ impl Line {
     }
 
     fn append(&self, py: Python<'_>, turn: Py<Turn>) {
-        self.queue.get().state.with(py, |ready| ready.lines[self.band].push_back(turn));
+        let lost = self.queue.get().state.with(py, |ready| ready.push(self.band, turn));
+        drop(lost);
     }
 
     fn extend(&self, py: Python<'_>, turns: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -299,7 +302,7 @@ impl Line {
         self.queue
             .get()
             .state
-            .with(py, |ready| ready.lines[self.band].pop_front())
+            .with(py, |ready| ready.pop(self.band))
             .ok_or_else(|| PyIndexError::new_err("no turn is due"))
     }
 
@@ -410,7 +413,7 @@ impl ReadyQueue {
                 if drawn < line.len() {
                     line.rotate_left(drawn);
                 }
-                line.pop_front()
+                ready.pop(band)
             })
             .ok_or_else(|| PyTypeError::new_err("the random source took a turn away"))
     }

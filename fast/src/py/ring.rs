@@ -4,8 +4,6 @@
 //! function or a policy of the user's runs in the middle, the ring is marked with the thread that is in there: others wait
 //! until it is out, and the thread itself is refused.
 
-use std::time::Duration;
-
 use pyo3::exceptions::{PyIndexError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -19,11 +17,10 @@ use super::lane::Lane;
 use super::limits::{Budget, Weighed};
 use super::names::{names, Names};
 use super::ready::Turn;
+use crate::faults::{fault, Fault};
+use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::ring::{signed, Effects, Kind, Outcome, Ring as Core};
-
-/// How long a thread sleeps before it looks again whether another one left the user code of a ring.
-const PATIENCE: Duration = Duration::from_micros(20);
 
 /// One edge's items. See `meridian.engine.ring.Ring`.
 #[pyclass(frozen, subclass, module = "meridian_fast", weakref)]
@@ -31,7 +28,7 @@ pub struct Ring {
     pub(super) core: GilCell<Core<Py<PyAny>>>,
     /// At least one item was a `Message`.
     pub(super) mixed: GilValue<bool>,
-    pub(super) inside: GilValue<u64>,
+    pub(super) gate: Gate,
     pub(super) owner: GilValue<u64>,
     waits: GilValue<i64>,
     blocked_ns: GilValue<i64>,
@@ -81,7 +78,7 @@ impl Ring {
         Ok(Self {
             core: GilCell::new(core),
             mixed: GilValue::new(false),
-            inside: GilValue::new(0),
+            gate: Gate::new(),
             owner: GilValue::new(0),
             waits: GilValue::new(0),
             blocked_ns: GilValue::new(0),
@@ -162,45 +159,6 @@ impl Ring {
         self.links.with(py, |links| links.engine.as_ref().map(|engine| engine.clone_ref(py)))
     }
 
-    // ---- keeping threads apart -----------------------------------------------------------------------------------
-
-    /// Waits until no user code runs in this ring; returns whether this is the engine's thread.
-    #[inline]
-    pub fn enter(&self, py: Python<'_>) -> PyResult<bool> {
-        self.stay_outside(py)?;
-        Ok(self.owner.get(py) == thread_id(py))
-    }
-
-    /// Waits until no user code runs in this ring.
-    #[inline]
-    pub fn stay_outside(&self, py: Python<'_>) -> PyResult<()> {
-        while self.inside.get(py) != 0 {
-            self.wait_outside(py, thread_id(py))?;
-        }
-        Ok(())
-    }
-
-    #[cold]
-    fn wait_outside(&self, py: Python<'_>, me: u64) -> PyResult<()> {
-        if self.inside.get(py) == me {
-            let id = self.links.with(py, |links| links.id.clone_ref(py));
-            return Err(PyRuntimeError::new_err(format!(
-                "a coalesce function or policy must not put on or take from its own edge, {}",
-                id.bind(py)
-            )));
-        }
-        py.detach(|| std::thread::sleep(PATIENCE));
-        Ok(())
-    }
-
-    /// Runs user code with the ring marked as taken.
-    pub(super) fn inside<R>(&self, py: Python<'_>, f: impl FnOnce() -> R) -> R {
-        self.inside.set(py, thread_id(py));
-        let result = f();
-        self.inside.set(py, 0);
-        result
-    }
-
     // ---- after an operation --------------------------------------------------------------------------------------
 
     /// Carries out what an operation did besides: drops what was discarded, tells of losses, lets others use freed bytes.
@@ -249,6 +207,9 @@ impl Ring {
     #[inline]
     pub fn wake(slf: &Py<Self>, py: Python<'_>, own: bool) -> PyResult<()> {
         let ring = slf.get();
+        if fault(Fault::ForgetsToWake) {
+            return Ok(());
+        }
         if own {
             let turn = ring.links.with(py, |links| links.turn.as_ref().map(|turn| turn.clone_ref(py)));
             if let Some(turn) = turn {
@@ -466,6 +427,9 @@ impl Ring {
         };
         let waiter = turn.get();
         waiter.queued.set(py, true);
+        if fault(Fault::SpinsWhileItWaits) {
+            return Turn::push(&turn, py);
+        }
         ring.waits.set(py, ring.waits.get(py) + 1);
         waiter.wait_for(py, Some(slf.clone_ref(py)));
         waiter.since.set(py, engine.get().now.get(py));
@@ -484,14 +448,18 @@ impl Ring {
     pub fn release_now(&self, py: Python<'_>, own: bool) -> PyResult<()> {
         let Some(engine) = self.engine_now(py) else { return Ok(()) };
         debug_assert!(own, "other threads knock");
-        let waiters = self.links.with(py, |links| links.waiters.take()).unwrap_or_default();
+        let mut waiters = self.links.with(py, |links| links.waiters.take()).unwrap_or_default();
+        if fault(Fault::ForgetsOneOfTwoWhoWait) {
+            waiters.truncate(1);
+        }
         let kernel = engine.get();
         let running = kernel.running.get(py);
         let now = if running { kernel.now.get(py) } else { kernel.time(py)? };
         for turn in waiters {
             let waiter = turn.get();
             waiter.wait_for(py, None);
-            self.blocked_ns.set(py, self.blocked_ns.get(py) + now - waiter.since.get(py));
+            self.blocked_ns
+                .set(py, self.blocked_ns.get(py).saturating_add(now.saturating_sub(waiter.since.get(py))));
             Turn::push(&turn, py)?;
         }
         if !running {
@@ -742,8 +710,8 @@ impl Ring {
     }
 
     #[getter]
-    fn get_inside(&self, py: Python<'_>) -> u64 {
-        self.inside.get(py)
+    fn get_inside(&self) -> u64 {
+        self.gate.thread()
     }
 
     fn depth(&self, py: Python<'_>) -> usize {
@@ -815,7 +783,7 @@ impl Ring {
         });
         ring.carry_out(py, fx)?;
         let item = item.ok_or_else(|| PyIndexError::new_err("pop from an empty deque"))?;
-        if ring.has_waiters(py) {
+        if ring.has_waiters(py) && !fault(Fault::ForgetsWhoWaits) {
             Self::release(slf, own)?;
         }
         Ok(item)
@@ -898,10 +866,13 @@ impl Ring {
 
     fn blocked_s(&self, py: Python<'_>, now: i64) -> f64 {
         let turns = self.get_waiters(py).unwrap_or_default();
-        let still: i64 = turns.iter().map(|turn| now - turn.get().since.get(py)).sum();
+        let still: i64 = turns
+            .iter()
+            .map(|turn| now.saturating_sub(turn.get().since.get(py)))
+            .fold(0, i64::saturating_add);
         #[allow(clippy::cast_precision_loss)]
         // nanoseconds as seconds: 53 bits are a hundred days to the nanosecond
-        let ns = (self.blocked_ns.get(py) + still) as f64;
+        let ns = self.blocked_ns.get(py).saturating_add(still) as f64;
         ns / 1e9
     }
 

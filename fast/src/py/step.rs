@@ -7,7 +7,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyIterator, PyList};
 
 use super::batch::Batch;
 use super::call::{call, call1, class_of, next};
@@ -17,6 +17,7 @@ use super::names::{any_message, names, Names};
 use super::node::NodeCore;
 use super::ready::Turn;
 use super::ring::Ring;
+use crate::faults::{fault, Fault};
 use crate::ring::Kind as Full;
 
 /// How many messages a slice handled, as the loop counts them.
@@ -145,7 +146,7 @@ pub fn compile_source(
     turn: &Bound<'_, Turn>,
 ) -> PyResult<Py<Step>> {
     let mut step = Step::of(engine, node, turn)?;
-    step.function = items.clone().unbind();
+    step.function = items.cast::<PyIterator>()?.clone().into_any().unbind();
     Py::new(engine.py(), step)
 }
 
@@ -216,7 +217,7 @@ impl Step {
 
     #[inline]
     fn held(&self, py: Python<'_>) -> bool {
-        self.core.get().held.get(py) != 0
+        self.core.get().held.get(py) != 0 && !fault(Fault::RunsNodesThatAreHeld)
     }
 
     fn put_off(&self, py: Python<'_>) -> PyResult<i64> {
@@ -233,6 +234,11 @@ impl Step {
             }
             let mut room = ring.get().room_now(py)?;
             if room == 0 {
+                if fault(Fault::FansOutToWhoHasRoom)
+                    && self.leaving.iter().any(|ring| !ring.get().is_full_now(py))
+                {
+                    continue;
+                }
                 if !self.turn.get().serves(py, ring) {
                     Ring::wait_for_room(ring, py, self.turn.clone_ref(py))?;
                     return Ok(0);
@@ -246,13 +252,16 @@ impl Step {
 
     #[inline]
     fn batch(&self, py: Python<'_>, credit: usize) -> usize {
+        if fault(Fault::TakesWhateverThereIs) {
+            return credit.min(1 << 20);
+        }
         usize::try_from(self.turn.get().batch.get(py)).unwrap_or(1).min(credit)
     }
 
     /// Queues the turn again if there is more to do.
     #[inline]
     fn requeue(&self, py: Python<'_>, ring: &Py<Ring>) -> PyResult<()> {
-        if ring.get().is_empty(py) {
+        if ring.get().is_empty(py) || fault(Fault::ForgetsToQueueAgain) {
             return Ok(());
         }
         Turn::queue(&self.turn, py)
@@ -276,8 +285,14 @@ impl Step {
         if !self.engine.get().is_failure(py, &error) {
             return Err(error);
         }
+        if fault(Fault::DoesNotRecordFailures) {
+            return Ok(());
+        }
         let fail = self.node.bind(py).getattr(intern!(py, "fail"))?;
         let error = error.into_value(py);
+        if fault(Fault::RecordsEachFailureTwice) {
+            fail.call1(("on_message", &error, item, &self.port))?;
+        }
         match out {
             None => fail.call1(("on_message", error, item, &self.port))?,
             Some(out) => {
@@ -332,7 +347,7 @@ impl Step {
         }
         let has_message = !raw && any_message(names(py)?, &results);
         let mut room = results.len();
-        if !others.is_empty() {
+        if !others.is_empty() && !fault(Fault::FansOutToWhoHasRoom) {
             for ring in targets {
                 if ring.get().kind_now(py) == Full::Block {
                     room = room.min(ring.get().room_now(py)?);
@@ -486,7 +501,12 @@ impl Step {
         for item in &items {
             match call1(py, &self.function, item) {
                 Ok(result) => results.push(result.unbind()),
-                Err(error) => self.fail(py, error, item, None)?,
+                Err(error) => {
+                    self.fail(py, error, item, None)?;
+                    if fault(Fault::LosesTheRestAfterAFailure) {
+                        break;
+                    }
+                }
             }
         }
         drop(items);
@@ -519,6 +539,9 @@ impl Step {
             for item in items {
                 if let Err(error) = call1(py, &self.function, &item) {
                     self.fail(py, error, &item, None)?;
+                    if fault(Fault::LosesTheRestAfterAFailure) {
+                        break;
+                    }
                 }
             }
         }
@@ -835,7 +858,7 @@ impl Step {
             return Ok(0);
         }
         let k = self.batch(py, credit);
-        let mut results = Vec::with_capacity(k);
+        let mut results = Vec::with_capacity(k.min(64)); // a batch may be set larger than memory
         let mut failed = None;
         while results.len() < k {
             match next(py, &self.function) {
