@@ -126,7 +126,6 @@ def run(
         UsageError: there is no such fault.
     """
     all_faults, all_rules = faults.load_all(), rules.load()
-    all_checks = checks.load_all()
     for name in only or ():
         if name not in all_faults:
             raise backends.UsageError(f"there is no fault {name}; there are {', '.join(sorted(all_faults))}")
@@ -136,7 +135,7 @@ def run(
         if only is None or name in only:
             progress(name)
             rule = all_rules[fault.rule]
-            caught.append(_examine(fault(), rule, all_checks, seeds, effort, frozenset(without)))
+            caught.append(examine(fault(), rule, seeds, effort, frozenset(without)))
     return Report(sorted(caught, key=lambda each: (each.rule, each.fault)), problems)
 
 
@@ -176,15 +175,19 @@ def sound(effort: Effort, progress: Callable[[str], None] = lambda _: None) -> l
     return wrong
 
 
-def _examine(
-    backend: Any,
-    rule: Rule,
-    all_checks: dict[str, checks.Check],
-    seeds: int,
-    effort: Effort,
-    muted: frozenset[str],
+def examine(
+    backend: Any, rule: Rule, seeds: int, effort: Effort, muted: frozenset[str] = frozenset()
 ) -> Caught:
-    """Look for one fault with the checks of its rule, the quickest first."""
+    """Look for one fault with the checks of its rule, the quickest first.
+
+    Args:
+        backend: Has the fault, and its name.
+        rule: The rule that has to catch it.
+        seeds: Under how many seeds.
+        effort: The budget within which it has to.
+        muted: Rules that aren't judged.
+    """
+    all_checks = checks.load_all()
     outcome = Caught(contract.name_of(backend).removeprefix("fault "), rule.id, 0, seeds)
     began = time.monotonic()
     names = [name for name in rule.tests if name in all_checks]

@@ -180,3 +180,8 @@ def test_a_source_that_is_no_iterator_is_refused():
     node = engine.add_node(0, "n", "source", None, {})
     with pytest.raises(TypeError):
         engine.start_source(node, [1, 2, 3])  # type: ignore[arg-type]  # that is the point
+
+
+def test_what_is_installed_has_no_seeded_faults():
+    assert not hasattr(fast, "set_fault")
+    assert "faults" not in fast.build_info()
