@@ -1091,7 +1091,6 @@ def test_switching_to_debug_during_a_run_shows_the_messages_from_then_on(records
 
 
 def test_a_bug_of_the_engine_ends_the_run_and_leaves_it(monkeypatch, records):
-    from meridian.engine.kernel import PythonEngine
 
     def breaks(self, messages, nanoseconds):
         raise ZeroDivisionError
