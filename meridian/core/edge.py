@@ -22,7 +22,7 @@ from meridian.observability.metrics import get_metrics, is_metrics_enabled
 from meridian.redaction import type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from meridian.core.ports import Port
     from meridian.engine.kernel import PythonEngine
@@ -177,16 +177,7 @@ class Edge(Generic[T]):
             ValueError: the item alone is larger than ``max_bytes``, or a custom policy answered nonsense.
         """
         ring = self.ring() if self._ring is None else self._ring
-        check = ring.check
-        if check is not None:
-            value: Any = item
-            is_data = True
-            if isinstance(item, Message):
-                value, is_data = item.payload, item.type is DATA
-            if is_data and not check.passes(value):
-                self._refused(value)
-        if ring.limited and ring.never_fits(item):
-            raise ValueError(f"edge {self.id}: one item is larger than the edge may ever hold")
+        self._admit(ring, item)
         result = ring.put(item, as_policy(policy) or self._default_policy or _LATEST)
         if _logger._threshold <= _DEBUG:
             event, text = _EVENTS[result]
@@ -194,6 +185,48 @@ class Edge(Generic[T]):
         if self._host is None and is_metrics_enabled():
             self.tell(get_metrics())
         return result
+
+    def put_many(self, items: Iterable[T | Message[T]], policy: Policy | None = None) -> int:
+        """Put items in order, without ever waiting, from any thread: as many calls of `try_put`, at the cost of one.
+
+        Args:
+            items: Raw payloads or messages; taken up as a whole before the first is put.
+            policy: What to do if it is full; else the edge's own policy, else latest.
+
+        Returns:
+            How many of them the edge took, from the first on, lost and merged ones included. With a policy that blocks that
+            may be fewer than all: the others are still the caller's.
+
+        Raises:
+            PayloadError, TypeError: a payload doesn't fit the schema, or ``policy`` is none; nothing changed.
+            ValueError: one item alone is larger than ``max_bytes``, and nothing changed; or a custom policy answered nonsense
+                for one, and only those before it were put.
+
+        Cost: O(n), about a fifth of as many calls of `try_put`.
+        """
+        ring = self.ring() if self._ring is None else self._ring
+        batch = list(items)
+        if ring.check is not None or ring.limited:
+            for item in batch:
+                self._admit(ring, item)
+        n = ring.put_many(batch, as_policy(policy) or self._default_policy or _LATEST)
+        if _logger._threshold <= _DEBUG:
+            _logger.debug("edge.enqueue", "items queued", edge_id=self.id, n=n, edge_size=ring.depth())
+        if self._host is None and is_metrics_enabled():
+            self.tell(get_metrics())
+        return n
+
+    def _admit(self, ring: Ring, item: Any) -> None:
+        """Refuse what may not be on this edge."""
+        check = ring.check
+        if check is not None:
+            value, is_data = item, True
+            if isinstance(item, Message):
+                value, is_data = item.payload, item.type is DATA
+            if is_data and not check.passes(value):
+                self._refused(value)
+        if ring.limited and ring.never_fits(item):
+            raise ValueError(f"edge {self.id}: one item is larger than the edge may ever hold")
 
     def _refused(self, value: Any) -> None:
         _logger.warn(
@@ -220,6 +253,27 @@ class Edge(Generic[T]):
         if self._host is None and is_metrics_enabled():
             self.tell(get_metrics())
         return cast("T", item)
+
+    def take_many(self, n: int) -> list[T]:
+        """Take up to ``n`` items, CONTROL first, from any thread; fewer than that when there aren't so many.
+
+        Raises:
+            ValueError: ``n`` is negative.
+
+        Cost: O(n), about a third of as many calls of `try_get`.
+        """
+        if n < 0:
+            raise ValueError(f"n is {n}, it has to be 0 or more")
+        if self._ring is None:
+            return []
+        taken = self._ring.take_many(n)
+        if _logger._threshold <= _DEBUG and taken:
+            _logger.debug(
+                "edge.dequeue", "items taken", edge_id=self.id, n=len(taken), edge_size=self._ring.depth()
+            )
+        if self._host is None and is_metrics_enabled():
+            self.tell(get_metrics())
+        return taken
 
     def depth(self) -> int:
         """Return how many items wait."""

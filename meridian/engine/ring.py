@@ -169,6 +169,51 @@ class Ring:
                 engine.wake_control(self, own)
         return result
 
+    def put_many(self, items: Sequence[Any], policy: Policy | None = None) -> int:
+        """Put items in order until one is refused; return how many weren't. See `put`.
+
+        Raises:
+            As `put`; the items before the one at fault were put.
+        """
+        own = self._enter()
+        was_empty = not self.items
+        n = 0
+        try:
+            for item in items:
+                if self._put(item, self.policy if policy is None else policy) is BLOCKED:
+                    break
+                n += 1
+        finally:
+            wake = was_empty and bool(self.items)
+            self._leave(own)
+            engine = self.engine
+            if engine is not None:
+                if wake:
+                    engine.wake(self, own)
+                if self.control:
+                    engine.wake_control(self, own)
+        return n
+
+    def take_many(self, n: int) -> list[Any]:
+        """Take up to ``n`` items, CONTROL first, from any thread."""
+        own = self._enter()
+        taken: list[Any] = []
+        try:
+            while len(taken) < n and self.control:
+                taken.append(self.control.popleft())
+                self.space += 1
+                self.taken += 1
+            while len(taken) < n and self.items:
+                try:
+                    taken.append(self._pop())
+                except IndexError:  # what there was had expired
+                    break
+        finally:
+            self._leave(own)
+        if taken and self.waiters:
+            self.release(own)
+        return taken
+
     def get(self) -> Any:
         """Take the next item, CONTROL first; raises ``IndexError`` when there is none."""
         own = self._enter()

@@ -769,6 +769,43 @@ impl Ring {
         Ok(names(py)?.result(outcome).clone_ref(py))
     }
 
+    #[pyo3(signature = (items, policy = None))]
+    fn put_many(
+        slf: &Bound<'_, Self>,
+        items: &Bound<'_, PyAny>,
+        policy: Option<Py<PyAny>>,
+    ) -> PyResult<usize> {
+        let mut n = 0;
+        for item in items.try_iter()? {
+            if Self::put_one(slf.as_unbound(), slf.py(), item?.unbind(), policy.as_ref())? == Outcome::Blocked
+            {
+                break;
+            }
+            n += 1;
+        }
+        Ok(n)
+    }
+
+    fn take_many(slf: &Bound<'_, Self>, n: usize) -> PyResult<Vec<Py<PyAny>>> {
+        let py = slf.py();
+        let ring = slf.get();
+        let now = ring.now_if_it_matters(py)?;
+        let own = ring.enter(py)?;
+        let mut fx = Fx::default();
+        let mut items = Vec::new();
+        ring.core.with(py, |core| {
+            if ring.limited && n > core.control.len() {
+                core.expire(now, &mut fx);
+            }
+            items.extend((0..n).map_while(|_| core.get(&mut fx)));
+        });
+        ring.carry_out(py, fx)?;
+        if !items.is_empty() && ring.has_waiters(py) {
+            Self::release(slf, own)?;
+        }
+        Ok(items)
+    }
+
     fn get(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let ring = slf.get();

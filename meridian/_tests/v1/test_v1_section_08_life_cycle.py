@@ -1091,6 +1091,7 @@ def test_switching_to_debug_during_a_run_shows_the_messages_from_then_on(records
 
 
 def test_a_bug_of_the_engine_ends_the_run_and_leaves_it(monkeypatch, records):
+    from meridian.engine.select import engine_type
 
     def breaks(self, messages, nanoseconds):
         raise ZeroDivisionError
