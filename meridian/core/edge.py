@@ -187,7 +187,7 @@ class Edge(Generic[T]):
         return result
 
     def put_many(self, items: Iterable[T | Message[T]], policy: Policy | None = None) -> int:
-        """Put items in order, without ever waiting, from any thread: as many calls of `try_put`, at the cost of one.
+        """Put items in order, without ever waiting, from any thread: what so many calls of `try_put` would do.
 
         Args:
             items: Raw payloads or messages; taken up as a whole before the first is put.
@@ -202,7 +202,7 @@ class Edge(Generic[T]):
             ValueError: one item alone is larger than ``max_bytes``, and nothing changed; or a custom policy answered nonsense
                 for one, and only those before it were put.
 
-        Cost: O(n), about a fifth of as many calls of `try_put`.
+        Cost: O(n), a fraction of as many calls of `try_put`.
         """
         ring = self.ring() if self._ring is None else self._ring
         batch = list(items)
@@ -260,7 +260,7 @@ class Edge(Generic[T]):
         Raises:
             ValueError: ``n`` is negative.
 
-        Cost: O(n), about a third of as many calls of `try_get`.
+        Cost: O(n), a fraction of as many calls of `try_get`.
         """
         if n < 0:
             raise ValueError(f"n is {n}, it has to be 0 or more")

@@ -1,4 +1,4 @@
-"""`Edge.put_many` and `Edge.take_many`: many calls at the cost of one, and nothing else."""
+"""`Edge.put_many` and `Edge.take_many`: what many calls would do, in one."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meridian import Edge, Message, MessageType, Port, PortDirection, PortSpec, PutResult, block, drop, latest
-from meridian.core.policies import Coalesce
+from meridian import Edge, Message, MessageType, Port, PortDirection, PortSpec, block, drop, latest
+from meridian.core.policies import Coalesce, PutResult
 
 pytestmark = pytest.mark.req("V3", "V4", "V7", "N2.1")
 
@@ -44,7 +44,9 @@ def test_many_at_once_are_the_same_as_one_after_the_other(
         options |= {"max_bytes": 6, "size": lambda item: 1 + (item == 9)}
     one, many = an_edge(capacity, **options), an_edge(capacity, **options)
     for batch in batches:
-        items = [Message(MessageType.CONTROL, n) if item == "control" else item for n, item in enumerate(batch)]
+        items = [
+            Message(MessageType.CONTROL, n) if item == "control" else item for n, item in enumerate(batch)
+        ]
         n = 0
         for item in items:
             if one.try_put(item) is PutResult.BLOCKED:
