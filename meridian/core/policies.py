@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 
 class PutResult(Enum):
@@ -27,6 +27,9 @@ class PutResult(Enum):
     """No room; the new item was merged into the newest queued one."""
 
 
+_OK: Final = PutResult.OK  # looking it up on the enum costs as much as the rest of the decision
+
+
 class Policy(Protocol):
     """Decides what happens to an item that arrives at an edge."""
 
@@ -35,41 +38,48 @@ class Policy(Protocol):
         ...
 
 
-class Block:
-    """A full edge accepts nothing until its consumer made room. Loses nothing; the default of `Subgraph.connect`."""
+class _BuiltIn:
+    """What the built-in policies share: all of the decision but one word."""
+
+    __slots__ = ()
+
+    when_full: ClassVar[PutResult]
+    """What becomes of an item for which there is no room."""
 
     def on_enqueue(self, capacity: int, size: int, item: Any) -> PutResult:
-        """``OK`` while there is room, else ``BLOCKED``."""
-        return PutResult.OK if size < capacity else PutResult.BLOCKED
+        """``OK`` while there is room, else what the policy stands for; looks at nothing but the two numbers."""
+        return _OK if size < capacity else self.when_full
+
+
+class Block(_BuiltIn):
+    """A full edge accepts nothing until its consumer made room. Loses nothing; the default of `Subgraph.connect`."""
+
+    when_full = PutResult.BLOCKED
 
     def __repr__(self) -> str:
         return "block()"
 
 
-class Drop:
+class Drop(_BuiltIn):
     """A full edge discards the new item and counts it as lost, cause ``dropped``."""
 
-    def on_enqueue(self, capacity: int, size: int, item: Any) -> PutResult:
-        """``OK`` while there is room, else ``DROPPED``."""
-        return PutResult.OK if size < capacity else PutResult.DROPPED
+    when_full = PutResult.DROPPED
 
     def __repr__(self) -> str:
         return "drop()"
 
 
-class Latest:
+class Latest(_BuiltIn):
     """A full edge discards its oldest item, cause ``replaced``, and keeps the order of the rest."""
 
-    def on_enqueue(self, capacity: int, size: int, item: Any) -> PutResult:
-        """``OK`` while there is room, else ``REPLACED``."""
-        return PutResult.OK if size < capacity else PutResult.REPLACED
+    when_full = PutResult.REPLACED
 
     def __repr__(self) -> str:
         return "latest()"
 
 
 @dataclass(frozen=True, slots=True)
-class Coalesce:
+class Coalesce(_BuiltIn):
     """A full edge merges the new item into the newest queued one.
 
     Attributes:
@@ -85,13 +95,11 @@ class Coalesce:
     fn: Callable[[Any, Any], Any]
     on: str = "payload"
 
+    when_full = PutResult.COALESCED
+
     def __post_init__(self) -> None:
         if self.on not in ("payload", "message"):
             raise ValueError(f"coalesce(on={self.on!r}): use 'payload' or 'message'")
-
-    def on_enqueue(self, capacity: int, size: int, item: Any) -> PutResult:
-        """``OK`` while there is room, else ``COALESCED``; never calls ``fn``."""
-        return PutResult.OK if size < capacity else PutResult.COALESCED
 
     def __repr__(self) -> str:
         name = getattr(self.fn, "__name__", type(self.fn).__name__)
