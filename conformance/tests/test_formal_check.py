@@ -47,8 +47,7 @@ class Terminal(io.StringIO):
 
 
 def do(one, models=FORMAL):
-    spin, compiler = check.tools()
-    return check.run(one, spin, compiler, "2.0.0", models)
+    return check.run(one, check.tools(), "2.0.0", models)
 
 
 def like(one, **changes):
@@ -92,6 +91,31 @@ def test_the_weights_of_the_model_are_the_default_ones_and_its_bounds_those_that
     for weights, bounds in check.BOUNDS.items():
         assert bounds[0] == -(-(weights[1] + weights[2]) // weights[0])
         assert max(bounds) <= sum(weights)
+
+
+def test_searches_that_are_said_to_be_long_exist_and_must_hold():
+    assert [ALL[name].kind for name in check.LONG] == [check.HOLDS] * len(check.LONG)
+
+
+@pytest.mark.parametrize(("kind", "by"), [("HOLDS", "gcc"), ("TWIN", "tcc"), ("WITNESS", "tcc")])
+def test_what_must_hold_is_compiled_by_gcc_and_only_short_searches_by_whoever_is_quick(monkeypatch, kind, by):
+    called = []
+
+    def call(folder, *command, may_fail=False):
+        called.append(command[0])
+        return "3 states, stored\nerrors: 0\n"
+
+    monkeypatch.setattr(check, "_call", call)
+    check.run(like(NEWEST_FIRST, kind=getattr(check, kind)), check.Tools("spin", "gcc", "tcc"), "2.0.0")
+    assert called == ["spin", by, "./pan"]
+
+
+def test_without_tcc_gcc_compiles_all(monkeypatch, tmp_path):
+    for name in ("spin", "gcc"):
+        (tmp_path / name).touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = check.tools()
+    assert found.quick == found.compiler
 
 
 def test_the_page_tells_the_bounds_that_are_proved():
@@ -153,7 +177,7 @@ def test_the_histories_are_written_where_one_asks_for_them(tmp_path, capsys):
 
 @pytest.mark.parametrize(("good", "code"), [(True, 0), (False, 1), (None, 2)])
 def test_the_exit_code_tells_good_from_wrong_from_unchecked(monkeypatch, capsys, good, code):
-    monkeypatch.setattr(check, "tools", lambda: ("spin", "gcc"))
+    monkeypatch.setattr(check, "tools", lambda: check.Tools("spin", "gcc", "gcc"))
     monkeypatch.setattr(check, "run", lambda each, *rest: check.Outcome(each, good, "so it is"))
     assert check.main(["edge.drop.dropped"]) == code
     assert "so it is" in capsys.readouterr().out
