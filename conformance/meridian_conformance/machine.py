@@ -16,6 +16,7 @@ from meridian_conformance.contract import Capability, EdgeSpec, name_of
 from meridian_conformance.exhaustive import JUDGED as SMALL_SCOPE_JUDGED
 from meridian_conformance.failures import Step
 from meridian_conformance.session import Broken, Session
+from meridian_conformance.terms import play_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +81,8 @@ class FoundError(AssertionError):
 @check("core", judges=JUDGED)
 def machine(exam: Examination) -> None:
     """Play drawn histories; after a rule was found broken, look on for others."""
+    if exam.effort.generator == "crosshair":
+        play_terms(exam, settings_for(exam.effort, exam.backend))
     play_machine(exam, machine_for)
 
 

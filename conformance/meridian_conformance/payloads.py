@@ -21,7 +21,8 @@ def payload(arg: Any) -> Any:
         if "$bytes" in arg:
             n, size = arg["$bytes"]
             return bytes([n % 256]) * size
-    return copy.deepcopy(arg)
+    # What can't change is its own copy; and a copy of a term would be a number, which CrossHair can't reason about.
+    return copy.deepcopy(arg) if isinstance(arg, (list, dict)) else arg
 
 
 def shown(value: Any) -> str:
