@@ -55,6 +55,14 @@ $(VENV)/.ready-lint: ci/requirements/lint.txt $(VENV)/.ready-base | $(VENV)/.rea
 	@ci/install lint
 	@touch $@
 
+$(VENV)/.ready-crosshair: ci/requirements/crosshair.txt $(VENV)/.ready-base | $(VENV)/.ready-test
+	@ci/install crosshair
+	@touch $@
+
+$(VENV)/.ready-mutation: ci/requirements/mutation.txt $(VENV)/.ready-base | $(VENV)/.ready-test
+	@ci/install mutation
+	@touch $@
+
 $(VENV)/.ready-docs: ci/requirements/docs.txt $(VENV)/.ready-base | $(VENV)/.ready-demo
 	@ci/install docs
 	@touch $@
@@ -73,15 +81,15 @@ $(VENV)/.ready-fast: $(RUST_SOURCES) $(VENV)/.ready-base | $(VENV)/.ready-test
 	  if [[ $$code == 0 ]]; then touch $@; elif [[ $$code != 77 ]]; then exit $$code; fi
 
 # ---------------------------------------------------------------------------------------------------------- verbs
-.PHONY: help setup demo test coverage lint fmt types conformance formal stress bench bench-v1 profile docs wheels engines check clean
+.PHONY: help setup demo test coverage lint fmt types conformance formal crosshair mutation stress bench bench-v1 profile docs wheels engines check clean
 
 help: ## this list
 	@echo "Meridian: make VERB"
 	@echo
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "Each verb sets up what it needs. ARGS=... goes to the tool behind test, coverage, conformance, formal, bench,"
-	@echo "bench-v1; PYTHON=... names the interpreter to make $(VENV) with."
+	@echo "Each verb sets up what it needs. ARGS=... goes to the tool behind test, coverage, conformance, formal, crosshair,"
+	@echo "mutation, bench, bench-v1; PYTHON=... names the interpreter to make $(VENV) with."
 
 setup: $(VENV)/.ready-demo $(VENV)/.ready-test $(VENV)/.ready-lint $(VENV)/.ready-docs $(VENV)/.ready-build $(VENV)/.ready-bench $(VENV)/.ready-fast ## everything that any verb needs, at once
 
@@ -126,6 +134,12 @@ conformance: $(VENV)/.ready-test ## is it right: the kit on Meridian's own edge,
 
 formal: $(VENV)/.ready-base ## the formal models, checked by Spin: what holds, twins that must fail, witnesses (JSON=1)
 	@$(PY) conformance/formal/check.py $(if $(JSON),--json) $(ARGS)
+
+crosshair: $(VENV)/.ready-crosshair ## CrossHair on the policies' decision and on the reference under the kit, with twins that it must catch (minutes)
+	@$(PY) conformance/symbolic/look.py $(ARGS)
+
+mutation: $(VENV)/.ready-mutation ## do the tests notice: mutants of the core, against a reviewed list of survivors (an hour; ARGS="--module ready")
+	@$(PY) ci/mutation.py $(ARGS)
 
 stress: $(VENV)/.ready-test ## does it survive: seeded scenarios, minutes (none yet: says so and fails)
 	@if compgen -G 'stress/scenario_*.py' >/dev/null; then $(PY) -m stress $(ARGS); \

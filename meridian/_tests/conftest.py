@@ -1,7 +1,8 @@
 """What all unit tests share: the marker, and how hard Hypothesis looks.
 
 HYPOTHESIS_PROFILE chooses the profile. `quick` is the default: few examples, the same ones every time where CI is set.
-`nightly` searches: many examples, a new seed each run. Every value is spelled out, because Hypothesis loads a profile of
+`nightly` searches: many examples, a new seed each run. `mutation` is for code that is wrong in most runs: few examples, the same
+ones every time, and a failing one isn't made smaller. Every value is spelled out, because Hypothesis loads a profile of
 its own when CI is set and a profile that leaves a value open inherits it from there.
 """
 
@@ -34,6 +35,18 @@ settings.register_profile(
     print_blob=True,
     phases=(Phase.explicit, Phase.generate, Phase.target, Phase.shrink),
     suppress_health_check=(),
+)
+settings.register_profile(
+    "mutation",
+    max_examples=40,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    print_blob=False,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=(),
+    report_multiple_bugs=False,
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 

@@ -386,6 +386,9 @@ class Deaf:
 TestRingMachine = pytest.mark.req("V3", "V7", "V14")(RingMachine.TestCase)
 
 
+LENGTH = {"nightly": 7, "mutation": 3}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 5)
+
+
 def steps(length: int) -> Any:
     return product(("put", "put_control", "get", "offer", "batch"), repeat=length)
 
@@ -393,8 +396,8 @@ def steps(length: int) -> Any:
 @pytest.mark.req("V3", "V7", "V14")
 @pytest.mark.parametrize("capacity", [0, 1, 2, 3])
 @pytest.mark.parametrize("policy", ["block", "drop", "latest", "join", "breaks", "half"])
-def test_every_sequence_of_five_operations_does_what_the_rules_say(policy: str, capacity: int):
-    for sequence in steps(7 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 5):
+def test_every_short_sequence_of_operations_does_what_the_rules_say(policy: str, capacity: int):
+    for sequence in steps(LENGTH):
         machine = RingMachine()
         machine.make(capacity, None, None, None, policy, False)
         for step in sequence:
