@@ -1,5 +1,7 @@
 """The ready queue by itself: what its bands remember, and what chance may decide."""
 
+from collections import deque
+
 import pytest
 
 from meridian.engine.ready import CONTROL_BAND, HIGH_BAND, NORMAL_BAND, ReadyQueue, Turn
@@ -59,6 +61,16 @@ def test_control_that_was_passed_over_long_enough_goes_before_whoever_waits_long
     queue = filled((2, 3, 1), control=1, high=1, normal=1)
     queue._passed_over[:] = [2, 5, 6]
     assert queue.pick().band == CONTROL_BAND
+
+
+def test_a_band_that_loses_its_last_turn_to_another_one_begins_anew_and_nobody_keeps_credit():
+    queue = filled(high=1, normal=1)
+    (turn,) = queue.lines[HIGH_BAND]
+    turn.line, turn.queued = queue.lines[HIGH_BAND], True
+    queue._saved[:], queue._passed_over[:] = [1, 2, 3], [1, 2, 3]
+    queue.set_band(turn, NORMAL_BAND)
+    assert (turn.band, queue.lines[HIGH_BAND], queue.lines[NORMAL_BAND][-1]) == (NORMAL_BAND, deque(), turn)
+    assert (queue._saved, queue._passed_over) == ([0, 0, 0], [1, 0, 3])
 
 
 def test_without_chance_a_band_is_first_in_first_out():

@@ -81,6 +81,25 @@ def test_a_new_ring_has_done_nothing_and_belongs_to_nobody():
     assert (ring.turn, ring.control_turn, ring.waiters) == (None, None, None)
 
 
+def test_an_attached_ring_belongs_to_its_engine_and_a_detached_one_to_nobody_and_counts_anew():
+    ring, engine = Ring("a->b", 3, latest()), Told()
+    ring.busy = True
+    ring.attach(engine, 7, "in", 42)
+    assert (ring.engine, ring.node, ring.port, ring.owner, ring.busy) == (engine, 7, "in", 42, False)
+    for item in range(5):
+        ring.put(item)
+    ring.get()
+    ring.detach()
+    assert (ring.engine, ring.turn, ring.control_turn, ring.waiters, ring.owner) == (
+        None,
+        None,
+        None,
+        None,
+        0,
+    )
+    assert (list(ring.items), ring.taken, ring.lost) == ([3, 4], 0, None)
+
+
 def test_a_limited_ring_is_a_ring_of_that_name_and_check():
     check = object()
     ring = LimitedRing("a->b", 3, block(), check, size=len, clock=lambda: 0)
@@ -297,6 +316,18 @@ def test_another_thread_lets_nobody_on_but_knocks():
     assert (ring.engine.said, ring.waiters) == ([("knock", ring)], [turn])
 
 
+def test_only_the_turn_that_is_forgotten_waits_no_more():
+    ring = attached(Ring("a->b", 1, block()))
+    first, second, stranger = waiting(ring), waiting(ring), Turn(9, 2)
+    ring.forget(stranger)
+    assert ring.waiters == [first, second]
+    ring.forget(first)
+    assert ring.waiters == [second]
+    ring.release(True)
+    ring.forget(second)  # nobody waits any more
+    assert ring.waiters is None
+
+
 def test_waits_that_are_over_and_waits_that_are_open_add_up_to_the_seconds():
     ring = attached(Ring("a->b", 1, block()))
     ring.blocked_ns = 2_000_000_000
@@ -453,6 +484,10 @@ def test_what_would_be_lost_anyway_fits_and_what_is_too_much_now_does_not():
     assert ring.fits("") is False
 
 
+def test_without_limits_everything_fits_some_time():
+    assert Ring("a->b", 1, block()).never_fits("far too long") is False
+
+
 def test_an_answer_that_is_no_size_is_told_with_the_edge_and_the_type():
     ring = limited(size=lambda payload: "ten")
     with pytest.raises(
@@ -497,6 +532,13 @@ def test_what_a_ring_takes_over_counts_and_what_has_no_size_counts_for_nothing()
     assert [ring.get(), ring.get(), ring.bytes] == ["abc", 5, 0]
 
 
+def test_a_ring_takes_over_the_very_items_of_another():
+    other, ring = attached(Ring("a->b", 4, block())), Ring("a->b", 1, block())
+    other.offer(["abc", 5])
+    ring.take_over(other)
+    assert (list(ring.items), ring.accepted()) == (["abc", 5], 2)
+
+
 def test_a_ring_that_changes_its_budget_gives_the_old_one_its_bytes_back():
     before, after = Budget(99), Budget(99)
     ring = attached(limited(budget=before))
@@ -535,6 +577,12 @@ def test_a_budget_admits_up_to_the_share_or_anything_while_nothing_is_queued(use
     budget = Budget(8)
     budget.charge(used)
     assert budget.admits(n, share) is admitted
+
+
+def test_a_budget_knows_the_rings_that_it_counts_and_each_its_share():
+    budget, ring = Budget(8), limited()
+    budget.add(ring, 4)
+    assert (budget.rings, ring.budget_share) == ([ring], 4)
 
 
 @pytest.mark.parametrize(("n", "let_on"), [(1, False), (0, False), (-1, True)])
