@@ -5,14 +5,14 @@ Mutation testing asked for most of these (`make mutation ARGS="--module ring"`).
 
 from collections import deque
 from threading import get_ident
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from meridian.core.message import CONTROL, DATA, Message
 from meridian.core.policies import PutResult, block, coalesce, drop, latest
 from meridian.engine.ready import Turn
-from meridian.engine.ring import Budget, LimitedRing, Ring, coalesced
+from meridian.engine.ring import Budget, LimitedRing, Ring, coalesced, short_of_bytes
 
 pytestmark = pytest.mark.req("V3", "V4")
 
@@ -82,7 +82,7 @@ def test_a_new_ring_has_done_nothing_and_belongs_to_nobody():
 
 
 def test_an_attached_ring_belongs_to_its_engine_and_a_detached_one_to_nobody_and_counts_anew():
-    ring, engine = Ring("a->b", 3, latest()), Told()
+    ring, engine = Ring("a->b", 3, latest()), cast(Any, Told())
     ring.busy = True
     ring.attach(engine, 7, "in", 42)
     assert (ring.engine, ring.node, ring.port, ring.owner, ring.busy) == (engine, 7, "in", 42, False)
@@ -613,6 +613,42 @@ def test_bytes_that_another_thread_gives_back_only_knock():
     ring.owner = get_ident() + 1
     budget.charge(-1)
     assert (ring.engine.said, ring.waiters) == ([("knock", ring)], [turn])
+
+
+@pytest.mark.parametrize(
+    ("used", "share", "short"),
+    [
+        (0, 0, False),
+        (1, 0, True),  # all of the budget, and one byte of it is in use
+        (4, 8, True),
+        (
+            0,
+            7,
+            False,
+        ),  # larger than the share: it may never find room on both, so it goes to one after the other
+        (0, 6, False),
+    ],
+)
+def test_an_item_for_two_rings_needs_the_bytes_for_both(used, share, short):
+    budget = Budget(8)
+    one, other = limited(budget=budget), limited(budget=budget)
+    one.budget_share = share
+    budget.charge(used)
+    assert short_of_bytes([one, other], "abcd") is (one if short else None)
+
+
+def test_an_item_for_two_rings_needs_no_more_than_the_share_of_each():
+    budget = Budget(8)
+    one, other = limited(budget=budget), limited(budget=budget)
+    one.budget_share = other.budget_share = 4
+    budget.charge(1)
+    assert short_of_bytes([one, other], "ab") is one
+
+
+def test_only_rings_of_one_budget_need_its_bytes_together():
+    one, other = limited(budget=Budget(8)), limited(budget=Budget(8))
+    one.budget.charge(5)
+    assert short_of_bytes([one, other, Ring("a->c", 4, block()), limited()], "ab") is None
 
 
 # ---- sections --------------------------------------------------------------------------------------------------
