@@ -118,8 +118,6 @@ faults! {
     ForgetsOneOfTwoWhoWait: "ENGINE-509",
     /// A turn with more to do isn't queued again.
     ForgetsToQueueAgain: "ENGINE-509",
-    /// Room that was kept for a batch is never given back.
-    KeepsRoomForEver: "ENGINE-509",
     /// A turn tries again and again instead of waiting for room.
     SpinsWhileItWaits: "ENGINE-511",
 }

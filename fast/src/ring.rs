@@ -406,7 +406,7 @@ impl<T> Ring<T> {
 
     /// Ends a batch of `k` items that was taken with `put_back`: `rest` wasn't handled and comes back.
     pub fn settle(&mut self, k: usize, rest: Vec<T>, fx: &mut Effects<T>) {
-        if k > 0 && !fault(Fault::KeepsRoomForEver) {
+        if k > 0 {
             self.space += signed(k - 1);
         }
         if fault(Fault::LosesTheRestOfABatch) {
