@@ -349,8 +349,7 @@ RUST_GATES = (
     rust("R3", "chain, async functions, to Python's", at_least(1.2), "1.6", "chain, async", rounds=1.0),
     Gate("R4a", "native nodes, slices of 64, to asyncio", at_least(60), "185; 9 ns", cost=at_most(25), rounds=0.5,
          open=rust_to("native", by_hand), missing=engines.missing,
-         note="Router, FilterTransformer, ThrottleNode and CounterNode with functions that are not written in Python; the "
-              "base passes a number on"),
+         note="Router and FilterTransformer by type, ThrottleNode and CounterNode; the base passes a number on"),
     Gate("R4b", "native nodes, one message a slice, to asyncio", at_least(30), "80; 22 ns", cost=at_most(50), rounds=0.5,
          open=rust_to("native, one a slice", by_hand), missing=engines.missing),
     Gate("R5", "ping less the loop's share, p50, to Python's", at_most(0.35), "0.06", "ns/ping",

@@ -167,8 +167,8 @@ NATIVE_HOPS = 4
 async def native(n: int, *, slice: int = BATCH) -> float:
     """A chain of ready-made nodes that route, filter by type, throttle and count; return nanoseconds per hop.
 
-    None of them calls a function that is written in Python: a dict tells the route, a type the filter. The bucket of the
-    throttle never gets empty.
+    None of them calls a function: the type tells the route, and what passes the filter. The bucket of the throttle never
+    gets empty.
     """
     from meridian.nodes import CounterNode, FilterTransformer, Router, ThrottleNode
 
@@ -178,7 +178,7 @@ async def native(n: int, *, slice: int = BATCH) -> float:
         watch.start()
         return repeat("word", n)
 
-    router = Router("route", {"word": "on"}.__getitem__, ["on"])
+    router = Router("route", by_type={str: "on"})
     ends: list[dict[str, float]] = []
     scheduler = Scheduler(SchedulerConfig(max_batch_per_node=slice))
     scheduler.register(
@@ -186,7 +186,7 @@ async def native(n: int, *, slice: int = BATCH) -> float:
             "native",
             source(words) >> router,
             router["on"]
-            >> FilterTransformer("filter", str.__instancecheck__)
+            >> FilterTransformer("filter", types=str)
             >> ThrottleNode("throttle", 1e12)
             >> CounterNode("count", ["word"])
             >> sink(ends.append),

@@ -3,6 +3,7 @@
 //! This file lists the modules and exports them; it holds no logic. Cores know nothing of Python and build with
 //! `--no-default-features`; the Python faces are in [`py`], behind the feature `python`.
 
+pub mod bucket;
 pub mod build;
 pub mod counters;
 pub mod faults;

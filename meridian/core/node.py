@@ -141,6 +141,14 @@ class Node(Wirable):
         """
         return None
 
+    def _native_form(self) -> tuple[Any, ...] | None:
+        """Describe what this class does with messages, for an engine that can do the same without calling it.
+
+        ``None``, the default: it has to be called. `meridian.nodes.native` says what forms there are. A subclass doesn't
+        inherit what its base says here, as it may do something else.
+        """
+        return None
+
     # ---- time and flow -----------------------------------------------------------------------------------------
 
     def now(self) -> float:

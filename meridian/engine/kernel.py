@@ -52,6 +52,7 @@ class NodeState:
         name: For errors and emits.
         kind: How results leave the handler: ``map``, ``call``, ``stream`` or ``drive`` (see `step`), or ``source``.
         fn: The handler.
+        form: What an engine may do instead of calling a handler: that handler, and `meridian.core.node.Node._native_form`.
         wants_message: The handler takes a `Message` rather than its payload.
         enveloped: Messages came to it, so its results may be envelopes too.
         trusted: Results are typed by annotation and that type fits all targets, so they needn't be looked at.
@@ -81,6 +82,7 @@ class NodeState:
         "errors",
         "flush_turn",
         "fn",
+        "form",
         "forwards_control",
         "free",
         "held",
@@ -116,6 +118,7 @@ class NodeState:
         self.name = name
         self.kind = kind
         self.fn = fn
+        self.form: tuple[Any, tuple[Any, ...]] | None = None
         self.ports = ports
         self.default = next(iter(ports), "")
         self.rings: list[Ring] = []

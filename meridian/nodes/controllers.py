@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from meridian.core.message import DATA, Message
 from meridian.core.node import ports_of
 from meridian.core.ports import PortDirection
+from meridian.nodes import native
 from meridian.nodes.arguments import wrong
 from meridian.nodes.base import BurstNode, FunctionNode, NodeConfig, setup_standard_ports, validate_function
 from meridian.observability.logging import get_logger
@@ -61,9 +62,9 @@ class _Distributor(BurstNode):
 
 
 class Router(_Distributor):
-    """Sends each DATA message to the output that a function names; everything else to all outputs.
+    """Sends each DATA message to the output that its payload's type, one of its fields or a function names; everything else to all.
 
-    Where the function raises or names no output, the message goes to ``default_port``; without one it is dropped, which
+    Where a function raises or no output is named, the message goes to ``default_port``; without one it is dropped, which
     ``dropped`` and a warning, ``router.dropped`` (at most one a second), tell. An exception is in the report too.
 
     CONTROL and ERROR messages go to the outputs in the order in which they were declared.
@@ -71,17 +72,22 @@ class Router(_Distributor):
     Args:
         name: Unique within its graph.
         routing_fn: Takes a payload, returns the name of an output.
-        output_ports: Names of the outputs.
+        output_ports: Names of the outputs; those of ``by_type`` if left out.
         input_port: Name of the input.
         default_port: Where messages go that have no other place; no effect if it is none of the outputs.
         config: Settings; default ones if left out.
+        by_type: Instead of a function: outputs by type. The first type counts that the payload is an instance of.
+        by_field: Instead of a function: the key of a dict, or the attribute of anything else, that has the output's name.
 
     Attributes:
         dropped: DATA messages that went nowhere.
 
     Raises:
-        TypeError: ``output_ports`` aren't names.
-        ValueError: there is none, or one twice; ``routing_fn`` isn't a plain function of one argument.
+        TypeError: ``output_ports`` aren't names, ``by_type`` isn't a mapping from types, or ``by_field`` isn't a str.
+        ValueError: there is no output, or one twice, or ``by_type`` names another; ``routing_fn`` isn't a plain function
+            of one argument; more than one of ``routing_fn``, ``by_type`` and ``by_field`` is given.
+
+    Cost: by type, by field or with a function like ``ports.get`` the Rust engine calls no Python.
 
     Example:
         ```python
@@ -104,14 +110,35 @@ class Router(_Distributor):
     def __init__(
         self,
         name: str,
-        routing_fn: Callable[[Any], str],
-        output_ports: list[str],
+        routing_fn: Callable[[Any], str] | None = None,
+        output_ports: list[str] | None = None,
         input_port: str = "input",
         default_port: str | None = None,
         config: NodeConfig | None = None,
+        *,
+        by_type: Mapping[type, str] | None = None,
+        by_field: str | None = None,
     ) -> None:
-        super().__init__(name, output_ports, input_port, config)
-        validate_function(self, "routing_fn", routing_fn, 1)
+        self.name = name  # for what is said about the arguments
+        if (routing_fn is not None) + (by_type is not None) + (by_field is not None) > 1:
+            raise ValueError(f"Router {name!r}: only one of routing_fn, by_type and by_field can be given")
+        by_type = None if by_type is None else _outputs_by_type(self, by_type)
+        ports: Any = (
+            list(dict.fromkeys(by_type.values())) if by_type and output_ports is None else output_ports
+        )
+        super().__init__(name, ports, input_port, config)
+        self._rule: tuple[Any, ...] | None = None  # the callable-free form, as `native` has it
+        if by_type is not None:
+            for port in by_type.values():
+                if port not in self._names():
+                    raise wrong(ValueError, self, "by_type", port, f"for one of {self._names()}")
+            self._rule = ("types", tuple(by_type.items()))
+        elif by_field is not None:
+            if not isinstance(by_field, str):
+                raise wrong(TypeError, self, "by_field", by_field, "the name of a field")
+            self._rule = ("field", by_field)
+        else:
+            validate_function(self, "routing_fn", routing_fn, 1)
         if default_port is not None and not isinstance(default_port, str):
             raise wrong(TypeError, self, "default_port", default_port, "the name of an output, or None")
         self._user_function = routing_fn
@@ -121,7 +148,7 @@ class Router(_Distributor):
     def _targets(self, msg: Message[Any]) -> Sequence[str]:
         names = self._names()
         try:
-            target = self._call_user_function(msg.payload)
+            target = self._target(msg.payload)
         except Exception as error:  # noqa: BLE001 - the default port is for this
             self._decided(
                 "router.error", error, "routing function failed; its message goes to the default port"
@@ -137,6 +164,35 @@ class Router(_Distributor):
             "no output for a message, and no default port", node=self.name, dropped=self.dropped,
         )  # fmt: skip
         return ()
+
+    def _target(self, payload: Any) -> Any:
+        if self._rule is None:
+            return self._call_user_function(payload)
+        kind, what = self._rule
+        if kind == "types":
+            return next((port for each, port in what if isinstance(payload, each)), None)
+        return payload.get(what) if isinstance(payload, dict) else getattr(payload, what, None)
+
+    def _native_form(self) -> tuple[Any, ...] | None:
+        rule = self._rule
+        if rule is None and native.is_plain(self._user_function):
+            rule = ("call", self._user_function)
+        return (
+            None
+            if rule is None
+            else ("route", (self._input_port,), "", rule, self._default_port, self.outputs)
+        )
+
+
+def _outputs_by_type(node: Node, by_type: Any) -> dict[type, str]:
+    try:
+        made = dict(by_type)
+    except (TypeError, ValueError):
+        raise wrong(TypeError, node, "by_type", by_type, "a mapping from types to outputs") from None
+    for each, port in made.items():
+        if not isinstance(each, type) or not isinstance(port, str):
+            raise wrong(TypeError, node, "by_type", {each: port}, "a mapping from types to outputs")
+    return made
 
 
 class Merger(FunctionNode):
@@ -187,6 +243,9 @@ class Merger(FunctionNode):
     def _handle_message(self, port: str, msg: Message[Any]) -> None:
         if port in self._input_ports:
             self.emit(self._output_port, msg)
+
+    def _native_form(self) -> tuple[Any, ...]:
+        return ("pass", tuple(self._input_ports), self._output_port)
 
 
 class Splitter(_Distributor):

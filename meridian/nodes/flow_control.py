@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from array import array
 from collections import deque
 from concurrent.futures import Executor, Future
 from enum import Enum
@@ -82,6 +84,44 @@ def _say_kept(node: str, n: int) -> None:
         get_logger().warn("function_node.kept", "stopped with messages that wait here", node=node, n=n)
 
 
+class TokenBucket:
+    """What a rate allows: full at first, it gains ``rate`` tokens a second up to ``size``.
+
+    Attributes:
+        rate: Tokens a second.
+        size: Most tokens.
+        level: How many there are, and when that was counted (not a number before the first time); an array, which native
+            code can share.
+    """
+
+    __slots__ = ("level", "rate", "size")
+
+    def __init__(self, rate: float, size: int) -> None:
+        self.rate = rate
+        self.size = size
+        self.level = array("d", (size, math.nan))
+
+    def fill(self, now: float) -> None:
+        """Add what time has brought since the last time."""
+        tokens, since = self.level
+        # A shade more than what time brings: the tick that is asked for must find a whole token.
+        gained = 0.0 if math.isnan(since) else (now - since) * self.rate
+        self.level[0] = min(float(self.size), tokens + gained + (1e-9 if gained else 0.0))
+        self.level[1] = now
+
+    def has_token(self) -> bool:
+        """Say whether there is a whole token."""
+        return self.level[0] >= 1
+
+    def take(self) -> None:
+        """Take a token."""
+        self.level[0] -= 1
+
+    def wait_s(self) -> float:
+        """Return the seconds until there is a whole token."""
+        return max(0.0, (1 - self.level[0]) / self.rate)
+
+
 class ThrottleNode(PipeNode):
     """Lets data through at a rate, in bursts of at most ``burst_size``.
 
@@ -132,13 +172,12 @@ class ThrottleNode(PipeNode):
         config: NodeConfig | None = None,
     ) -> None:
         super().__init__(name, input_port, output_port, config)
-        self._rate = positive(self, "rate_limit", rate_limit)
+        rate = positive(self, "rate_limit", rate_limit)
         self._algorithm = member(self, "algorithm", algorithm, RateLimitAlgorithm)
-        self._size = max(1, int(rate_limit)) if burst_size is None else size(self, "burst_size", burst_size)
-        self._limit = min(self._size, _MOST_HELD)
+        burst = max(1, int(rate_limit)) if burst_size is None else size(self, "burst_size", burst_size)
+        self._limit = min(burst, _MOST_HELD)
         self._waiting: deque[Message[Any]] = deque()
-        self._tokens = float(self._size)
-        self._counted_at: float | None = None
+        self._bucket = TokenBucket(rate, burst)
 
     def on_start(self) -> Any:
         """Go on with what a run before left here."""
@@ -147,38 +186,38 @@ class ThrottleNode(PipeNode):
         return super().on_start()
 
     def _handle_data(self, msg: Message[Any]) -> None:
-        self._waiting.append(msg)
-        if len(self._waiting) >= self._limit:
+        waiting = self._waiting
+        if not waiting:
+            self._bucket.fill(self.now())
+            if self._attached is not None and self._bucket.has_token() and self._passes(msg):
+                return
+        waiting.append(msg)
+        if len(waiting) >= self._limit:
             self.pause()
-        if len(self._waiting) == 1:
-            self._fill()
-            self._ask()
+        if len(waiting) == 1:
+            self.tick_in(self._bucket.wait_s())
 
     def _handle_tick(self) -> None:
-        self._fill()
+        self._bucket.fill(self.now())
         waiting = self._waiting
-        while waiting and self._tokens >= 1:
-            try:
-                self.emit(self._output_port, waiting[0])
-            except BackpressureError:
-                break
+        while waiting and self._bucket.has_token() and self._passes(waiting[0]):
             waiting.popleft()
-            self._tokens -= 1
         if waiting:
-            self._ask()
+            self.tick_in(self._bucket.wait_s())
         if len(waiting) < self._limit:
             self.resume()
 
-    def _fill(self) -> None:
-        now = self.now()
-        since = now if self._counted_at is None else self._counted_at
-        # A shade more than what time brings: the tick that is asked for must find a whole token.
-        gained = (now - since) * self._rate
-        self._tokens = min(float(self._size), self._tokens + gained + (1e-9 if gained else 0.0))
-        self._counted_at = now
+    def _passes(self, msg: Message[Any]) -> bool:
+        """Let a message go for a token, if there is room for it."""
+        try:
+            self.emit(self._output_port, msg)
+        except BackpressureError:
+            return False
+        self._bucket.take()
+        return True
 
-    def _ask(self) -> None:
-        self.tick_in(max(0.0, (1 - self._tokens) / self._rate))
+    def _native_form(self) -> tuple[Any, ...]:
+        return ("throttle", (self._input_port,), self._output_port, self._bucket, self._waiting)
 
     def has_pending(self) -> bool | None:
         """Say whether messages wait."""

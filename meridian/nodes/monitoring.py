@@ -295,3 +295,7 @@ class SamplingNode(PipeNode):
     def _chance(self) -> random.Random:
         scope = None if self._is_seeded else current_scope.get()
         return self._random if scope is None or scope.random is None else scope.random
+
+    def _native_form(self) -> tuple[Any, ...]:
+        chances = (self._random, not self._is_seeded)
+        return ("sample", (self._input_port,), self._output_port, *chances, self._rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import OrderedDict, deque
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -260,10 +261,12 @@ class CounterNode(BurstPipeNode):
             isinstance(key, str) for key in keys
         ):
             raise wrong(TypeError, self, "counter_keys", keys, "a list of str")
-        self._sums: dict[str, float] = dict.fromkeys(keys, 0.0)
+        self._places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+        # Arrays, which native code can share: the sums, and how often something was added since they were told.
+        self._sums = array("d", [0.0] * len(self._places))
+        self._untold = array("d", [0.0])
         self._interval = interval(self, "summary_interval_ms", summary_interval_ms)
         self._resets = flag(self, "reset_on_summary", reset_on_summary)
-        self._is_told = True
         self._alarm = Alarm(self)
 
     def on_start(self) -> Any:
@@ -271,16 +274,18 @@ class CounterNode(BurstPipeNode):
         return super().on_start()
 
     def _handle_data(self, msg: Message[Any]) -> None:
-        payload, sums = msg.payload, self._sums
+        payload, places = msg.payload, self._places
         if isinstance(payload, dict):
-            for key in sums:
+            for key, place in places.items():
                 value = payload.get(key)
                 if isinstance(value, (int, float)):
-                    sums[key] += value
-                    self._is_told = False
-        elif isinstance(payload, str) and payload in sums:
-            sums[payload] += 1.0
-            self._is_told = False
+                    self._add(place, value)
+        elif isinstance(payload, str) and payload in places:
+            self._add(places[payload], 1.0)
+
+    def _add(self, place: int, value: float) -> None:
+        self._sums[place] += value
+        self._untold[0] += 1
 
     def _handle_tick(self) -> None:
         if self._emit_backlog() and (self._alarm.at is None or self._alarm.is_due()):
@@ -288,16 +293,21 @@ class CounterNode(BurstPipeNode):
             self._tell()
 
     def _tell(self) -> None:
-        summary = dict(self._sums)
-        self._is_told = True
+        summary = dict(zip(self._places, self._sums, strict=True))
+        self._untold[0] = 0
         if self._resets:
-            self._sums = dict.fromkeys(summary, 0.0)
+            for place in self._places.values():
+                self._sums[place] = 0.0
         self._emit_all(self._output_port, (Message(DATA, summary),))
 
     def on_drain(self) -> Any:
         """Tell what was counted since the last summary."""
-        if not self._is_told:
+        if self._untold[0]:
             self._tell()
+
+    def _native_form(self) -> tuple[Any, ...]:
+        sums = (self._places, self._sums, self._untold)
+        return ("count", (self._input_port,), self._output_port, *sums)
 
 
 class WindowNode(BurstPipeNode):

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.function import FnNode, NodeFunction, SourceNode, source
-from meridian.core.message import CONTROL, DATA, Message
+from meridian.core.message import CONTROL, DATA, Message, wrap
 from meridian.core.policies import ErrorPolicy
 from meridian.nodes import arguments
 from meridian.nodes.alarm import Alarm
@@ -160,7 +160,9 @@ class Batch(FunctionNode):
         self._size = arguments.size(self, "size", size)
         self._within = None if within_s is None else _microseconds(self, "within_s", within_s)
         self._alarm = Alarm(self)
-        self._held: list[Message[Any]] = []
+        self._held: list[
+            Any
+        ] = []  # messages; payloads, where an engine gathers them without calling this node
 
     def _handle_message(self, port: str, msg: Message[Any]) -> None:
         if msg.type is CONTROL:
@@ -180,10 +182,12 @@ class Batch(FunctionNode):
 
     def _flush(self) -> None:
         self._alarm.clear()
-        if self._held:
-            batch = self._held[0].with_payload([each.payload for each in self._held])
-            self._held = []
-            self.emit("output", batch)
+        held = self._held
+        if held:
+            payloads = [each.payload if each.__class__ is Message else each for each in held]
+            first = held[0] if held[0].__class__ is Message else wrap(held[0], None)
+            held.clear()
+            self.emit("output", first.with_payload(payloads))
 
     def has_pending(self) -> bool | None:
         """Say ``False``: what is held leaves at the end of the input."""
@@ -192,6 +196,9 @@ class Batch(FunctionNode):
     def on_drain(self) -> None:
         """Emit what is held."""
         self._flush()
+
+    def _native_form(self) -> tuple[Any, ...]:
+        return ("batch", ("input",), "output", self._size, self._held, self._alarm, self._within)
 
 
 class Debounce(FunctionNode):

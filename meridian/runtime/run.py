@@ -279,6 +279,7 @@ class Run:
             return
         if isinstance(node, SourceNode):
             return
+        form = _form(node)  # before the node gets an ``emit`` of its own
         attached = Attached(self, state)
         node._attached = cast(
             "Any", attached
@@ -286,8 +287,10 @@ class Run:
         if type(node).emit is Node.emit and "emit" not in vars(node):
             vars(node)["emit"] = attached.emit  # saves one call for each emit
         self.observer.attached(node, attached)
-        handler, is_async = _chosen(node, "on_message", "_handle_message")
-        handler = self.observer.handler(state, handler, is_async)
+        bare, is_async = _chosen(node, "on_message", "_handle_message")
+        if form is not None:
+            state.form = bare, form
+        handler = self.observer.handler(state, bare, is_async)
         if is_async:
             state.kind = "drive"
             state.forwards_control = False
@@ -898,6 +901,14 @@ def _chosen(node: Node, public: str, protected: str) -> tuple[Any, bool]:
             await result
 
     return awaited, True
+
+
+def _form(node: Node) -> tuple[Any, ...] | None:
+    """Return what may be done instead of calling ``node``, if neither a subclass nor the node itself has other hooks."""
+    cls = type(node)
+    if "_native_form" not in vars(cls) or any(callable(getattr(cls, name, None)) for name in vars(node)):
+        return None
+    return node._native_form()
 
 
 def ticks(node: Node) -> bool:

@@ -20,6 +20,8 @@ use super::ring::Ring;
 use crate::faults::{fault, Fault};
 use crate::ring::Kind as Full;
 
+mod native;
+
 /// How many messages a slice handled, as the loop counts them.
 fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
@@ -60,6 +62,8 @@ pub struct Step {
     put: Option<Py<PyAny>>,
     name: Py<PyAny>,
     has_ports: bool,
+    /// What is done instead of calling the function.
+    form: Option<Box<native::Form>>,
 }
 
 /// What a node emitted on one output, until the slice ends.
@@ -96,7 +100,10 @@ pub fn run(step: &Bound<'_, Step>) -> PyResult<i64> {
         Kind::Map => this.run_map(py),
         Kind::Sink => this.run_sink(py),
         Kind::General => this.run_general(py, None),
-        Kind::Call => this.run_call(py),
+        Kind::Call => match &this.form {
+            Some(form) => native::run(this, form, py),
+            None => this.run_call(py, usize::MAX),
+        },
         Kind::Source => this.run_source(py),
     }
 }
@@ -127,7 +134,10 @@ pub fn compile(
                 Kind::General
             }
         }
-        "call" | "emit" => Kind::Call,
+        "call" | "emit" => {
+            step.form = native::Form::of(&step, node, &ring)?.map(Box::new);
+            Kind::Call
+        }
         _ => return Ok(None),
     };
     step.ring = Some(ring);
@@ -206,6 +216,7 @@ impl Step {
             put: if put.is_none() { None } else { Some(put.unbind()) },
             name: node.getattr(intern!(py, "name"))?.unbind(),
             has_ports: !ports.is_empty(),
+            form: None,
         })
     }
 
@@ -726,7 +737,8 @@ impl Step {
 
     // ---- results through emit ------------------------------------------------------------------------------------
 
-    fn run_call(&self, py: Python<'_>) -> PyResult<i64> {
+    /// A slice of at most so many messages.
+    fn run_call(&self, py: Python<'_>, most: usize) -> PyResult<i64> {
         if self.held(py) || self.is_paused(py)? {
             return self.put_off(py);
         }
@@ -740,9 +752,9 @@ impl Step {
                 return Ok(0);
             }
             self.core.get().quota.set(py, count(credit));
-            ring.get().take_into(py, self.batch(py, credit), true, &mut items)?;
+            ring.get().take_into(py, self.batch(py, credit.min(most)), true, &mut items)?;
         } else {
-            ring.get().take_into(py, self.batch(py, usize::MAX), false, &mut items)?;
+            ring.get().take_into(py, self.batch(py, most), false, &mut items)?;
         }
         let k = items.len();
         let mixed = ring.get().mixed.get(py);
@@ -926,6 +938,7 @@ impl Step {
         self.boxes.iter().flat_map(|emitted| &emitted.targets).try_for_each(|ring| visit.call(ring))?;
         self.targets.iter().chain(&self.leaving).try_for_each(|ring| visit.call(ring))?;
         visit.call(&self.out)?;
-        visit.call(&self.put)
+        visit.call(&self.put)?;
+        self.form.as_ref().map_or(Ok(()), |form| form.traverse(&visit))
     }
 }

@@ -78,13 +78,28 @@ def sample(entry: NodeEntry, name: str, wanted: dict) -> object:
             return {"string": "text", "integer": 2, "number": 1.5, "boolean": True, None: 1}[kind]
 
 
+INSTEAD = {
+    "FilterTransformer": {"types": ["predicate"]},
+    "Router": {"by_type": ["routing_fn"], "by_field": ["routing_fn"]},
+}
+"""Parameters that stand for others, and can't be given with them."""
+
+
 def full(entry: NodeEntry) -> dict[str, object]:
-    return {each.name: sample(entry, each.name, dict(each.schema)) for each in entry.parameters}
+    left_out = INSTEAD.get(entry.name, {})
+    return {
+        each.name: sample(entry, each.name, dict(each.schema))
+        for each in entry.parameters
+        if each.name not in left_out
+    }
 
 
 def minimal(entry: NodeEntry) -> dict[str, object]:
     every = full(entry)
-    return {each.name: every[each.name] for each in entry.parameters if each.required}
+    needed = {other for others in INSTEAD.get(entry.name, {}).values() for other in others}
+    if "routing_fn" in needed:
+        needed.add("output_ports")  # which only `by_type` tells besides
+    return {each.name: every[each.name] for each in entry.parameters if each.required or each.name in needed}
 
 
 def as_python(entry: NodeEntry, name: str, value: object) -> object:
