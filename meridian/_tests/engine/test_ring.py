@@ -287,6 +287,79 @@ def test_one_item_is_refused_by_a_full_ring_and_no_section_stays_open():
     assert list(ring.items) == [1]
 
 
+# ---- many at once ----------------------------------------------------------------------------------------------
+
+
+def test_many_are_put_until_one_is_refused_and_only_the_first_to_come_wakes_the_consumer():
+    ring = attached(Ring("a->b", 3, block()))
+    assert [ring.put_many([1, 2]), ring.put_many([3, 4]), ring.put_many([5])] == [2, 1, 0]
+    assert (list(ring.items), ring.engine.said) == ([1, 2, 3], [("wake", ring, True)])
+    assert at_rest(ring)
+
+
+def test_no_items_wake_nobody():
+    ring = attached(Ring("a->b", 3, block()))
+    assert (ring.put_many([]), ring.engine.said) == (0, [])
+
+
+def test_many_are_put_by_the_policy_that_is_given_or_by_the_rings_own():
+    ring = Ring("a->b", 1, latest())
+    assert [ring.put_many([1, 2]), ring.put_many([3, 4], block()), ring.put_many([5], drop())] == [2, 0, 1]
+    assert (list(ring.items), ring.lost) == ([2], {"replaced": 1, "dropped": 1})
+
+
+def test_control_among_many_wakes_the_control_turn_besides():
+    ring = attached(Ring("a->b", 3, block()))
+    assert ring.put_many([1, Message(CONTROL, "now")]) == 2
+    assert ring.engine.said == [("wake", ring, True), ("wake_control", ring, True)]
+
+
+def test_control_alone_wakes_only_the_control_turn():
+    ring = attached(Ring("a->b", 3, block()))
+    assert ring.put_many([Message(CONTROL, "now")]) == 1
+    assert ring.engine.said == [("wake_control", ring, True)]
+
+
+def test_many_are_taken_control_first_and_no_more_than_asked_for():
+    ring = attached(Ring("a->b", 5, block()))
+    now, then = Message(CONTROL, "now"), Message(CONTROL, "then")
+    ring.put_many([1, now, 2, then, 3])
+    assert (ring.take_many(1), ring.space, ring.taken) == ([now], 4, 1)
+    assert (ring.take_many(0), ring.take_many(3)) == ([], [then, 1, 2])
+    assert (ring.take_many(9), ring.space, ring.taken) == ([3], 5, 5)
+    assert at_rest(ring)
+
+
+def test_two_control_messages_taken_at_once_make_room_for_two():
+    ring = attached(Ring("a->b", 5, block()))
+    ring.put_many([Message(CONTROL, "now"), Message(CONTROL, "then")])
+    assert (len(ring.take_many(2)), ring.space, ring.taken) == (2, 5, 2)
+
+
+def test_many_that_leave_let_those_on_who_wait_and_none_that_leave_do_not():
+    ring = attached(Ring("a->b", 2, block()))
+    ring.put_many([1, 2])
+    turn = waiting(ring)
+    assert (ring.take_many(0), ring.waiters) == ([], [turn])
+    assert (ring.take_many(1), list(turn.line), ring.waiters) == ([1], [turn], None)
+
+
+def test_many_that_leave_where_nobody_waits_let_nobody_on():
+    ring = attached(Ring("a->b", 2, block()), running=False)
+    ring.put_many([1, 2])
+    ring.engine.said.clear()
+    assert (ring.take_many(2), ring.engine.said) == ([1, 2], [])
+
+
+def test_what_expired_is_not_among_the_many_that_are_taken():
+    now = [0]
+    ring = attached(limited(max_age_ns=10, clock=lambda: now[0]))
+    ring.put_many(["a", "b"])
+    now[0] = 11
+    assert (ring.take_many(2), ring.lost) == ([], {"expired": 2})
+    assert at_rest(ring)
+
+
 # ---- waiting for room ------------------------------------------------------------------------------------------
 
 
