@@ -226,6 +226,7 @@ class Run:
         self.in_flight = 0
         self.open_sources = 0
         self.waiting_sources = 0
+        self._ends_when_idle = config.idle_timeout_s is not None
         self.stopping = False
         self.failure: NodeError | None = None
         self.failed: set[int] = set()
@@ -525,7 +526,7 @@ class Run:
             self._report_losses()
         if more:
             self._arm()
-        else:
+        elif not self.waiting_sources or self.stopping or self._ends_when_idle:  # else it can't be the end
             self.check_end()
 
     def run_now(self) -> None:
