@@ -310,8 +310,8 @@ impl<T> Ring<T> {
     /// Appends as many of `items` as there is room for; they leave the front of `items`. Returns how many.
     pub fn extend(&mut self, items: &mut Vec<T>) -> usize {
         let n = self.room().min(items.len());
-        if n == items.len() {
-            self.items.extend(items.drain(..));
+        if n == items.len() && self.items.is_empty() {
+            self.items = std::mem::take(items).into(); // a batch moves as a whole, not item by item
         } else {
             self.items.extend(items.drain(..n));
         }
@@ -380,8 +380,8 @@ impl<T> Ring<T> {
     pub fn take(&mut self, k: usize, put_back: bool, into: &mut Vec<T>, fx: &mut Effects<T>) -> usize {
         let k = k.min(self.items.len());
         let had = into.len();
-        if k == self.items.len() {
-            into.extend(self.items.drain(..));
+        if k == self.items.len() && into.is_empty() {
+            *into = std::mem::take(&mut self.items).into(); // as a whole, as above
         } else {
             into.extend(self.items.drain(..k));
         }

@@ -520,7 +520,7 @@ impl Step {
                 }
             }
         }
-        drop(items);
+        items.into_iter().for_each(|item| item.drop_ref(py));
         self.offer(py, target, results)?;
         self.requeue(py, ring)?;
         Ok(count(k))
