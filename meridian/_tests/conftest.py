@@ -8,9 +8,13 @@ its own when CI is set and a profile that leaves a value open inherits it from t
 
 import os
 import signal
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import Phase, settings
+
+from meridian.engine.kernel import PythonEngine
+from meridian.engine.select import engine_type
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
@@ -58,6 +62,18 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "v1(*ids): the quirks (L n) and defects (D n) of v1 whose keeping or mending this test shows",
     )
+
+
+@pytest.fixture(params=["python", "rust"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[PythonEngine]:
+    """Run the test on each engine in turn; returns its class, which knows of what its rings and turns are made.
+
+    Where `meridian_fast` isn't installed there is only one; that CI has it is asserted by the tests of the house.
+    """
+    if request.param == "rust" and find_spec("meridian_fast") is None:
+        pytest.skip("meridian_fast is not installed here: cargo was not found")
+    monkeypatch.setenv("MERIDIAN_ENGINE", request.param)
+    return engine_type(request.param)
 
 
 # A job that a shell started in the background inherits an ignored SIGINT and hands it on: the programs under test are to

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from meridian.engine.kernel import PythonEngine
 from meridian.observability import logging, metrics, tracing
 
 
@@ -42,3 +43,8 @@ def events(records: Callable[[], list[dict[str, Any]]]) -> Callable[[], list[str
 def debug(log: io.StringIO) -> None:
     """Logs from DEBUG up."""
     logging.replace_config(logging.LogConfig(level="DEBUG", stream=log))
+
+
+@pytest.fixture(autouse=True)
+def _on_each_engine(engine: type[PythonEngine]) -> None:
+    """Every test here runs on both engines."""

@@ -13,9 +13,10 @@ from meridian.core.message import CONTROL, DATA, Message, Scope
 from meridian.core.policies import Block, Drop, PutResult, drop
 from meridian.core.schema import compile_schema
 from meridian.engine import kernel
-from meridian.engine.kernel import NodeState, PythonEngine
+from meridian.engine.kernel import NodeState
 from meridian.engine.ready import CONTROL_BAND, HIGH_BAND, NORMAL_BAND
 from meridian.engine.ring import Budget, LimitedRing, Ring
+from meridian.engine.select import engine_type
 from meridian.engine.step import BUSY, PARKED, To
 
 
@@ -30,7 +31,7 @@ class Bench:
     """A node 0 with rings to a node 1, which collects what it gets; time stands still."""
 
     def __init__(self) -> None:
-        self.engine = PythonEngine(Scope(now=7.0), lambda: 0)
+        self.engine = engine_type()(Scope(now=7.0), lambda: 0)
         self.errors: list[tuple[int, str, str]] = []
         self.invalid: list[str] = []
         self.armed: list[str] = []
@@ -44,7 +45,9 @@ class Bench:
     def ring(
         self, id: str = "r", capacity: int = 4, policy: Any = None, schema: Any = None, to: int = 1
     ) -> Ring:
-        ring = Ring(id, capacity, policy or Block(), compile_schema(schema) if schema else None)
+        ring = self.engine.ring_type(
+            id, capacity, policy or Block(), compile_schema(schema) if schema else None
+        )
         self.engine.attach(ring, to, "in", NORMAL_BAND)
         return ring
 
@@ -304,7 +307,7 @@ def test_control_from_another_thread_is_queued_when_the_engine_next_runs():
 
 def test_what_was_parked_for_edges_that_are_gone_is_unrouted():
     bench = Bench()
-    here, gone = bench.ring("here", 0), Ring("gone", 1, Block())
+    here, gone = bench.ring("here", 0), bench.engine.ring_type("gone", 1, Block())
     node = bench.node(out=[here], empty=[])
     node.take_over([("out", 1), (gone, 2), ("empty", 3), (here, 4), ("removed", 5)])
     assert list(node.parked) == [("out", 1), (here, 4)]
@@ -480,7 +483,9 @@ def test_a_ring_changes_its_line_with_its_band_wherever_its_turn_is():
 def test_a_ring_that_never_had_a_turn_gets_one_in_its_band():
     bench = Bench()
     empty, filled = bench.ring("empty"), bench.ring("filled", policy=drop())
-    filled.items.append(1)
+    earlier = bench.engine.ring_type("filled", 4, Block())
+    earlier.put(1)
+    filled.take_over(earlier)
     for ring in (empty, filled):
         bench.engine.set_band(ring, HIGH_BAND)
     assert (empty.turn.queued, filled.turn.queued) == (False, True)
@@ -492,9 +497,9 @@ def test_a_ring_that_never_had_a_turn_gets_one_in_its_band():
 
 
 def edges_of_one_budget(bench: Bench, limit: int, *policies: Any) -> tuple[Budget, list[LimitedRing]]:
-    budget = Budget(limit)
+    budget = bench.engine.budget_type(limit)
     for i, policy in enumerate(policies):
-        ring = LimitedRing(f"r{i}", 9, policy, budget=budget, size=len, clock=lambda: 0)
+        ring = bench.engine.limited_ring_type(f"r{i}", 9, policy, budget=budget, size=len, clock=lambda: 0)
         bench.engine.attach(ring, 1, "in", NORMAL_BAND)
         budget.rings.append(ring)
     return budget, budget.rings

@@ -31,6 +31,11 @@ GOOD = VERSION + BUILD + CLASSES
 Install = Callable[..., Path]
 
 
+@pytest.fixture
+def engine() -> None:
+    """The choice itself is under test, so nothing chooses before."""
+
+
 @pytest.fixture(autouse=True)
 def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is known about the extension before a test, and after it."""

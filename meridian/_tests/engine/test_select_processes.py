@@ -11,6 +11,12 @@ import pytest
 
 pytestmark = pytest.mark.req("N2.2", "N2.3")
 
+
+@pytest.fixture
+def engine() -> None:
+    """The choice itself is under test, so nothing chooses before."""
+
+
 SPEC = importlib.util.find_spec("meridian_fast")
 needs_extension = pytest.mark.skipif(
     SPEC is None, reason="meridian_fast is not installed here: cargo was not found"
