@@ -912,7 +912,12 @@ class PythonEngine:
 
         Returns:
             Whether something is still due.
+
+        Raises:
+            RuntimeError: called from within a slice.
         """
+        if self.running:
+            raise RuntimeError("the engine runs a slice already")
         if self.knocks:
             self._answer_knocks()
         queue = self.queue

@@ -265,8 +265,9 @@ class Ring:
         elif result is DROPPED:
             self.lose("dropped", 1)
         elif result is REPLACED:
+            gone = []  # they die when all is done: an end of theirs may come back to this ring
             while self.items and self._is_full(item, self.depth()):
-                self._evict("replaced")
+                gone.append(self._evict("replaced"))
             if self._is_full(
                 item, self.depth()
             ):  # nothing left that could make room (capacity 0, or all CONTROL)
@@ -290,9 +291,10 @@ class Ring:
     def _append(self, item: Any) -> None:
         self.items.append(item)
 
-    def _evict(self, cause: str) -> None:
-        self.items.popleft()
+    def _evict(self, cause: str) -> Any:
+        item = self.items.popleft()
         self.lose(cause, 1)
+        return item
 
     def _replace_newest(self, item: Any) -> None:
         self.items[-1] = item
@@ -730,9 +732,9 @@ class LimitedRing(Ring):
         self.items.append(item)
         self._notes.append((n, self.clock()))
 
-    def _evict(self, cause: str) -> None:
+    def _evict(self, cause: str) -> Any:
         self._charge(-self._notes.popleft()[0])
-        super()._evict(cause)
+        return super()._evict(cause)
 
     def _replace_newest(self, item: Any) -> None:
         n, entered = self._notes.pop()

@@ -6,7 +6,7 @@ use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyInt, PyList};
 
 use super::call::{call, thread_id};
 use super::names::names;
@@ -51,8 +51,9 @@ impl Ring {
             item.clone_ref(py)
         };
         let answer = call(py, &size, [payload.as_ptr()])?;
-        match answer.extract::<i64>() {
-            Ok(bytes) if bytes >= 0 => Ok(bytes),
+        // What merely converts to a whole number is none. One beyond 64 bits is no number of bytes that fits anywhere.
+        match answer.cast::<PyInt>().map(|number| number.extract::<i64>()) {
+            Ok(Ok(bytes)) if bytes >= 0 => Ok(bytes),
             _ => {
                 let shown =
                     py.import("meridian.redaction")?.getattr(intern!(py, "type_name"))?.call1((&answer,))?;

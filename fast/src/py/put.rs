@@ -234,7 +234,7 @@ impl Ring {
             ring.weigh(py, &item)?
         };
         let own = ring.enter(py)?;
-        if is_message {
+        if is_message && !weighed.never_fits {
             ring.mixed.set(py, true);
         }
         let was_empty = ring.is_empty(py);

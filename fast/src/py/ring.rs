@@ -88,7 +88,7 @@ impl Ring {
                 id,
                 policy,
                 check,
-                port: None,
+                port: Some(intern!(py, "").clone().into_any().unbind()),
                 waiters: None,
                 turn: None,
                 control_turn: None,

@@ -936,6 +936,9 @@ impl Step {
         visit.call(&self.only)?;
         self.boxes.iter().try_for_each(|emitted| visit.call(&emitted.items))?;
         self.boxes.iter().flat_map(|emitted| &emitted.targets).try_for_each(|ring| visit.call(ring))?;
+        visit.call(&self.port)?;
+        visit.call(&self.default)?;
+        visit.call(&self.name)?;
         self.targets.iter().chain(&self.leaving).try_for_each(|ring| visit.call(ring))?;
         visit.call(&self.out)?;
         visit.call(&self.put)?;

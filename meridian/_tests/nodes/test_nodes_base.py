@@ -34,7 +34,7 @@ from meridian.nodes.base import (
 from meridian.redaction import expose
 from meridian.testing import simulate
 
-pytestmark = pytest.mark.req("V11")
+pytestmark = [pytest.mark.req("V11"), pytest.mark.usefixtures("engine")]
 
 SECRET = "canary-4711"
 

@@ -16,7 +16,7 @@ from meridian.nodes.base import ErrorPolicy, NodeConfig, setup_standard_ports
 from meridian.nodes.controllers import Merger, Router, Splitter
 from meridian.testing import simulate
 
-pytestmark = pytest.mark.req("V11")
+pytestmark = [pytest.mark.req("V11"), pytest.mark.usefixtures("engine")]
 
 PORTS = ["c", "a", "b"]  # neither sorted nor in the order of a set
 RAISING = NodeConfig(ErrorPolicy.RAISE_EXCEPTION)

@@ -29,7 +29,7 @@ from meridian.nodes.flow_control import (
 )
 from meridian.testing import NodeTestHarness, simulate
 
-pytestmark = pytest.mark.req("V11", "V15")
+pytestmark = [pytest.mark.req("V11", "V15"), pytest.mark.usefixtures("engine")]
 
 
 class Time:

@@ -18,7 +18,7 @@ from meridian.core.scheduler import SchedulerConfig
 from meridian.nodes.workers import AsyncWorker, WorkerPool
 from meridian.testing import NodeTestHarness, simulate
 
-pytestmark = pytest.mark.req("V11")
+pytestmark = [pytest.mark.req("V11"), pytest.mark.usefixtures("engine")]
 
 
 def run(flow: Any, **config: Any) -> Any:

@@ -38,7 +38,7 @@ from meridian.core.policies import (
 )
 
 OK, BLOCKED, DROPPED, REPLACED, COALESCED = PutResult
-pytestmark = pytest.mark.req("V1", "V3")
+pytestmark = [pytest.mark.req("V1", "V3"), pytest.mark.usefixtures("engine")]
 
 
 def test_the_results_are_five():

@@ -36,7 +36,7 @@ from meridian.core.policies import PutResult
 from meridian.observability.metrics import NoopMetrics, PrometheusMetrics, configure_metrics
 
 OK, BLOCKED, DROPPED, REPLACED, COALESCED = PutResult
-pytestmark = pytest.mark.req("V1", "V3")
+pytestmark = [pytest.mark.req("V1", "V3"), pytest.mark.usefixtures("engine")]
 
 ID = "a:out->b:in"
 

@@ -36,7 +36,7 @@ from meridian.observability.logging import get_logger
 from meridian.observability.metrics import PrometheusMetrics, configure_metrics
 from meridian.observability.tracing import get_trace_id, get_tracer
 
-pytestmark = pytest.mark.req("V1")
+pytestmark = [pytest.mark.req("V1"), pytest.mark.usefixtures("engine")]
 
 
 @pytest.mark.v1("L21")

@@ -42,7 +42,7 @@ from meridian.observability.metrics import PrometheusMetrics, configure_metrics,
 from meridian.observability.tracing import get_trace_id, get_tracer
 from meridian.testing import simulate
 
-pytestmark = pytest.mark.req("V1")
+pytestmark = [pytest.mark.req("V1"), pytest.mark.usefixtures("engine")]
 
 
 class Recorder(Node):
@@ -1090,15 +1090,13 @@ def test_switching_to_debug_during_a_run_shows_the_messages_from_then_on(records
     assert "node.message_processed" in [each["event"] for each in records()]
 
 
-def test_a_bug_of_the_engine_ends_the_run_and_leaves_it(monkeypatch, records):
-    from meridian.engine.select import engine_type
-
+def test_a_bug_of_the_engine_ends_the_run_and_leaves_it(engine, monkeypatch, records):
     def breaks(self, messages, nanoseconds):
         raise ZeroDivisionError
 
     notes = []
     made = scheduler(Recorder("r", notes), shutdown_timeout_s=30)
-    monkeypatch.setattr(engine_type(), "run", breaks)
+    monkeypatch.setattr(engine, "run", breaks)
     with pytest.raises(ZeroDivisionError):
         made.run()
     assert notes == ["start r", "stop r"]

@@ -23,7 +23,7 @@ from meridian._tests.core.parts import (
 )
 from meridian.core.errors import ConfigError
 
-pytestmark = pytest.mark.req("V1")
+pytestmark = [pytest.mark.req("V1"), pytest.mark.usefixtures("engine")]
 
 CONTROL, HIGH, NORMAL = PriorityBand.CONTROL, PriorityBand.HIGH, PriorityBand.NORMAL
 ID = "b:out->c:in"
