@@ -86,13 +86,15 @@ def parser() -> argparse.ArgumentParser:
 
     diff = command("diff", _diff, "play the same histories on several backends, until they differ")
     diff.add_argument("backends", nargs="+", help=BACKEND_HELP)
-    diff.add_argument("--target", choices=["edge", "engine"], default="edge", help="what they are for (edge)")
+    diff.add_argument(
+        "--target", choices=["edge", "ready", "engine"], default="edge", help="what they are for (edge)"
+    )
     diff.add_argument("--examples", type=int, default=500, help="how many histories (500)")
     diff.add_argument("--seed", type=int, default=0)
     diff.add_argument(
         "--exact",
         action="store_true",
-        help="engines: compare slice by slice, and not only what the rules promise (edges: always exact)",
+        help="engines: compare slice by slice, and not only what the rules promise (edges and ready queues: always exact)",
     )
 
     selftest = command(
@@ -256,10 +258,13 @@ def _replay(options: argparse.Namespace) -> int:
 def _diff(options: argparse.Namespace) -> int:
     from meridian_conformance import backends, differ
     from meridian_conformance.engine import differ as engine_differ
+    from meridian_conformance.ready import differ as ready_differ
 
     named = {name: backends.load(name, options.target) for name in options.backends}
     if options.target == "engine":
         found = engine_differ.diff(named, examples=options.examples, seed=options.seed, exact=options.exact)
+    elif options.target == "ready":
+        found = ready_differ.diff(named, examples=options.examples, seed=options.seed)
     else:
         found = differ.diff(named, examples=options.examples, seed=options.seed)
     if options.json:

@@ -7,6 +7,7 @@ from meridian_conformance.contract import EMPTY
 from meridian_conformance.failures import Step, Trace
 from meridian_conformance.ready.checks import FEW, MANY, operations
 from meridian_conformance.ready.contract import QueueSpec
+from meridian_conformance.ready.differ import diff
 from meridian_conformance.ready.reference import ReferenceQueues
 from meridian_conformance.ready.session import ITSELF, play
 from meridian_conformance.session import Broken
@@ -136,3 +137,17 @@ def test_a_queue_that_cannot_change_bands_is_not_asked_and_one_that_can_is_told_
 
 def test_an_empty_queue_says_so():
     assert ReferenceQueues().open(QueueSpec()).pick() is EMPTY
+
+
+def test_the_same_ready_queue_twice_makes_no_difference():
+    found = diff({"a": ReferenceQueues(), "b": ReferenceQueues()}, examples=30)
+    assert (found.differs, found.text()) == (False, "no difference in 30 histories")
+
+
+def test_the_shortest_history_in_which_two_ready_queues_pick_differently_is_found():
+    faults.load_all()
+    fair, strict = ReferenceQueues(), faults.FAULTS["StrictPriority"]()
+    found = diff({"fair": fair, "strict": strict}, examples=200)
+    assert found.differs
+    assert found.steps[-1] == Step("pick")
+    assert found.answers["fair"] != found.answers["strict"]

@@ -63,6 +63,6 @@ impl Emit {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.node)?;
         visit.call(&self.core)?;
-        self.boxes.iter().try_for_each(|(_, items)| visit.call(items))
+        self.boxes.iter().try_for_each(|(port, items)| visit.call(port).and_then(|()| visit.call(items)))
     }
 }

@@ -934,8 +934,11 @@ impl Step {
         visit.call(&self.scope)?;
         visit.call(&self.core)?;
         visit.call(&self.only)?;
-        self.boxes.iter().try_for_each(|emitted| visit.call(&emitted.items))?;
-        self.boxes.iter().flat_map(|emitted| &emitted.targets).try_for_each(|ring| visit.call(ring))?;
+        for emitted in &self.boxes {
+            visit.call(&emitted.port)?;
+            visit.call(&emitted.items)?;
+            emitted.targets.iter().try_for_each(|ring| visit.call(ring))?;
+        }
         visit.call(&self.port)?;
         visit.call(&self.default)?;
         visit.call(&self.name)?;
