@@ -71,7 +71,7 @@ def rounds() -> list[Callable[[], int]]:
     ]
     budget = kinds.budget_type(1 << 20)
     now = [0]
-    limits = {
+    limits: dict[str, Any] = {
         "max_bytes": 100,
         "max_age_ns": 9,
         "budget": budget,
@@ -129,7 +129,7 @@ def rounds() -> list[Callable[[], int]]:
         emit(x)
 
     def made(n: int) -> Any:
-        wires = source(range(n)) >> double >> fails >> node(twice, name="twice") >> via(capacity=16)
+        wires = source(range(n)) >> double >> fails >> node(name="twice")(twice) >> via(capacity=16)
         return graph(
             "g",
             wires >> sink(lambda x: None, name="all"),
