@@ -193,15 +193,14 @@ def _load_extension() -> ModuleType | _Unusable:
         for path in (os.path.join(folder, name) for name in os.listdir(folder)):
             if path.endswith(".so") and _is_cut_short(path):
                 return _Unusable(f"meridian_fast can't be loaded: {_quoted(path)} is cut short", _reinstall())
-    import meridian_fast
-
-    found = getattr(meridian_fast, "__version__", __version__)
+    extension = import_module("meridian_fast")
+    found = getattr(extension, "__version__", __version__)
     if found != __version__:  # before the names: another version may well have others
         return _Unusable(f"meridian_fast is {_quoted(found)}, and meridian is {__version__}", _reinstall())
-    missing = [name for name in NEEDED if not hasattr(meridian_fast, name)]
+    missing = [name for name in NEEDED if not hasattr(extension, name)]
     if missing:
         return _Unusable(f"meridian_fast lacks {', '.join(missing)}", _reinstall())
-    return meridian_fast
+    return extension
 
 
 def _load_engine() -> type[PythonEngine] | _Unusable:

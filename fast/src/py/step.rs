@@ -520,7 +520,9 @@ impl Step {
                 }
             }
         }
-        items.into_iter().for_each(|item| item.drop_ref(py));
+        for item in items {
+            item.drop_ref(py);
+        }
         self.offer(py, target, results)?;
         self.requeue(py, ring)?;
         Ok(count(k))
