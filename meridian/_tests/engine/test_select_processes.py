@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -36,8 +37,10 @@ def run():
 
 
 def python(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "MERIDIAN_ENGINE"}
     return subprocess.run(
-        [sys.executable, "-W", "error", *args], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-W", "error", *args], cwd=folder, env=environment, capture_output=True, text=True,
+        check=False, timeout=120,
     )  # fmt: skip
 
 
