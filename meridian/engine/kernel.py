@@ -1041,8 +1041,10 @@ def would_block(ring: Ring, item: Any) -> bool:
     if ring.kind == BLOCK:
         return not ring.fits(item)
     if ring.kind == CUSTOM:
+        size = ring.depth()
+        shown = size if ring.fits(item) else max(size, ring.capacity)  # as a put would show it
         try:
-            return ring.policy.on_enqueue(ring.capacity, ring.depth(), item) is PutResult.BLOCKED
+            return ring.policy.on_enqueue(ring.capacity, shown, item) is PutResult.BLOCKED
         except Exception:  # recorded when the item is put
             return False
     return False

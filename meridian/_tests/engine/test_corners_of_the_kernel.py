@@ -225,6 +225,20 @@ def test_what_a_policy_of_ones_own_blocks_is_parked_and_arrives_later():
     assert bench.seen == [1, 2, 3, 4]
 
 
+def test_a_policy_of_ones_own_that_blocks_for_want_of_bytes_is_not_asked_without_end():
+    bench = Bench()
+    ring = bench.engine.limited_ring_type("r", 9, AtMostTwo(), max_bytes=3, size=len, clock=lambda: 0)
+    bench.engine.attach(ring, 1, "in", NORMAL_BAND)
+    node = bench.node(out=[ring])
+    node.deliver("out", ["ab", "cd", "ef"])
+    assert payloads(ring) == ["ab"]
+    assert node.try_result("gh") is ring
+    bench.engine.run(1000, 1)
+    bench.run()
+    assert bench.seen == ["ab", "cd", "ef"]
+    assert (ring.waits, ring.bytes) == (2, 0)
+
+
 # ---- CONTROL -------------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ MADE: dict[str, Policy | None] = {
     "drop": Drop(),
     "latest": Latest(),
     "coalesce": Coalesce(lambda old, new: new),
+    "half": POLICIES["half"](None),
     "raises": POLICIES["raises"](None),
 }
 
