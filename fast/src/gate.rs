@@ -101,6 +101,38 @@ mod tests {
         assert_eq!((gate.look(|| 1), gate.go_in(2).map(drop), gate.thread()), (Ok(()), Ok(()), 0));
     }
 
+    /// A number without any protection but the gate: what the thread sanitizer looks at (`ci/rust tsan`).
+    struct Guarded(Gate, std::cell::UnsafeCell<u64>);
+
+    // SAFETY: the number is touched only by the thread that is inside.
+    unsafe impl Sync for Guarded {}
+
+    #[test]
+    fn threads_inside_see_what_those_before_them_did() {
+        const TIMES: u64 = 2_000;
+        let guarded = &Guarded(Gate::new(), std::cell::UnsafeCell::new(0));
+        std::thread::scope(|scope| {
+            for me in 1..=3 {
+                scope.spawn(move || {
+                    let mut left = TIMES;
+                    while left > 0 {
+                        let Ok(_inside) = guarded.0.go_in(me) else {
+                            std::thread::yield_now();
+                            continue;
+                        };
+                        // SAFETY: this thread is inside, so no other one touches the number.
+                        unsafe { *guarded.1.get() += 1 };
+                        left -= 1;
+                    }
+                });
+            }
+        });
+        let _inside =
+            guarded.0.go_in(4).map_err(|shut| panic!("all threads have ended, and the gate is {shut:?}"));
+        // SAFETY: this thread is inside.
+        assert_eq!(unsafe { *guarded.1.get() }, 3 * TIMES);
+    }
+
     #[test]
     fn who_panics_inside_leaves_all_the_same() {
         let gate = Gate::new();

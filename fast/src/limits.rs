@@ -125,6 +125,22 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_take_and_give_back_leave_nothing_behind() {
+        let budget = &Budget::new(1_000);
+        std::thread::scope(|scope| {
+            for bytes in 1..=3 {
+                scope.spawn(move || {
+                    for _ in 0..2_000 {
+                        budget.charge(bytes);
+                        budget.charge(-bytes);
+                    }
+                });
+            }
+        });
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
     fn limits_know_what_never_fits_what_exceeds_now_and_what_is_too_old() {
         let budget = Arc::new(Budget::new(50));
         let mut limits = Limits {
