@@ -175,6 +175,7 @@ class NodeCore:
     closed: bool
     produced: int
     enveloped: bool
+    paused: set[str] | None
     rest: Iterator[Any] | None
     left: list[Any] | None
 

@@ -41,8 +41,8 @@ else:
 
         __slots__ = ("core",)
 
-        held, quota, closed, produced, enveloped, rest, left = map(
-            _in_core, ("held", "quota", "closed", "produced", "enveloped", "rest", "left")
+        held, quota, closed, produced, enveloped, paused, rest, left = map(
+            _in_core, ("held", "quota", "closed", "produced", "enveloped", "paused", "rest", "left")
         )
 
         def __init__(self, *args: Any) -> None:

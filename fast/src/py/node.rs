@@ -21,6 +21,8 @@ pub struct NodeCore {
     pub(super) produced: GilValue<i64>,
     /// Messages came to it, so its results may be envelopes, too.
     pub(super) enveloped: GilValue<bool>,
+    /// Inputs that no data is taken from now.
+    paused: GilCell<Option<Py<PyAny>>>,
     batch: GilCell<InHand>,
 }
 
@@ -32,6 +34,12 @@ struct InHand {
 }
 
 impl NodeCore {
+    /// The inputs that no data is taken from now.
+    #[inline]
+    pub fn paused_now(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.paused.with(py, |paused| paused.as_ref().map(|paused| paused.clone_ref(py)))
+    }
+
     /// Begins a batch: what is left of it can be asked for, and emptied.
     pub fn begin(&self, py: Python<'_>, rest: Py<PyAny>) {
         let old = self.batch.with(py, |batch| batch.rest.replace(rest));
@@ -56,8 +64,20 @@ impl NodeCore {
             closed: GilValue::new(false),
             produced: GilValue::new(0),
             enveloped: GilValue::new(false),
+            paused: GilCell::default(),
             batch: GilCell::default(),
         }
+    }
+
+    #[getter]
+    fn get_paused(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.paused_now(py)
+    }
+
+    #[setter]
+    fn set_paused(&self, py: Python<'_>, paused: Option<Py<PyAny>>) {
+        let old = self.paused.with(py, |held| std::mem::replace(held, paused));
+        drop(old);
     }
 
     #[getter]
@@ -133,6 +153,7 @@ impl NodeCore {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.paused.try_with(|paused| visit.call(&*paused)).unwrap_or(Ok(()))?;
         self.batch
             .try_with(|batch| {
                 visit.call(&batch.rest)?;
@@ -142,6 +163,8 @@ impl NodeCore {
     }
 
     fn __clear__(&self) {
+        let paused = self.paused.try_with(std::mem::take);
+        drop(paused);
         let batch = self.batch.try_with(std::mem::take);
         drop(batch);
     }

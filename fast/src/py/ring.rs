@@ -211,15 +211,19 @@ impl Ring {
             return Ok(());
         }
         if own {
-            let turn = ring.links.with(py, |links| links.turn.as_ref().map(|turn| turn.clone_ref(py)));
+            // Whoever drops a reference with the token in hand is spared the question whether the lock is held.
+            let (turn, idle) = ring.links.with(py, |links| {
+                let idle = links.engine.as_ref().filter(|engine| !engine.get().running.get(py));
+                let turn = links.turn.as_ref().map(|turn| turn.clone_ref(py));
+                (turn, idle.map(|engine| engine.clone_ref(py)))
+            });
             if let Some(turn) = turn {
-                if turn.get().queued.get(py) {
-                    return Ok(());
-                }
-                Turn::queue(&turn, py)?;
-                return match ring.engine_now(py) {
-                    Some(engine) if !engine.get().running.get(py) => engine.get().arm_now(py),
-                    _ => Ok(()),
+                let was_queued = turn.get().queued.get(py);
+                let queued = Turn::queue(&turn, py);
+                turn.drop_ref(py);
+                return match idle {
+                    Some(engine) if !was_queued => queued.and_then(|()| engine.get().arm_now(py)),
+                    _ => queued,
                 };
             }
         }

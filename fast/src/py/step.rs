@@ -4,6 +4,7 @@
 //! `meridian.engine.kernel.NodeState`, as the Python steps do: parking, failures, results that need a second look.
 
 use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -11,6 +12,7 @@ use pyo3::types::{PyDict, PyIterator, PyList};
 
 use super::batch::Batch;
 use super::call::{call, call1, class_of, next};
+use super::cell::GilCell;
 use super::engine::{Class, Engine};
 use super::message::{self, MessageType, Scope};
 use super::names::{any_message, names, Names};
@@ -28,6 +30,9 @@ fn count(n: usize) -> i64 {
 }
 
 type Items = Vec<Py<PyAny>>;
+
+/// The bit of a node that is held because it has something parked.
+const PARKED: i64 = 1;
 
 /// One node's slice on one of its inputs.
 #[allow(clippy::struct_excessive_bools)] // facts about the node, as many as there are
@@ -62,6 +67,8 @@ pub struct Step {
     put: Option<Py<PyAny>>,
     name: Py<PyAny>,
     has_ports: bool,
+    /// The class of the last result that needed no second look, unless its objects may say that they are of another one.
+    plain: GilCell<Option<Py<PyAny>>>,
     /// What is done instead of calling the function.
     form: Option<Box<native::Form>>,
 }
@@ -216,6 +223,7 @@ impl Step {
             put: if put.is_none() { None } else { Some(put.unbind()) },
             name: node.getattr(intern!(py, "name"))?.unbind(),
             has_ports: !ports.is_empty(),
+            plain: GilCell::default(),
             form: None,
         })
     }
@@ -350,7 +358,7 @@ impl Step {
         let Some((last, others)) = targets.split_last().filter(|_| plain) else {
             return self.deliver_slowly(py, port, results, raw);
         };
-        if self.has_parked(py)? {
+        if self.has_parked(py) {
             return self.deliver_slowly(py, port, results, raw);
         }
         if results.is_empty() {
@@ -422,7 +430,7 @@ impl Step {
             }
         }
         match &self.only {
-            Some(only) if raw && !self.has_parked(py)? => self.offer(py, only, results),
+            Some(only) if raw && !self.has_parked(py) => self.offer(py, only, results),
             _ => self.deliver(py, &self.default, &self.targets, results, raw),
         }
     }
@@ -456,8 +464,9 @@ impl Step {
         Ok(())
     }
 
-    fn has_parked(&self, py: Python<'_>) -> PyResult<bool> {
-        self.node.bind(py).getattr(intern!(py, "parked"))?.is_truthy()
+    #[inline]
+    fn has_parked(&self, py: Python<'_>) -> bool {
+        self.core.get().held.get(py) & PARKED != 0
     }
 
     fn as_message<'py>(
@@ -661,8 +670,20 @@ impl Step {
         Ok(special)
     }
 
+    #[inline]
     fn is_plain(&self, py: Python<'_>, result: &Py<PyAny>) -> PyResult<bool> {
-        self.node.bind(py).call_method1(intern!(py, "is_plain"), (result,))?.extract()
+        let class = class_of(result).cast::<ffi::PyObject>();
+        if self.plain.with(py, |plain| plain.as_ref().is_some_and(|plain| plain.as_ptr() == class)) {
+            return Ok(true);
+        }
+        let result = result.bind(py);
+        let is_plain = self.node.bind(py).call_method1(intern!(py, "is_plain"), (result,))?.extract()?;
+        let class = result.get_type();
+        if is_plain && result.getattr(intern!(py, "__class__"))?.is(&class) {
+            let old = self.plain.with(py, |plain| plain.replace(class.into_any().unbind()));
+            drop(old);
+        }
+        Ok(is_plain)
     }
 
     /// Calls the function where envelopes come in; says whether results need a second look.
@@ -791,12 +812,12 @@ impl Step {
         Ok(count(handled))
     }
 
+    #[inline]
     fn is_paused(&self, py: Python<'_>) -> PyResult<bool> {
-        let paused = self.node.bind(py).getattr(intern!(py, "paused"))?;
-        if paused.is_none() {
-            return Ok(false);
+        match self.core.get().paused_now(py) {
+            Some(paused) => paused.bind(py).contains(&self.port),
+            None => Ok(false), // nearly always
         }
-        paused.contains(&self.port)
     }
 
     fn call_batch(&self, py: Python<'_>, batch: &Batch, credit: usize, mixed: bool) -> PyResult<()> {
@@ -947,6 +968,7 @@ impl Step {
         self.targets.iter().chain(&self.leaving).try_for_each(|ring| visit.call(ring))?;
         visit.call(&self.out)?;
         visit.call(&self.put)?;
+        self.plain.try_with(|plain| visit.call(&*plain)).unwrap_or(Ok(()))?;
         self.form.as_ref().map_or(Ok(()), |form| form.traverse(&visit))
     }
 }

@@ -390,7 +390,13 @@ pub fn run(step: &Step, form: &Form, py: Python<'_>) -> PyResult<i64> {
     }
     let ring = step.served()?;
     let mut items = form.spare.with(py, std::mem::take);
-    let k = ring.get().take_into(py, step.batch(py, credit), true, &mut items)?;
+    let most = step.batch(py, credit);
+    let k = if (most == 1 || ring.get().len(py) == 1) && !ring.get().is_limited() {
+        items.extend(ring.get().take_one(py)?); // sparse traffic: nothing to put back
+        items.len()
+    } else {
+        ring.get().take_into(py, most, true, &mut items)?
+    };
     let mixed = ring.get().mixed.get(py);
     if mixed {
         step.core.get().enveloped.set(py, true);
@@ -648,7 +654,12 @@ fn deliver(
             if mixed && any_message(names(py)?, items) {
                 ring.get().mixed.set(py, true);
             }
-            Ring::offer_all(ring, py, items)?;
+            if items.len() == 1 && ring.get().kind_now(py) == Full::Block {
+                let late = items.pop().map(|item| Ring::offer_single(ring, py, item));
+                items.extend(late.transpose()?.flatten());
+            } else {
+                Ring::offer_all(ring, py, items)?;
+            }
             if !items.is_empty() {
                 *parked = true;
                 let late = std::mem::take(items);
@@ -658,7 +669,7 @@ fn deliver(
         _ => {
             let results = std::mem::take(items);
             step.deliver(py, &out.port, &out.rings, results, !mixed)?;
-            *parked = step.has_parked(py)?;
+            *parked = step.has_parked(py);
         }
     }
     Ok(())
