@@ -17,7 +17,7 @@ use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use super::{count, Items, Step};
 use crate::bucket::Bucket;
 use crate::py::call::{call, call1, class_of};
-use crate::py::cell::GilCell;
+use crate::py::cell::{GilCell, GilValue};
 use crate::py::engine::Class;
 use crate::py::message::payload_of;
 use crate::py::names::{any_message, names, Names};
@@ -30,6 +30,8 @@ pub struct Form {
     work: Work,
     /// The outputs that it sends something to: one, or all of them for a route.
     outs: Vec<Out>,
+    /// The output that what stays among the items goes to: the only one, or that of a route's first item.
+    main: GilValue<usize>,
     /// Room for the items of a slice, kept so that none is allocated each time.
     spare: GilCell<Items>,
 }
@@ -37,7 +39,7 @@ pub struct Form {
 struct Out {
     port: Py<PyAny>,
     rings: Vec<Py<Ring>>,
-    /// What a slice sends here; a route's only.
+    /// What a slice sends here besides.
     results: GilCell<Items>,
 }
 
@@ -183,7 +185,7 @@ impl Form {
             return Ok(None);
         }
         let Some(work) = Work::of(py, &kind, &form, &outs, step)? else { return Ok(None) };
-        Ok(Some(Self { work, outs, spare: GilCell::default() }))
+        Ok(Some(Self { work, outs, main: GilValue::new(0), spare: GilCell::default() }))
     }
 
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -464,6 +466,7 @@ fn handle(step: &Step, form: &Form, py: Python<'_>, items: &mut Items, mixed: bo
             sift(step, py, names, items, mixed, Verdict::Asks, |_, payload| counter.add(py, payload))
         }
         Work::Route { rule, default, declared, known } => {
+            let mut main = None;
             sift(step, py, names, items, mixed, Verdict::Asks, |item, payload| {
                 let place = match rule.way(py, &form.outs, payload)? {
                     Way::To(place) => place,
@@ -473,6 +476,11 @@ fn handle(step: &Step, form: &Form, py: Python<'_>, items: &mut Items, mixed: bo
                     },
                     Way::Nowhere | Way::Asks => return Ok(Verdict::Asks),
                 };
+                let main = *main.get_or_insert(place);
+                if place == main {
+                    form.main.set(py, main);
+                    return Ok(Verdict::Leaves);
+                }
                 let item = item.clone_ref(py);
                 form.outs[place].results.with(py, |results| results.push(item));
                 Ok(Verdict::Stays)
@@ -539,7 +547,9 @@ fn sift(
         i += 1;
     }
     let rest = if i < items.len() { items.split_off(i) } else { Items::new() };
-    items.truncate(leaving);
+    for item in items.drain(leaving..) {
+        item.drop_ref(py);
+    }
     Ok(rest)
 }
 
@@ -623,17 +633,20 @@ fn gathered(py: Python<'_>, names: &Names, held: &Bound<'_, PyList>) -> PyResult
 
 #[inline]
 fn deliver_all(step: &Step, form: &Form, py: Python<'_>, items: &mut Items, mixed: bool) -> PyResult<()> {
+    let main = form.main.get(py);
     let mut parked = false;
-    if let Work::Route { .. } | Work::Batch { .. } = form.work {
-        for out in &form.outs {
-            let mut results = out.results.with(py, std::mem::take);
+    for (place, out) in form.outs.iter().enumerate() {
+        if place == main {
+            deliver(step, py, out, items, mixed, &mut parked)?;
+        }
+        let mut results = out.results.with(py, std::mem::take);
+        if !results.is_empty() {
             deliver(step, py, out, &mut results, mixed, &mut parked)?;
             results.clear();
             out.results.with(py, |spare| *spare = results); // what was there before is empty, nothing is dropped
         }
-        return Ok(());
     }
-    deliver(step, py, &form.outs[0], items, mixed, &mut parked)
+    Ok(())
 }
 
 /// Sends `items` to an output; what has no room is parked.
