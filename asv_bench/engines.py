@@ -77,9 +77,8 @@ WORKLOADS: dict[str, Opened] = {
     "chain, class": flow("chain", 20_000, "class"),
     "chain, envelope": flow("chain", 30_000, "envelope"),
     "chain, capacity 1": flow("chain", 6_000, capacity=1),
-    "native": flow(
-        "native", 60_000
-    ),  # larger: only what Rust makes of it is compared, in which a start would show
+    # Larger, as only what Rust makes of them is compared: the start of the run would show.
+    "native": flow("native", 60_000),
     "native, one a slice": flow("native", 15_000, slice=1),
     "fan": flow("fan", 12_000),
     "ping": block("ping", 600),
