@@ -702,6 +702,12 @@ def test_an_override_may_call_super():
     assert calls == ["before", 1, "tick"]
 
 
+def _besides_the_tick(calls):
+    """Return what happened but the one tick: its moment is the clock's, so it may come between two messages."""
+    assert calls.count("tick") == 1
+    return [each for each in calls if each != "tick"]
+
+
 async def _later(calls, what):
     await asyncio.sleep(0)
     calls.append(what)
@@ -727,7 +733,7 @@ def test_all_hooks_may_be_asynchronous():
             await _later(calls, "stop")
 
     run(chain(Burst("b", [1, 2]), Mine("m", inputs("in"))))
-    assert calls == ["start", 1, 2, "tick", "stop"]
+    assert _besides_the_tick(calls) == ["start", 1, 2, "stop"]
 
 
 @pytest.mark.req("V2")
@@ -744,7 +750,7 @@ def test_protected_hooks_may_be_asynchronous():
                 await _later(calls, "tick")
 
     run(chain(Burst("b", [1, 2]), Mine("m", inputs("in"))))
-    assert calls == [1, 2, "tick"]
+    assert _besides_the_tick(calls) == [1, 2]
 
 
 @pytest.mark.req("V2")
@@ -787,7 +793,7 @@ def test_a_plain_hook_around_an_asynchronous_one_is_awaited(style):
     elif style == "callable object":
         made.on_message = Callable()
     report = run(chain(Burst("b", [1, 2]), made)).report()
-    assert calls == [1, 2, "tick"]
+    assert _besides_the_tick(calls) == [1, 2]
     assert report.errors_total == 0
 
 
