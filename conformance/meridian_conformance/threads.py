@@ -152,14 +152,16 @@ class _Round:
         self.calls: list[list[Call]] = []
         self.errors: list[BaseException] = []
         self.deepest = 0
-        self.producers: list[threading.Thread] = []
+        self.ended: list[
+            int
+        ] = []  # kept here: Thread.is_alive() doesn't bear that its callers are paused in the middle
         self.over = time.monotonic() + PATIENCE_S
         self.start = threading.Event()
 
     def play(self) -> None:
         producers, consumers = self.n
-        self.producers = [self.worker(self.produce, i) for i in range(producers)]
-        workers = self.producers + [self.worker(self.consume, producers + i) for i in range(consumers)]
+        workers = [self.worker(self.produce, i) for i in range(producers)]
+        workers += [self.worker(self.consume, producers + i) for i in range(consumers)]
         for worker in workers:
             worker.start()
         self.start.set()
@@ -182,6 +184,8 @@ class _Round:
                 work(i, calls)
             except Exception as error:  # noqa: BLE001 - whatever it raises is its answer
                 self.errors.append(error)
+            finally:
+                self.ended.append(i)
 
         return threading.Thread(target=run, daemon=True)
 
@@ -200,7 +204,7 @@ class _Round:
         get, tick = self.edge.get, self.tick
         empty_before = False
         while time.monotonic() < self.over:
-            over = not any(each.is_alive() for each in self.producers)
+            over = sum(i < self.n[0] for i in self.ended) == self.n[0]
             began = tick()
             item = get()
             if item is not EMPTY:

@@ -1,5 +1,6 @@
 """The parts of the kit, each by itself."""
 
+import threading
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from meridian.core.policies import Coalesce, block, drop, latest
-from meridian_conformance import checks, machine, waivers
+from meridian_conformance import checks, machine, threads, waivers
 from meridian_conformance.backends import UsageError, load
 from meridian_conformance.contract import EMPTY, Capability, EdgeSpec, Nothing, claims, name_of, size_of
 from meridian_conformance.faults import load_all
@@ -218,3 +219,17 @@ def test_a_wrong_file_of_waivers_says_what_is_wrong(text: str, says: str, tmp_pa
     path.write_text(text)
     with pytest.raises(UsageError, match=says):
         waivers.read(path)
+
+
+def test_the_kits_own_threads_ask_nothing_that_breaks_when_they_are_paused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alive = threading.Thread.is_alive
+
+    def asked(thread: threading.Thread) -> bool:
+        assert threading.current_thread() is threading.main_thread()
+        return alive(thread)
+
+    monkeypatch.setattr(threading.Thread, "is_alive", asked)
+    with judging(Judge(frozenset())):
+        threads.play_round(load("python"), EdgeSpec(2, "latest"), items=10, pause_every=3)
