@@ -964,6 +964,8 @@ class PythonEngine:
         for ring in tuple(self.waited):
             if not ring.waiters:
                 self.waited.discard(ring)
+            elif ring.items and not (ring.turn is not None and ring.turn.queued):
+                self.wake(ring, True)  # another thread has put something and not knocked yet
             elif not ring.limited and ring.kind != CUSTOM and ring.room():
                 self.waited.discard(ring)
                 ring.release(True)
