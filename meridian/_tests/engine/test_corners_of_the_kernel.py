@@ -550,3 +550,17 @@ def test_an_emission_that_is_larger_on_all_edges_than_their_budget_goes_to_one_a
     assert ([ring.depth() for ring in rings], len(state.parked or ())) == ([1, 0], 1)
     bench.run()
     assert ([ring.taken for ring in rings], budget.used) == ([1, 1], 0)
+
+
+@pytest.mark.req("V4")
+def test_who_waits_for_a_ring_is_let_on_though_the_thread_that_filled_it_has_not_knocked_yet():
+    bench = Bench()
+    ring = bench.ring(capacity=1)
+    state = bench.node(out=[ring])
+    emit = state.make_emit()
+    bench.engine.knock = lambda who: None  # not yet
+    assert in_a_thread(lambda: ring.put("theirs")) is PutResult.OK
+    emit("out", data("ours"))
+    assert len(state.parked or ()) == 1
+    bench.run()
+    assert bench.seen == ["theirs", "ours"]
