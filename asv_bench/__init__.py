@@ -4,6 +4,7 @@
 
     shape        what the workloads are: sizes, stopwatch, checksums
     workloads    each of them in Meridian, through its public API
+    operations   single operations in a loop: edges, the ready queue, a slice, validators, redaction
     baseline     each of them by hand, on asyncio.Queue
     verdict      from ratios to pass, fail or inconclusive
     engines      the same workload on both engines, each in a process of its own, in turns

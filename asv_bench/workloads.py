@@ -544,11 +544,17 @@ async def resident_envelopes() -> AsyncIterator[Callable[[int], Awaitable[float]
 # ---- single calls --------------------------------------------------------------------------------------------------
 
 
-async def put_and_get(n: int) -> float:
-    """Put on an edge and taken off it by hand, without a run; return nanoseconds per pair."""
-    edge: Edge[int] = Edge(
-        "a", Port("output", PortDirection.OUTPUT), "b", Port("input", PortDirection.INPUT), CAPACITY
-    )
+async def put_and_get(n: int, edge: Edge[int] | None = None) -> float:
+    """Put on an edge and taken off it by hand, without a run; return nanoseconds per pair.
+
+    Args:
+        n: How many.
+        edge: The edge; one with defaults by default.
+    """
+    if edge is None:
+        edge = Edge(
+            "a", Port("output", PortDirection.OUTPUT), "b", Port("input", PortDirection.INPUT), CAPACITY
+        )
     put, get = edge.try_put, edge.try_get
     total: Any = 0
     watch = Stopwatch()
