@@ -1,0 +1,229 @@
+"""Plays one scenario in this process, round after round, and writes down what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import gc
+import io
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from platform import python_version
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
+
+from meridian import __version__
+from meridian.engine.select import engine_factory
+from meridian.observability import logging as log
+from meridian.redaction import describe_error
+from meridian.testing import DeadlockError, VirtualLoop
+from stress import record
+from stress.scenario import LEFT_OVER, MEMORY, WAITS, Invariant, Meter, Round, Scenario
+from stress.slope import FLAT, GROWS, judge
+from stress.watch import Watch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import FrameType
+
+MEMORY_LIMIT: Final = 0.5
+"""Bytes that a message may leave behind. The soak's messages are so large (`scenarios.memory_soak.BYTES`) that one in 100,000
+is more than that."""
+
+SETTLING_PASSES: Final = 10
+"""Passes of the event loop that whatever has ended may need to be gone."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """When a play is over: after the first of the two.
+
+    Attributes:
+        seconds: No round begins later.
+        rounds: Most rounds, or ``None``.
+        form: What this length is called.
+    """
+
+    seconds: float
+    rounds: int | None
+    form: str
+
+
+class Play:
+    """One play of one scenario.
+
+    Args:
+        scenario: What.
+        seed: Of its first round.
+        limit: How long.
+        folder: Where its result goes.
+        tell: Called now and then with the rounds and messages so far.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        limit: Limit,
+        folder: Path,
+        tell: Callable[[int, int, float], None],
+    ) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.limit = limit
+        self.folder = folder
+        self.tell = tell
+        self.invariants = {name: Invariant() for name in (*scenario.invariants, LEFT_OVER)}
+        self.meter = Meter()
+        self.rounds = 0
+        self.error: str | None = None
+        self.readings: list[tuple[int, float]] = []
+        self.watch = Watch(self.meter, self._stuck)
+        self._began = time.monotonic()
+        self._now_playing = seed
+        self._interrupted = False
+
+    def run(self) -> dict[str, Any]:
+        """Play, write the result, and return it."""
+        self._write(
+            partial=True
+        )  # now, so that what can't be written is known at once, and a killed play leaves a trace
+        self.watch.start()
+        kept = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self._play()
+        except KeyboardInterrupt:
+            self._interrupted = True
+        finally:
+            for number, handler in kept.items():
+                signal.signal(number, handler)
+            self.watch.close()
+        return self._write(partial=self._interrupted)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if not self._interrupted:  # a second one must not cut the writing short
+            self._interrupted = True
+            raise KeyboardInterrupt
+
+    def _play(self) -> None:
+        while True:
+            self._now_playing = self.seed + self.rounds
+            self._round(Round(self.scenario.name, self._now_playing, self.meter, self.invariants))
+            self.rounds += 1
+            self.meter.beats += 1
+            if self.scenario.collects:
+                gc.collect()
+                self.readings.append((self.meter.messages, self.watch.rss()))
+            elapsed = time.monotonic() - self._began
+            self.tell(self.rounds, self.meter.messages, elapsed)
+            broken = self.error is not None or any(each.broken for each in self.invariants.values())
+            if broken or elapsed >= self.limit.seconds or self.rounds == self.limit.rounds:
+                return
+
+    def _round(self, round: Round) -> None:
+        threads, descriptors = threading.active_count(), self.watch.open_descriptors()
+        try:
+            factory = VirtualLoop if self.scenario.virtual else None
+            with asyncio.Runner(loop_factory=factory) as runner:
+                runner.run(self._main(round))
+        except DeadlockError as error:
+            round.check(WAITS, False, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a round raises is the result
+            told = describe_error(error)
+            self.error = f"{told.type} at {told.where}: {told.message}"
+            return
+        after = threading.active_count(), self.watch.open_descriptors()
+        round.check(
+            LEFT_OVER,
+            after == (threads, descriptors),
+            f"{after[0]} threads and {after[1]} descriptors, {threads} and {descriptors} before",
+        )
+
+    async def _main(self, round: Round) -> None:
+        await self.scenario.play(round)
+        for _ in range(SETTLING_PASSES):
+            if len(asyncio.all_tasks()) == 1:
+                break
+            await asyncio.sleep(0)
+        left = len(asyncio.all_tasks()) - 1
+        round.check(LEFT_OVER, not left, f"{left} tasks go on")
+
+    def _stuck(self) -> None:
+        """Nothing moves any more, and the thread that plays can't say so: write what there is, and end the process."""
+        self.invariants.setdefault(WAITS, Invariant()).broken += 1
+        self.invariants[WAITS].told.append((self._now_playing, "nothing moves any more"))
+        faulthandler.dump_traceback(all_threads=True)
+        self._write(partial=False)
+        sys.stderr.flush()
+        os._exit(record.exit_code(record.BROKEN))
+
+    # ---- the result --------------------------------------------------------------------------------------------
+
+    def _write(self, *, partial: bool) -> dict[str, Any]:
+        slope = judge(self.readings, MEMORY_LIMIT) if self.scenario.collects else None
+        if slope is not None and not partial:
+            memory = self.invariants[MEMORY]
+            memory.checks += slope.verdict in (FLAT, GROWS)
+            if slope.verdict == GROWS and not memory.broken:
+                memory.broken += 1
+                memory.told.append(
+                    (
+                        self.seed,
+                        f"{slope.per_message:.3f} bytes a message ({slope.low:.3f} to {slope.high:.3f}), over {MEMORY_LIMIT}",
+                    )
+                )
+        _, choice = engine_factory()
+        result = {
+            "scenario": self.scenario.name,
+            "sentence": self.scenario.sentence,
+            "engine": choice.name,
+            "engine_reason": choice.reason,
+            "verdict": self._verdict(partial),
+            "partial": partial,
+            "form": self.limit.form,
+            "seed": self.seed,
+            "rounds": self.rounds,
+            "messages": self.meter.messages,
+            "elapsed_s": round(time.monotonic() - self._began, 3),
+            "invariants": {name: asdict(each) for name, each in self.invariants.items()},
+            "error": self.error,
+            "replay": f"python -m stress {self.scenario.name} --engine {choice.name} --seed {self._now_playing} --rounds 1",
+            "memory": None if slope is None else asdict(slope),
+            "samples": [list(sample) for sample in self.watch.samples],
+            "meridian": __version__,
+            "python": python_version(),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        record.write(self.folder / "result.json", result)
+        return result
+
+    def _verdict(self, partial: bool) -> str:
+        if self.error is not None or any(each.broken for each in self.invariants.values()):
+            return record.BROKEN
+        if partial:
+            return record.PARTIAL
+        silent = [name for name, each in self.invariants.items() if not each.checks]
+        if silent == [MEMORY]:
+            return record.INCONCLUSIVE
+        if silent:
+            self.error = f"never looked at: {', '.join(silent)}"
+            return record.BROKEN
+        return record.KEPT
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes text and keeps none."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
+
+
+def quietly() -> None:
+    """Let runs log into nothing, but let them log: failures are a part of the play, and so is what they cost."""
+    log.replace_config(log.LogConfig(level="INFO", stream=cast("TextIO", _Nowhere())))

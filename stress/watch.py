@@ -1,0 +1,103 @@
+"""The watch: a thread that reads memory, descriptors and threads while a scenario is played, and sees when nothing moves."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import psutil
+
+if TYPE_CHECKING:
+    from stress.scenario import Meter
+
+EVERY_S: Final = 0.05
+MOST_SAMPLES: Final = 1_200
+"""When there are more, every other is dropped and the next come half as often."""
+
+STILL_LOOKS: Final = 600
+"""So many looks in a row at which nothing had moved, half a minute of them, and the play is stuck. It is counted in looks and not
+in seconds, since a process that gets no time doesn't look either."""
+
+
+class Sample(NamedTuple):
+    """What was read at one moment.
+
+    Attributes:
+        at_s: Seconds since the watch began.
+        messages: Messages that had arrived.
+        depth: Messages that waited, at the last look.
+        rss: Bytes in memory.
+        descriptors: Open files and sockets.
+        threads: Of the process.
+    """
+
+    at_s: float
+    messages: int
+    depth: int
+    rss: int
+    descriptors: int
+    threads: int
+
+
+class Watch(threading.Thread):
+    """Reads every 50 ms, or less often in a long play.
+
+    Args:
+        meter: What is played.
+        stuck: Called once, on this thread, when nothing moves any more.
+    """
+
+    def __init__(self, meter: Meter, stuck: Callable[[], None]) -> None:
+        super().__init__(name="stress-watch", daemon=True)
+        self.samples: list[Sample] = []
+        self._meter = meter
+        self._stuck = stuck
+        self._process = psutil.Process()
+        self._over = threading.Event()
+        self._reading = threading.Lock()
+        self._began = time.monotonic()
+
+    def rss(self) -> int:
+        """Return the bytes of this process that are in memory."""
+        return int(self._process.memory_info().rss)
+
+    def open_descriptors(self) -> int:
+        """Return how many there are; those of the watch itself don't count."""
+        with self._reading:
+            return int(self._process.num_fds())
+
+    def read(self) -> Sample:
+        """Read everything once."""
+        with self._reading:
+            return Sample(
+                time.monotonic() - self._began,
+                self._meter.messages,
+                self._meter.depth,
+                self.rss(),
+                int(self._process.num_fds()),
+                int(self._process.num_threads()),
+            )
+
+    def run(self) -> None:
+        every, still, seen = EVERY_S, 0, -1
+        keep = 1
+        looks = 0
+        while not self._over.wait(every):
+            looks += 1
+            if looks % keep == 0:
+                self.samples.append(self.read())
+            if len(self.samples) > MOST_SAMPLES:
+                del self.samples[::2]
+                keep *= 2
+            still = still + 1 if self._meter.beats == seen else 0
+            seen = self._meter.beats
+            if still == STILL_LOOKS:
+                self._stuck()
+
+    def close(self) -> None:
+        """Read once more, and stop."""
+        self._over.set()
+        self.join()
+        self.samples.append(self.read())
