@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import gc
 import io
 import os
 import signal
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-MEMORY_LIMIT: Final = 0.5
-"""Bytes that a message may leave behind. The soak's messages are so large (`scenarios.memory_soak.BYTES`) that one in 100,000
+MEMORY_LIMIT: Final = 0.25
+"""Bytes that a message may leave behind. The soak's messages are so large (`scenarios.memory_soak.BYTES`) that one in 30,000
 is more than that."""
 
 SETTLING_PASSES: Final = 10
@@ -44,7 +43,7 @@ class Limit:
     """When a play is over: after the first of the two.
 
     Attributes:
-        seconds: No round begins later.
+        seconds: No round begins later, but for those that a scenario plays at least.
         rounds: Most rounds, or ``None``.
         form: What this length is called.
     """
@@ -118,12 +117,12 @@ class Play:
             self.rounds += 1
             self.meter.beats += 1
             if self.scenario.collects:
-                gc.collect()
-                self.readings.append((self.meter.messages, self.watch.rss()))
+                self.readings.append((self.meter.messages, self.watch.settled_rss()))
             elapsed = time.monotonic() - self._began
             self.tell(self.rounds, self.meter.messages, elapsed)
             broken = self.error is not None or any(each.broken for each in self.invariants.values())
-            if broken or elapsed >= self.limit.seconds or self.rounds == self.limit.rounds:
+            late = elapsed >= self.limit.seconds and self.rounds >= self.scenario.least
+            if broken or late or self.rounds == self.limit.rounds:
                 return
 
     def _round(self, round: Round) -> None:
@@ -179,12 +178,13 @@ class Play:
                     )
                 )
         _, choice = engine_factory()
+        verdict = self._verdict(partial)
         result = {
             "scenario": self.scenario.name,
             "sentence": self.scenario.sentence,
             "engine": choice.name,
             "engine_reason": choice.reason,
-            "verdict": self._verdict(partial),
+            "verdict": verdict,
             "partial": partial,
             "form": self.limit.form,
             "seed": self.seed,
@@ -193,7 +193,7 @@ class Play:
             "elapsed_s": round(time.monotonic() - self._began, 3),
             "invariants": {name: asdict(each) for name, each in self.invariants.items()},
             "error": self.error,
-            "replay": f"python -m stress {self.scenario.name} --engine {choice.name} --seed {self._now_playing} --rounds 1",
+            "replay": f"python -m stress {self.scenario.name} --engine {choice.name} {self._again()}",
             "memory": None if slope is None else asdict(slope),
             "samples": [list(sample) for sample in self.watch.samples],
             "meridian": __version__,
@@ -203,18 +203,22 @@ class Play:
         record.write(self.folder / "result.json", result)
         return result
 
+    def _again(self) -> str:
+        """Return the arguments that play the last round again; or all of them, if only together they broke something."""
+        if self.scenario.collects and self.invariants[MEMORY].broken:
+            return f"--seed {self.seed} --rounds {self.rounds}"
+        return f"--seed {self._now_playing} --rounds 1"
+
     def _verdict(self, partial: bool) -> str:
         if self.error is not None or any(each.broken for each in self.invariants.values()):
             return record.BROKEN
         if partial:
             return record.PARTIAL
         silent = [name for name, each in self.invariants.items() if not each.checks]
-        if silent == [MEMORY]:
-            return record.INCONCLUSIVE
-        if silent:
+        if silent and silent != [MEMORY] and self.rounds >= self.scenario.least:
             self.error = f"never looked at: {', '.join(silent)}"
             return record.BROKEN
-        return record.KEPT
+        return record.INCONCLUSIVE if MEMORY in silent else record.KEPT
 
 
 class _Nowhere(io.TextIOBase):

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stress.scenario import CHECKSUM, ORDER, Round
+
+if TYPE_CHECKING:
+    from meridian import Edge, Subgraph
 
 PER_PRODUCER: Final = 1 << 40
 
@@ -22,19 +25,21 @@ class Producer:
     Attributes:
         id: Its number.
         n: How many items it is to make.
+        looks: It has the accounts looked at; off where there are so many producers that looking would be all there is.
         sent: How many it has made.
     """
 
-    def __init__(self, round: Round, id: int, n: int) -> None:
+    def __init__(self, round: Round, id: int, n: int, *, looks: bool = True) -> None:
         self.round = round
         self.id = id
         self.n = n
+        self.looks = looks
         self.sent = 0
 
     def items(self) -> Iterator[int]:
         """Make them, one after the other."""
         draw, base = self.round.random.randint, self.id * PER_PRODUCER
-        look = draw(1, 400)
+        look = draw(1, 400) if self.looks else -1
         for i in range(self.n):
             self.sent += 1
             if i == look:
@@ -139,3 +144,8 @@ class Tally:
             self.round.check(
                 CHECKSUM, self.sum == total, f"the sum is off by {self.sum - total} after {got} items"
             )
+
+
+def edge_between(made: Subgraph, source: str, target: str) -> Edge[Any]:
+    """Return the edge from one node of ``made`` to another."""
+    return next(edge for edge in made.edges if (edge.source_node, edge.target_node) == (source, target))

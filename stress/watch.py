@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -62,6 +64,17 @@ class Watch(threading.Thread):
     def rss(self) -> int:
         """Return the bytes of this process that are in memory."""
         return int(self._process.memory_info().rss)
+
+    def settled_rss(self) -> int:
+        """Return the same without what is only kept for later: after a collection, and with free pages given back.
+
+        The latter where the C library can (glibc): what it keeps depends on chance, by megabytes.
+        """
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+        return self.rss()
 
     def open_descriptors(self) -> int:
         """Return how many there are; those of the watch itself don't count."""

@@ -20,10 +20,10 @@ from stress.scenario import (
     Scenario,
 )
 
-BYTES: Final = 65_536
-"""Of each message: one that stays behind for 10,000 that pass is 6.5 bytes a message, and shows within seconds."""
+BYTES: Final = 8_192
+"""Of each message: one that stays behind for 10,000 that pass is 0.8 bytes a message."""
 
-MESSAGES: Final = 4_000
+MESSAGES: Final = 2_000
 """Of each round, so that there are readings enough in a few seconds."""
 
 
@@ -45,14 +45,14 @@ async def play(round: Round) -> None:
     weight = {"raw": 0}
 
     def raw() -> Iterator[bytes]:
-        for i in range(MESSAGES // 2):
+        for i in range(MESSAGES - MESSAGES // 5):
             sent["raw"] += 1
             if i % 500 == 0:
                 round.look_soon()
             yield b"x" * BYTES  # written to, as zeros would not be: those take no memory
 
     def enveloped() -> Iterator[Message[bytes]]:
-        for i in range(MESSAGES // 2):
+        for i in range(MESSAGES // 5):
             sent["enveloped"] += 1
             yield Message(MessageType.DATA, b"x" * BYTES, {"n": i})
 
@@ -103,5 +103,6 @@ SCENARIO = Scenario(
     play,
     (CONSERVATION, CAPACITY, NO_LOSS, CHECKSUM, WAITS, REASON, ERRORS, MEMORY),
     collects=True,
-    seconds=(4.0, 20.0, 300.0),
+    least=30,
+    seconds=(3.0, 20.0, 300.0),
 )

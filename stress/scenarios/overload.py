@@ -104,4 +104,5 @@ SCENARIO = Scenario(
     "Producers are quicker than the consumer all the time, behind an edge that blocks, drops, keeps the latest or coalesces.",
     play,
     (CONSERVATION, CAPACITY, NO_LOSS, ORDER, CHECKSUM, WAITS, REASON, ERRORS),
+    least=len(POLICIES),
 )
