@@ -108,6 +108,8 @@ class ReferenceEdge:
         try:
             item = self.ring.get()  # Edge.try_get can't tell a queued None from empty
         except IndexError:
+            if self.waiting is not None:
+                self.waiting.is_empty()
             return EMPTY
         return item.payload if isinstance(item, Message) else item
 
@@ -173,6 +175,7 @@ class _Waiting:
     Attributes:
         producers: The line of producers; its head waits for room.
         consumers: The line of consumers; its head waits for an item.
+        served: The ring's turn; queued while the ring holds items, as an engine's is.
     """
 
     def __init__(self, ring: Ring, engine_type: type[PythonEngine]) -> None:
@@ -186,10 +189,9 @@ class _Waiting:
         engine.attach(ring, 0, "in", 2)
         engine.arm = self._arm
         engine.arm_from_thread = self._arm_from_thread
-        ring.turn = turn = engine.turn(0, 2)
+        ring.turn = ring.control_turn = self.served = turn = engine.turn(0, 2)
         turn.ring = ring
         turn.run = self._item_came
-        ring.control_turn = turn
 
     def _arm(self) -> None:
         if not self._armed:
@@ -207,7 +209,12 @@ class _Waiting:
     def _item_came(self) -> int:
         if self.item is not None and not self.item.done():
             self.item.set_result(None)
+        self.served.queued = bool(self.ring.items)  # as a step that leaves items behind
         return 1
+
+    def is_empty(self) -> None:
+        """Somebody found nothing here: the next item wakes again."""
+        self.served.queued = False
 
     async def for_room(self) -> None:
         """Wait in the ring's own list until it lets its waiters on."""

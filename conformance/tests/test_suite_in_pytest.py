@@ -161,8 +161,8 @@ def test_waivers_hold_for_what_is_broken_and_fail_where_they_are_expired_or_not_
 def test_each_verdict_has_its_outcome_and_all_are_reported(tmp_path: Path):
     can(tmp_path)
     ran = run_pytest(tmp_path, "--meridian-backend=python", "--meridian-out=out", "-q")
-    # pass; fail, vacuous, error; waived and every broken SHOULD; not applicable, untestable.
-    assert f"3 failed, 1 passed, 2 skipped, {len(CORE) - 6} xfailed" in ran.stdout, ran.stdout
+    # fail, vacuous, inconclusive, error; pass; not applicable, untestable; waived and every broken SHOULD.
+    assert f"4 failed, 1 passed, 2 skipped, {len(CORE) - 7} xfailed" in ran.stdout, ran.stdout
     assert ran.returncode == 1
     assert "1. get()" in ran.stdout
     assert "Traceback" not in ran.stdout
