@@ -71,7 +71,7 @@ $(VENV)/.ready-build: ci/requirements/build.txt $(VENV)/.ready-base
 	@ci/install build
 	@touch $@
 
-$(VENV)/.ready-bench: ci/requirements/bench.txt $(VENV)/.ready-base | $(VENV)/.ready-demo
+$(VENV)/.ready-bench: ci/requirements/bench.txt $(VENV)/.ready-base | $(VENV)/.ready-test
 	@ci/install bench
 	@touch $@
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
-from statistics import median
+
+from meridian_conformance import paired
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
 NOT_MEASURED, NO_GATE = "not measured", "no gate"
 """Of what can't be measured here, and of what is measured for the table alone."""
 
-RESAMPLES = 1000
 LEAST_ROUNDS = 3
 """Fewer say nothing about noise."""
 
@@ -48,10 +47,8 @@ def interval(ratios: Sequence[float], widen: float = 0.0) -> tuple[float, float]
         ratios: One of each round, at least one.
         widen: How far a comparison of a thing with itself was from 1 on this machine, now; added on both sides.
     """
-    random = Random(0)
-    medians = sorted(median(random.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
-    low, high = medians[round(RESAMPLES * 0.025)], medians[round(RESAMPLES * 0.975) - 1]
-    return low / (1 + widen), high * (1 + widen)
+    found = paired.interval(ratios)
+    return found.low / (1 + widen), found.high * (1 + widen)
 
 
 def judge(ratios: Sequence[float], bound: Bound, *, exact: bool = False, widen: float = 0.0) -> str:

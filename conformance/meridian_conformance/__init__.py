@@ -18,7 +18,7 @@ How it is looked for:
     schedules.py    waiting, in virtual time
     threads.py      real threads
     crash.py        death and reopening
-    overhead.py     what metrics cost
+    overhead.py     what metrics cost; paired.py compares two costs
     session.py      one history, judged step by step
     faults/         mistakes that prove the checks; selftest.py shows that each is caught by its own rule
 

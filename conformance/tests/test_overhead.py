@@ -5,8 +5,9 @@ from random import Random
 
 import pytest
 
-from meridian_conformance import overhead, runner
-from meridian_conformance.overhead import BUDGET, DOUBLINGS, QUADS, Interval, Measured
+from meridian_conformance import paired, runner
+from meridian_conformance.overhead import BUDGET
+from meridian_conformance.paired import DOUBLINGS, QUADS, Interval, Measured
 from meridian_conformance.reference import ReferenceBackend
 from meridian_conformance.reports import console, junit
 from meridian_conformance.verdicts import ExitCode, RuleResult, Verdict
@@ -32,15 +33,15 @@ class Machine:
         self, cost: float, noise: float = 0.01, twin: float = 1.0, noise_of_twin: float | None = None
     ):
         control = noise if noise_of_twin is None else noise_of_twin
-        return overhead.compare(
-            self.work(1.0, noise, 1), self.work(twin, control, 2), self.work(cost, noise, 3)
-        )
+        works = self.work(1.0, noise, 1), self.work(twin, control, 2), self.work(cost, noise, 3)
+        base, other_base, judged = map(paired.timed, works)
+        return paired.compare(base, other_base, judged, BUDGET)
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine()
-    monkeypatch.setattr(overhead, "thread_time_ns", lambda: made.now)
+    monkeypatch.setattr(paired, "thread_time_ns", lambda: made.now)
     return made
 
 
@@ -62,7 +63,7 @@ def test_what_the_interval_cannot_tell_gets_up_to_four_times_the_quads_and_is_in
 def test_a_machine_on_which_two_edges_alike_differ_is_unfit(machine: Machine):
     told = machine.compare(1.0, twin=1.05)
     assert (told.decided, told.broken, told.quads) == (False, False, QUADS << DOUBLINGS)
-    assert str(told).startswith("two edges alike differ by as much as 1.05")
+    assert str(told).startswith("two alike differ by as much as 1.05")
 
 
 def test_what_is_beyond_all_that_an_unfit_machine_could_add_is_red_all_the_same(machine: Machine):
@@ -77,16 +78,17 @@ def test_a_drift_hits_both_alike(monkeypatch: pytest.MonkeyPatch):
         nonlocal now
         now += n * 1_000 * (1 + now / 1e12)  # ever slower
 
-    monkeypatch.setattr(overhead, "thread_time_ns", lambda: round(now))
-    told = overhead.compare(work, work, work)
+    monkeypatch.setattr(paired, "thread_time_ns", lambda: round(now))
+    same = paired.timed(work)
+    told = paired.compare(same, same, same, BUDGET)
     assert told.decided
     assert abs(told.ratio.median - 1) < 0.001
 
 
 @pytest.fixture
 def noisy(monkeypatch: pytest.MonkeyPatch) -> str:
-    wide = Measured(Interval(0.9, 1.05, 1.2), Interval(0.99, 1.0, 1.01), 160)
-    monkeypatch.setattr(overhead, "compare", lambda plain, twin, metered: wide)
+    wide = Measured(Interval(0.9, 1.05, 1.2), Interval(0.99, 1.0, 1.01), 160, BUDGET)
+    monkeypatch.setattr(paired, "compare", lambda plain, twin, metered, budget: wide)
     return str(wide)
 
 
@@ -105,3 +107,9 @@ def test_a_noisy_machine_is_reported_as_inconclusive_and_fails_nobody(noisy: str
 def test_a_must_that_is_inconclusive_is_no_pass():
     found = RuleResult("EDGE-140", "MUST", "threads", Verdict.INCONCLUSIVE)
     assert junit.outcome(found) == "error"
+
+
+def test_what_happens_too_seldom_for_a_sample_is_charged_to_the_one_that_is_judged(machine: Machine):
+    base, twin, other = (paired.timed(machine.work(1.0, 0.01, seed)) for seed in (1, 2, 3))
+    assert abs(paired.compare(base, twin, other, BUDGET, charge=1.05).ratio.median - 1.05) < 0.01
+    assert paired.compare(base, twin, other, BUDGET, charge=1.2).broken

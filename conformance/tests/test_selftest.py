@@ -1,12 +1,13 @@
 """The kit's proof that it can fail: for each rule a fault that turns the selftest red as soon as nobody judges that rule."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
 
 import pytest
 
-from meridian_conformance import checks, faults, overhead, rules, selftest
+from meridian_conformance import checks, faults, paired, rules, selftest
 
 pytestmark = pytest.mark.req("X5")
 
@@ -91,20 +92,25 @@ def counted_cost(monkeypatch: pytest.MonkeyPatch) -> None:
         del frame, arg
         calls += event in ("call", "c_call")
 
-    monkeypatch.setattr(overhead, "thread_time_ns", lambda: calls)
-    monkeypatch.setattr(overhead, "SAMPLE_NS", 2_000)
-    monkeypatch.setattr(overhead, "QUADS", 4)
-    spent = overhead._spent
+    monkeypatch.setattr(paired, "thread_time_ns", lambda: calls)
+    monkeypatch.setattr(paired, "SAMPLE_NS", 2_000)
+    monkeypatch.setattr(paired, "QUADS", 4)
+    timed = paired.timed
 
-    def counted(work: overhead.Work, n: int) -> int:
-        before = sys.getprofile()
-        sys.setprofile(count)
-        try:
-            return spent(work, n)
-        finally:
-            sys.setprofile(before)
+    def counted(work: Callable[[int], object]) -> paired.Sample:
+        sample = timed(work)
 
-    monkeypatch.setattr(overhead, "_spent", counted)
+        def counting(n: int) -> int:
+            before = sys.getprofile()
+            sys.setprofile(count)
+            try:
+                return sample(n)
+            finally:
+                sys.setprofile(before)
+
+        return counting
+
+    monkeypatch.setattr(paired, "timed", counted)
 
 
 def test_every_rule_that_can_be_tested_has_a_fault_here_whatever_it_is_asked_of() -> None:
