@@ -26,13 +26,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import repeat
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from asv_bench import baseline, engines, probe, workloads
-from asv_bench.shape import Measure, Sides
+from asv_bench.shape import Measure, Sides, StandingClock
 from asv_bench.verdict import (
     FAIL,
     INCONCLUSIVE,
@@ -169,14 +168,6 @@ async def scraped() -> AsyncIterator[Sides]:
     timer.join()
     configure_metrics(off)
     yield with_metrics, without
-
-
-class StandingClock:
-    """A clock that always says the same, at the least cost that Python can have."""
-
-    def __init__(self) -> None:
-        self.monotonic_ns = repeat(0).__next__
-        self.time = time.time
 
 
 def timing() -> Callable[[], Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Awaitable, Callable
+from itertools import repeat
 
 Measure = Callable[[], Awaitable[float]]
 """Takes one sample."""
@@ -57,3 +58,11 @@ class Stopwatch:
 
     def stop(self) -> None:
         self.ns = time.process_time_ns() - self.began
+
+
+class StandingClock:
+    """A clock that always says the same, at the least cost that Python can have."""
+
+    def __init__(self) -> None:
+        self.monotonic_ns = repeat(0).__next__
+        self.time = time.time

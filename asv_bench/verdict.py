@@ -7,6 +7,8 @@ when none of it is, and inconclusive between: noise must neither fail a gate nor
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +20,10 @@ NOT_MEASURED, NO_GATE = "not measured", "no gate"
 
 LEAST_ROUNDS = 3
 """Fewer say nothing about noise."""
+
+GREEN, YELLOW, RED = "green", "yellow", "RED"
+"""What lanes I and R say; yellow is a warning, or that it can't be told here and now, and fails nothing."""
+_COLORS = {GREEN: 32, YELLOW: 33, RED: 31}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +75,31 @@ def judge(ratios: Sequence[float], bound: Bound, *, exact: bool = False, widen: 
 def worst(verdicts: Sequence[str]) -> str:
     """Return the verdict on something that has to pass several gates at once."""
     return max(verdicts, key=(PASS, INCONCLUSIVE, FAIL).index)
+
+
+def colored(verdict: str) -> str:
+    """Return a verdict of the lanes for a table; in its color on a terminal."""
+    color = _COLORS.get(verdict.split(" ", maxsplit=1)[0])
+    return verdict if color is None or not sys.stdout.isatty() else f"\x1b[{color}m{verdict}\x1b[0m"
+
+
+def laid_out(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Lay a table out as text.
+
+    Args:
+        lines: Its lines, the heading first; all of one length.
+        right: Columns that end alike instead of beginning alike.
+    """
+
+    def shown(cell: str) -> int:
+        return len(re.sub(r"\x1b\[\d+m", "", cell))
+
+    widths = [max(map(shown, column)) for column in zip(*lines, strict=True)]
+    laid = []
+    for line in lines:
+        cells = []
+        for i, (cell, width) in enumerate(zip(line, widths, strict=True)):
+            fill = " " * (width - shown(cell))
+            cells.append(fill + cell if i in right else cell + fill)
+        laid.append("  ".join(cells).rstrip())
+    return "\n".join(laid)

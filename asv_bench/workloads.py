@@ -201,6 +201,33 @@ async def native(n: int, *, slice: int = BATCH) -> float:
 # ---- W2: fan -------------------------------------------------------------------------------------------------------
 
 
+async def fan_in(n: int, *, clock: Any = None) -> float:
+    """Eight sources of ``n`` numbers each into one sink; return nanoseconds per hop.
+
+    Args:
+        n: How many of each source.
+        clock: The run's clock; the system's by default.
+    """
+    watch, total = Stopwatch(), Total()
+
+    def numbers() -> Iterable[int]:
+        if not hasattr(watch, "began"):  # the first of them
+            watch.start()
+        return range(n)
+
+    made = Subgraph("fan-in")
+    made.add_node(sink(total.add), "sum")
+    for i in range(FAN):
+        made.add_node(source(numbers), f"source-{i}")
+        made.connect((f"source-{i}", "output"), ("sum", "input"), CAPACITY)
+    scheduler = Scheduler(clock=clock)
+    scheduler.register(made)
+    await scheduler.run_async()
+    watch.stop()
+    verify("fan-in", total.sum, FAN * triangle(n))
+    return watch.ns / (n * FAN)
+
+
 async def fan(n: int) -> float:
     """W2: each number to eight branches and all of them into one sink; return nanoseconds per hop."""
     watch, total = Stopwatch(), Total()
