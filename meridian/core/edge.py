@@ -16,9 +16,10 @@ from meridian.core.policies import Block, Latest, Policy, PutResult, as_policy
 from meridian.core.ports import PortSpec
 from meridian.core.schema import Check, compile_schema
 from meridian.engine.select import engine_type
-from meridian.observability.accounts import EdgeAccount
+from meridian.observability import context as _observing
+from meridian.observability.accounts import EdgeAccount, keep_book, note_gone
 from meridian.observability.logging import LogLevel, get_logger
-from meridian.observability.metrics import get_metrics, is_metrics_enabled
+from meridian.observability.metrics import get_metrics, is_metrics_enabled, is_read
 from meridian.redaction import type_name
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Edge(Generic[T]):
         "_host",
         "_index",
         "_ring",
+        "_settled",
         "_spec",
         "max_age_s",
         "max_bytes",
@@ -107,6 +109,8 @@ class Edge(Generic[T]):
         max_age_s: float | None = None,
         size: Callable[[Any], int] | None = None,
     ) -> None:
+        self._account: EdgeAccount | None = None
+        self._settled = -1
         self.source_node = source_node
         self.source_port = source_port
         self.target_node = target_node
@@ -119,7 +123,6 @@ class Edge(Generic[T]):
         self.size = size
         self._ring: Ring | None = None
         self._host: Host | None = None
-        self._account: EdgeAccount | None = None
 
     @property
     def id(self) -> str:
@@ -179,11 +182,9 @@ class Edge(Generic[T]):
         ring = self.ring() if self._ring is None else self._ring
         self._admit(ring, item)
         result = ring.put(item, as_policy(policy) or self._default_policy or _LATEST)
-        if _logger._threshold <= _DEBUG:
+        if self._settled != _observing._generation:
             event, text = _EVENTS[result]
-            _logger.debug(event, text, edge_id=self.id, edge_capacity=self._capacity, edge_size=ring.depth())
-        if self._host is None and is_metrics_enabled():
-            self.tell(get_metrics())
+            self._observed(event, text, edge_capacity=self._capacity)
         return result
 
     def put_many(self, items: Iterable[T | Message[T]], policy: Policy | None = None) -> int:
@@ -210,10 +211,8 @@ class Edge(Generic[T]):
             for item in batch:
                 self._admit(ring, item)
         n = ring.put_many(batch, as_policy(policy) or self._default_policy or _LATEST)
-        if _logger._threshold <= _DEBUG:
-            _logger.debug("edge.enqueue", "items queued", edge_id=self.id, n=n, edge_size=ring.depth())
-        if self._host is None and is_metrics_enabled():
-            self.tell(get_metrics())
+        if self._settled != _observing._generation:
+            self._observed("edge.enqueue", "items queued", n=n)
         return n
 
     def _admit(self, ring: Ring, item: Any) -> None:
@@ -248,10 +247,8 @@ class Edge(Generic[T]):
             item = self._ring.get()
         except IndexError:
             return None
-        if _logger._threshold <= _DEBUG:
-            _logger.debug("edge.dequeue", "item taken", edge_id=self.id, edge_size=self._ring.depth())
-        if self._host is None and is_metrics_enabled():
-            self.tell(get_metrics())
+        if self._settled != _observing._generation:
+            self._observed("edge.dequeue", "item taken")
         return cast("T", item)
 
     def take_many(self, n: int) -> list[T]:
@@ -267,20 +264,16 @@ class Edge(Generic[T]):
         if self._ring is None:
             return []
         taken = self._ring.take_many(n)
-        if _logger._threshold <= _DEBUG and taken:
-            _logger.debug(
-                "edge.dequeue", "items taken", edge_id=self.id, n=len(taken), edge_size=self._ring.depth()
-            )
-        if self._host is None and is_metrics_enabled():
-            self.tell(get_metrics())
+        if self._settled != _observing._generation and taken:
+            self._observed("edge.dequeue", "items taken", n=len(taken))
         return taken
 
     def depth(self) -> int:
         """Return how many items wait."""
         if self._ring is None:
             return 0
-        if self._host is None and is_metrics_enabled():
-            self.tell(get_metrics())
+        if self._settled != _observing._generation:
+            self._settle()
         return self._ring.depth()
 
     def is_empty(self) -> bool:
@@ -291,6 +284,48 @@ class Edge(Generic[T]):
         """Return whether ``depth() >= capacity``."""
         return self.depth() >= self._capacity
 
+    # What is observed of single calls is decided anew whenever something was configured anew; until then a call that nobody
+    # looks at costs one comparison, with metrics as without.
+
+    def _observed(self, event: str, text: str, **fields: object) -> None:
+        """Say what happened to whoever wants to know of single calls."""
+        if _logger._threshold <= _DEBUG and self._ring is not None:
+            _logger.debug(event, text, edge_id=self.id, **fields, edge_size=self._ring.depth())
+        self._settle()
+
+    def _settle(self) -> None:
+        """Have metrics read this edge from now on, or tell them now if they don't read; then see if single calls matter."""
+        generation, host = _observing._generation, self._host
+        if host is None and is_metrics_enabled():
+            metrics = get_metrics()
+            if not is_read(metrics):
+                self.tell(metrics)
+                return
+            keep_book(metrics, self)
+        if _logger._threshold > _DEBUG:
+            self._settled = generation
+            if self._host is not host:  # a run began or ended meanwhile
+                self._settled = -1
+
+    def tell_reader(self, metrics: Metrics) -> None:
+        """Bring the numbers of a provider that reads up to date, unless it takes part in a run, which does that."""
+        if self._host is None:
+            self.tell(metrics)
+
+    def figures(self) -> tuple[int, int, int, dict[str, int]]:
+        """Return how many items were taken and wait now, were merged, and were lost by cause."""
+        ring = self._ring
+        return (
+            (0, 0, 0, {}) if ring is None else (ring.taken, ring.depth(), ring.merged, dict(ring.lost or {}))
+        )
+
+    def account(self) -> EdgeAccount:
+        """Return what metrics were told about it."""
+        with _making:
+            if self._account is None:
+                self._account = EdgeAccount()
+            return self._account
+
     def tell(self, metrics: Metrics, id: str | None = None) -> None:
         """Bring a metrics provider's numbers about this edge up to date; within a run, the run sees to it.
 
@@ -298,13 +333,8 @@ class Edge(Generic[T]):
             metrics: The provider.
             id: The label; the edge's own id without.
         """
-        ring = self._ring
-        if ring is not None:
-            account = self._account
-            if account is None:
-                with _making:
-                    account = self._account = self._account or EdgeAccount()
-            account.tell(metrics, id or self.id, ring.taken, ring.depth(), ring.merged, dict(ring.lost or {}))
+        if self._ring is not None:
+            self.account().tell(metrics, id or self.id, *self.figures())
 
     # ---- for a run -------------------------------------------------------------------------------------------
 
@@ -326,6 +356,7 @@ class Edge(Generic[T]):
         """Take part in that run no more."""
         if self._host is host:
             self._host = None
+            self._settled = -1
 
     def recount(self) -> None:
         """Know that the ring's counts began anew."""
@@ -388,6 +419,10 @@ class Edge(Generic[T]):
             made.take_over(ring)
         self._ring = made
         return made
+
+    def __del__(self) -> None:
+        if self._account is not None:
+            note_gone(self._account, self.id, self.figures())
 
     def __repr__(self) -> str:
         return f"<Edge {self.id} {self.depth()}/{self._capacity}>"

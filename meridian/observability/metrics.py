@@ -8,7 +8,9 @@ Two things keep metrics off the hot path:
 * **Late binding.** `bound_counter` and its siblings give handles that look up the provider when used, so that a handle
   made early follows a later `configure_metrics`.
 * **Collectors.** Whoever counts anyway (the runtime has its ring indices) registers a function that publishes totals
-  when somebody reads. Between two reads nothing is paid per message.
+  when somebody reads. Between two reads nothing is paid per message. Any provider that has ``register_collector`` and
+  ``unregister_collector``, as `PrometheusMetrics` has them, is served in this way; another one is told when a run ends, and of each
+  put and get on an edge that is used without a run.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Generic, Protocol, TypeVar
 
+from meridian.observability.accounts import close_book
 from meridian.observability.context import bump_generation
 from meridian.redaction import describe_error
 
@@ -449,6 +452,7 @@ def get_metrics() -> Metrics:
 def configure_metrics(metrics: Metrics) -> None:
     """Make ``metrics`` the current provider, for handles that exist already too."""
     global _provider
+    close_book()  # what was counted until now is the former one's
     _provider = metrics
     bump_generation()
 
@@ -456,6 +460,11 @@ def configure_metrics(metrics: Metrics) -> None:
 def is_metrics_enabled() -> bool:
     """Return whether the current provider keeps anything."""
     return not isinstance(_provider, NoopMetrics)
+
+
+def is_read(metrics: Metrics) -> bool:
+    """Return whether ``metrics`` calls collectors when it is read, so that it needn't be told of each change at once."""
+    return hasattr(metrics, "register_collector")
 
 
 class _Bound:

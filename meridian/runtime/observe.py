@@ -16,7 +16,7 @@ from meridian.core.errors import BackpressureError
 from meridian.core.message import Message
 from meridian.engine.kernel import would_block
 from meridian.observability.logging import get_logger
-from meridian.observability.metrics import PrometheusMetrics, get_metrics, is_metrics_enabled
+from meridian.observability.metrics import get_metrics, is_metrics_enabled, is_read
 from meridian.observability.tracing import is_tracing_enabled, start_span
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ class Observer:
         self._use_metrics()
 
     def _use_metrics(self) -> None:
-        if isinstance(self._metrics, PrometheusMetrics):
+        if self._metrics is not None and is_read(self._metrics):
             self.publish(self._metrics)
             self._metrics.unregister_collector(self.publish)
         self._metrics = get_metrics() if is_metrics_enabled() else None
-        if isinstance(self._metrics, PrometheusMetrics):
+        if self._metrics is not None and is_read(self._metrics):
             self._metrics.register_collector(self.publish)
         self._latency = self._metrics and self._metrics.histogram("scheduler_loop_latency_seconds")
         self._choose_slice()
@@ -337,7 +337,7 @@ class Observer:
         if metrics is not None:
             metrics.histogram("scheduler_shutdown_time_seconds").observe(stopping_ns / 1e9)
             self.publish(metrics)
-            if isinstance(metrics, PrometheusMetrics):
+            if is_read(metrics):
                 metrics.unregister_collector(self.publish)
 
 
