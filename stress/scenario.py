@@ -154,8 +154,8 @@ class Account:
         )
         round.check(
             CAPACITY,
-            found.depth <= found.capacity,
-            f"edge {self.id} holds {found.depth} of {found.capacity}",
+            found.depth <= self.edge.capacity,
+            f"edge {self.id} holds {found.depth} of {self.edge.capacity}",
         )
         if self.blocks:
             round.check(

@@ -53,7 +53,7 @@ async def play(round: Round) -> None:
                 elif not inlet.try_put(item):
                     break
                 producer.sent += 1
-            round.look_soon()
+            round.look()  # the burst waits on the edges
         inlet.close()
 
     scheduler = round.scheduler(made)
