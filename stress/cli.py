@@ -69,7 +69,9 @@ def _main(options: argparse.Namespace) -> int:
     if unknown:
         print(f"stress: there is no scenario {unknown[0]!r}; there are {', '.join(known)}", file=sys.stderr)
         return record.USAGE
-    if (options.seconds is not None and not options.seconds > 0) or (options.rounds or 1) < 1:
+    if (options.seconds is not None and not options.seconds > 0) or (
+        options.rounds is not None and options.rounds < 1
+    ):
         print("stress: --seconds and --rounds have to be more than nothing", file=sys.stderr)
         return record.USAGE
     if options.list:

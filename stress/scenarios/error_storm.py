@@ -182,7 +182,7 @@ async def play(round: Round) -> None:
         lost == ({"coalesce_error": merge_failures} if merge_failures else {}),
         f"{merge_failures} merges failed, and {sum(lost.values())} messages were lost",
     )
-    round.arrived(end.seen)
+    round.arrived(sum(counter.seen for counter in (*row, old, end, merged)))
 
 
 SCENARIO = Scenario(
