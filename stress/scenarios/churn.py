@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from meridian import Scheduler, graph, node, sink, source, via
+from meridian import graph, node, sink, source, via
 from stress.scenario import CAPACITY, CHECKSUM, CONSERVATION, NO_LOSS, ORDER, REASON, WAITS, Round, Scenario
 from stress.traffic import Producer, Tally
 
@@ -35,12 +35,10 @@ class Life:
         self.middle, self.end = Tally(round), Tally(round)
         self.runs_left = random.randint(0, 4)
         self.ends_at = 0
-        self.scheduler = Scheduler()
-        items = self.items()
-        self.scheduler.register(
+        self.scheduler = round.scheduler(
             graph(
                 f"life{id}",
-                source(items, name="source")
+                source(self.items(), name="source")
                 >> via(capacity=random.randint(1, 64))
                 >> node(name="middle")(self.middle.see)
                 >> via(capacity=random.randint(1, 64))
