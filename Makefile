@@ -81,7 +81,7 @@ $(VENV)/.ready-fast: $(RUST_SOURCES) $(VENV)/.ready-base | $(VENV)/.ready-test
 	  if [[ $$code == 0 ]]; then touch $@; elif [[ $$code != 77 ]]; then exit $$code; fi
 
 # ---------------------------------------------------------------------------------------------------------- verbs
-.PHONY: help setup demo test coverage lint fmt types conformance formal crosshair mutation stress bench bench-v1 profile docs wheels engines check clean
+.PHONY: help setup demo test coverage lint fmt types conformance formal crosshair mutation stress bench asv bench-v1 profile docs wheels engines check clean
 
 help: ## this list
 	@echo "Meridian: make VERB"
@@ -89,7 +89,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "Each verb sets up what it needs. ARGS=... goes to the tool behind test, coverage, conformance, formal, crosshair,"
-	@echo "mutation, stress, bench, bench-v1; PYTHON=... names the interpreter to make $(VENV) with."
+	@echo "mutation, stress, bench, asv, bench-v1; PYTHON=... names the interpreter to make $(VENV) with."
 
 setup: $(VENV)/.ready-demo $(VENV)/.ready-test $(VENV)/.ready-lint $(VENV)/.ready-docs $(VENV)/.ready-build $(VENV)/.ready-bench $(VENV)/.ready-fast ## everything that any verb needs, at once
 
@@ -146,6 +146,9 @@ stress: $(VENV)/.ready-bench $(VENV)/.ready-fast ## does it survive: seeded scen
 
 bench: $(VENV)/.ready-bench $(VENV)/.ready-fast ## is it fast: the gates as a table of ratios (JSON=1 for one JSON object, FLOOR=FOLDER of a C probe)
 	@$(if $(FLOOR),FLOOR="$(abspath $(FLOOR))") $(PY) -m asv_bench.gates $(if $(JSON),--json) $(ARGS)
+
+asv: $(VENV)/.ready-bench $(VENV)/.ready-build $(VENV)/.ready-fast ## does every benchmark run; ARGS="run", "compare main", "publish", "night": their history over commits
+	@$(PY) -m asv_bench.history $(or $(ARGS),check)
 
 bench-v1: $(VENV)/.ready-bench ## beside meridian-runtime 1.2.0, installed for it under build/ (JSON=1, ARGS="--only chain")
 	@$(PY) -m asv_bench.v1_side_by_side $(if $(JSON),--json) $(ARGS)

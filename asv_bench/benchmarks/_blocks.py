@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from ._engine import OnEngine
 
-class Block:
-    """Keeps a graph running in an event loop of its own; ``send(count)`` is what is timed."""
+
+class Block(OnEngine):
+    """Keeps a graph running in an event loop of its own; ``send(count)`` is what is measured."""
 
     graph: Any = None
 

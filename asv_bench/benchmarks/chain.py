@@ -1,10 +1,10 @@
-"""W1: a source, three nodes, a sum."""
+"""W1: a source, three nodes, a sum; per hop."""
 
 import asyncio
 
 from asv_bench import baseline
 
-from ._engine import ENGINES, workloads_on
+from ._engine import OnEngine, per_engine
 
 SIZES = {
     "plain": 50_000,
@@ -16,51 +16,38 @@ SIZES = {
 }
 
 
-class OnEngine:
-    params = ENGINES
-    param_names = ("engine",)
-    number = 1
-
-    def setup(self, engine: str) -> None:
-        self.workloads = workloads_on(engine)
-
-
-class Chain:
+class Chain(OnEngine):
     """By style of node."""
 
-    params = (ENGINES, tuple(SIZES))
+    params = per_engine(SIZES)
     param_names = ("engine", "style")
-    number = 1
-
-    def setup(self, engine: str, style: str) -> None:
-        self.workloads = workloads_on(engine)
 
     def time_chain(self, engine: str, style: str) -> None:
-        asyncio.run(self.workloads.chain(SIZES[style], style))
+        self.took(asyncio.run(self.workloads.chain(SIZES[style], style)))
 
 
 class Capacity1(OnEngine):
     """A switch per message."""
 
     def time_chain(self, engine: str) -> None:
-        asyncio.run(self.workloads.chain(5_000, capacity=1))
+        self.took(asyncio.run(self.workloads.chain(5_000, capacity=1)))
 
 
 class Slice1(OnEngine):
     """One message at a time for each node."""
 
     def time_chain(self, engine: str) -> None:
-        asyncio.run(self.workloads.chain(5_000, slice=1))
+        self.took(asyncio.run(self.workloads.chain(5_000, slice=1)))
 
 
 class Native(OnEngine):
     """Ready-made nodes that call nothing written in Python."""
 
     def time_slices_of_64(self, engine: str) -> None:
-        asyncio.run(self.workloads.native(5_000))
+        self.took(asyncio.run(self.workloads.native(5_000)))
 
     def time_slices_of_1(self, engine: str) -> None:
-        asyncio.run(self.workloads.native(2_000, slice=1))
+        self.took(asyncio.run(self.workloads.native(2_000, slice=1)))
 
 
 class ToAsyncio(OnEngine):
@@ -70,11 +57,11 @@ class ToAsyncio(OnEngine):
 
     def track_plain_ratio(self, engine: str) -> float:
         chain = self.workloads.chain
-        return asyncio.run(_ratio(8, lambda: chain(50_000), lambda: baseline.chain(15_000)))
+        return asyncio.run(_ratio(8, lambda: chain(30_000), lambda: baseline.chain(6_000)))
 
     def track_batched_ratio(self, engine: str) -> float:
         chain = self.workloads.chain
-        return asyncio.run(_ratio(8, lambda: chain(50_000), lambda: baseline.batched(100_000)))
+        return asyncio.run(_ratio(8, lambda: chain(30_000), lambda: baseline.batched(40_000)))
 
 
 async def _ratio(quads, ours, base) -> float:

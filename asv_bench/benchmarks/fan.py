@@ -1,17 +1,10 @@
-"""W2: one source, eight branches, one sum."""
+"""W2: one source, eight branches, one sum; per hop."""
 
 import asyncio
 
-from ._engine import ENGINES, workloads_on
+from ._engine import OnEngine
 
 
-class Fan:
-    params = ENGINES
-    param_names = ("engine",)
-    number = 1
-
-    def setup(self, engine: str) -> None:
-        self.workloads = workloads_on(engine)
-
+class Fan(OnEngine):
     def time_fan(self, engine: str) -> None:
-        asyncio.run(self.workloads.fan(10_000))
+        self.took(asyncio.run(self.workloads.fan(10_000)))

@@ -3,23 +3,24 @@
 import asyncio
 
 from ._blocks import Block
-from ._engine import ENGINES, workloads_on
+from ._engine import OnEngine, skip
 
 
-class Memory:
+class Memory(OnEngine):
     """As `tracemalloc` counts them, which only sees what Python allocates."""
 
+    params = ()
+    param_names = ()
     unit = "bytes"
-    timeout = 120
 
     def setup(self) -> None:
-        self.workloads = workloads_on("python")
+        super().setup("python")
 
     def track_node_and_edge(self) -> float:
-        return asyncio.run(self.workloads.memory_graph(2_000))[0]
+        return asyncio.run(self.workloads.memory_graph(1_000))[0]
 
     def track_node_and_edge_in_use(self) -> float:
-        return asyncio.run(self.workloads.memory_graph(2_000))[1]
+        return asyncio.run(self.workloads.memory_graph(1_000))[1]
 
     def track_queued_message(self) -> float:
         return self.workloads.memory_message(50_000)
@@ -31,15 +32,12 @@ class Memory:
 class Resident(Block):
     """As the system counts them."""
 
-    params = ENGINES
-    param_names = ("engine",)
     unit = "bytes"
-    timeout = 120
 
     def setup(self, engine: str) -> None:
-        self.workloads = workloads_on(engine)
+        super().setup(engine)
         if not self.workloads.ROLLUP.exists():
-            raise NotImplementedError(f"needs {self.workloads.ROLLUP}")
+            raise skip(f"needs {self.workloads.ROLLUP}")
 
     def track_node_and_edge(self, engine: str) -> float:
         return self.second(lambda: self.workloads.resident_graph(used=False), 3_000)
@@ -51,7 +49,17 @@ class Resident(Block):
         return self.second(self.workloads.resident_edges, 5_000)
 
     def track_queued_message(self, engine: str) -> float:
-        return self.second(self.workloads.resident_messages, 500_000)
+        return self.second(self.workloads.resident_messages, 200_000)
 
     def track_envelope(self, engine: str) -> float:
         return self.second(self.workloads.resident_envelopes, 50_000)
+
+
+class Peak(OnEngine):
+    """Most memory that a process ever had, the interpreter and the libraries included."""
+
+    def peakmem_chain(self, engine: str) -> None:
+        asyncio.run(self.workloads.chain(50_000))
+
+    def peakmem_graph_of_10000_nodes(self, engine: str) -> None:
+        asyncio.run(self.workloads.build(10_000))

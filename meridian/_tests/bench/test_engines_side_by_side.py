@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pkgutil import iter_modules
 from types import SimpleNamespace
 
 import pytest
@@ -16,9 +17,9 @@ from meridian.observability import LogConfig
 from meridian.observability.logging import replace_config
 
 pytest.importorskip("asv_bench", reason="the benchmarks are not part of the wheel")
-from asv_bench import baseline, engines, gates, probe, workloads
+from asv_bench import baseline, engines, gates, operations, probe, workloads
 from asv_bench.benchmarks._blocks import Block
-from asv_bench.benchmarks._engine import ENGINES, workloads_on
+from asv_bench.benchmarks._engine import ENGINES, SKIPPED, Clock, choose
 from asv_bench.shape import WrongResultError
 from asv_bench.verdict import FAIL, INCONCLUSIVE, NO_GATE, NOT_MEASURED, PASS, worst
 
@@ -316,31 +317,73 @@ def test_the_probe_has_to_deliver_its_checksum():
 # ---- asv -----------------------------------------------------------------------------------------------------------
 
 
+BENCHMARKS = [
+    each.name
+    for each in iter_modules([str(engines.ROOT / "asv_bench" / "benchmarks")])
+    if each.name[0] != "_"
+]
+
+
 def test_asv_skips_an_engine_that_is_not_there(monkeypatch):
     choosing(monkeypatch, "python", "none")
     with pytest.raises(NotImplementedError, match=r"no Rust engine here \(none\)"):
-        workloads_on("rust")
-    assert workloads_on("python") is workloads
+        choose("rust")
+    choose("python")
     Block().teardown("rust")  # asv tears down what it skipped, too
+
+
+def test_why_a_benchmark_is_skipped_is_noted_where_asv_keeps_no_reasons(monkeypatch, tmp_path):
+    choosing(monkeypatch, "python", "none")
+    noted = tmp_path / "skipped"
+    monkeypatch.setenv(SKIPPED, str(noted))
+    monkeypatch.setattr(sys, "argv", ["server.py", "run", "benchmarks", "fan.Fan.time_fan-1", "{}"])
+    with pytest.raises(NotImplementedError):
+        choose("rust")
+    assert json.loads(noted.read_text()) == {
+        "benchmark": "fan.Fan.time_fan-1",
+        "why": "there is no Rust engine here (none)",
+    }
+
+
+def test_another_engine_than_was_asked_for_is_an_error(monkeypatch):
+    choosing(monkeypatch, "rust")
+    with pytest.raises(RuntimeError, match="asked for the python engine, got rust"):
+        choose("python")
+
+
+def test_the_clock_of_the_benchmarks_counts_what_a_workload_measured_and_nothing_else():
+    clock = Clock()
+    before = clock()
+    clock.add(1500.0)
+    assert clock() - before == pytest.approx(1.5e-6)
+    assert clock() == clock()
 
 
 def test_every_benchmark_for_asv_has_the_engine_as_its_first_parameter():
     found = []
-    for name in ("build", "calls", "chain", "fan", "memory", "ping", "sparse"):
+    for name in BENCHMARKS:
         module = importlib.import_module(f"asv_bench.benchmarks.{name}")
         for made in vars(module).values():
-            if isinstance(made, type) and made.__module__ == module.__name__ and hasattr(made, "params"):
+            if isinstance(made, type) and made.__module__ == module.__name__ and made.params:
                 found.append(made.__name__)
                 params = made.params if made.params == ENGINES else made.params[0]
                 names = made.param_names
                 assert (params, names[0]) == (ENGINES, "engine")
-    assert {"Build", "Calls", "Chain", "Native", "Fan", "Resident", "Ping", "Sparse"} <= set(found)
+    assert {"Build", "Calls", "Chain", "Edges", "Native", "Fan", "Resident", "Ready", "Sparse"} <= set(found)
+
+
+def test_the_parameters_of_the_benchmarks_are_those_that_the_operations_know():
+    edges, validators = (
+        importlib.import_module(f"asv_bench.benchmarks.{name}") for name in ("edges", "validators")
+    )
+    assert edges.Edges.params[1:] == (tuple(operations.POLICIES), tuple(operations.LIMITS))
+    assert validators.Schema.params[1] == tuple(operations.SCHEMAS)
 
 
 def test_the_benchmarks_for_asv_leave_the_choice_of_the_engine_to_their_setup():
     code = (
         "import sys, importlib\n"
-        "for name in ('build', 'calls', 'chain', 'fan', 'memory', 'ping', 'sparse'):\n"
+        f"for name in {BENCHMARKS}:\n"
         "    importlib.import_module('asv_bench.benchmarks.' + name)\n"
         "assert 'meridian' not in sys.modules"
     )
