@@ -11,6 +11,7 @@
     probe        what a chain costs in C, where somebody has that probe
     gates        measures P1 to P12, R1 to R5 and R8, and prints the table (`make bench`)
     benchmarks/  the same workloads for asv, for history over commits
+    history      runs asv over commits and counts what came out (`make asv`); with wheels, once, tally, page
 
 Ratios are the result. Absolute figures tell about the machine and the minute, and serve for orientation only.
 """

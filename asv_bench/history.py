@@ -4,7 +4,7 @@
     python -m asv_bench.history run [COMMIT...]      measure commits (HEAD), each in an environment with both wheels
     python -m asv_bench.history compare BASE [HEAD]  measure two in turns and print what differs
     python -m asv_bench.history publish              the pages, from all that was measured
-    python -m asv_bench.history night [--short]      run HEAD, then publish; short: in this environment, each case once
+    python -m asv_bench.history night [--short]      run HEAD, then publish; short: each benchmark once, in this environment
 
 asv ignores keys of its configuration that it doesn't know, and its exit code says little. So the configuration is checked first,
 and afterwards the result files are read and counted (`asv_bench.tally`). What came of a run is told on stderr, in
@@ -32,7 +32,7 @@ from typing import Any
 from asv_bench import once, page
 from asv_bench.benchmarks._engine import SKIPPED
 from asv_bench.engines import PYTHON, ROOT, RUST
-from asv_bench.tally import Case, Tally, matching, modules, reasons_in, stored, tally, unknown_keys, within
+from asv_bench.tally import Case, Tally, exactly, matching, modules, reasons_in, stored, tally, unknown_keys
 
 CONFIGURATION = ROOT / "asv_bench" / "asv.conf.json"
 OUT = ROOT / "build" / "asv"
@@ -160,13 +160,13 @@ class Asv:
             self("machine", "--yes")
 
     @property
-    def marks(self) -> Path:
+    def marked(self) -> Path:
         """The file that says which commits have only some of the figures; not among the results, where asv would read it."""
         return self.results.parent / "partial.json"
 
-    def partial(self) -> dict[str, str]:
-        """Return the commits that have only some of the figures, and how many."""
-        return json.loads(self.marks.read_text(encoding="utf-8")) if self.marks.exists() else {}
+    def marks(self) -> dict[str, tuple[int, int]]:
+        """Return the commits that have only some of the figures: how many, and of how many."""
+        return json.loads(self.marked.read_text(encoding="utf-8")) if self.marked.exists() else {}
 
 
 # ---- running ---------------------------------------------------------------------------------------------------------
@@ -177,17 +177,13 @@ class Run:
 
     Args:
         asv: With which configuration.
-        pattern: A regular expression for the cases to run.
+        cases: What to run.
         commits: Full hashes.
-
-    Raises:
-        HistoryError: there is no such case.
     """
 
-    def __init__(self, asv: Asv, pattern: str, commits: Sequence[str]) -> None:
+    def __init__(self, asv: Asv, cases: Sequence[Case], commits: Sequence[str]) -> None:
         self.asv = asv
-        self.cases = discover(pattern)
-        self.whole = not pattern
+        self.cases = cases
         self.commits = commits
         self.began = time.time()
         self.interrupted = False
@@ -237,54 +233,55 @@ class Run:
 
     def _write(self) -> None:
         (OUT / "run.json").write_text(json.dumps(self.as_json(), indent=2) + "\n", encoding="utf-8")
-        if not self.whole:
-            return  # a selection says nothing about the rest
-        marks = self.asv.partial()
+        marks = self.asv.marks()
         for each in self.tallies:
-            if each.complete:
+            if not each.complete:
+                marks[each.name] = (each.figures.total(), each.expected)
+            elif (
+                each.expected >= marks.get(each.name, (0, 0))[1]
+            ):  # a smaller selection says nothing about the rest
                 marks.pop(each.name, None)
-            elif each.figures:
-                marks[each.name] = f"{each.figures.total()} of {each.expected} cases"
-        self.asv.marks.write_text(json.dumps(marks, indent=2) + "\n", encoding="utf-8")
+        self.asv.marked.write_text(json.dumps(marks, indent=2) + "\n", encoding="utf-8")
 
 
-def by_module(run: Run, pattern: str, *arguments: str) -> list[tuple[str, list[str]]]:
+def by_module(cases: Sequence[Case], *arguments: str) -> list[tuple[str, list[str]]]:
     """Return a step for each module of benchmarks: asv writes down what it measured when it ends, so it had better end often."""
     return [
-        (module, ["run", *arguments, "--bench", within(module, pattern)]) for module in modules(run.cases)
+        (module, ["run", *arguments, *exactly(case for case in cases if case.module == module)])
+        for module in modules(cases)
     ]
 
 
 def measure(asv: Asv, names: Sequence[str], pattern: str, options: Sequence[str]) -> Run:
     """Measure commits, one after the other, each in the environment that asv makes for it."""
-    run = Run(asv, pattern, [commit_of(name) for name in names])
+    run = Run(asv, discover(pattern), [commit_of(name) for name in names])
     run.take(
         [
             (f"{commit[:8]}, {module}", step)
             for commit in run.commits
-            for module, step in by_module(run, pattern, f"{commit}^!", *options)
+            for module, step in by_module(run.cases, f"{commit}^!", *options)
         ]
     )
     return run
 
 
 def measure_here(asv: Asv, pattern: str) -> Run:
-    """Run each case once in this environment, and call it HEAD."""
-    head = commit_of("HEAD")
-    run = Run(asv, pattern, [head])
+    """Run each benchmark once on each engine in this environment, and call it HEAD."""
+    head, cases = commit_of("HEAD"), discover(pattern)
+    few = [case for engine in (PYTHON, RUST) for case in once.smallest(cases, engine)]
+    run = Run(asv, few, [head])
     here = ("--environment", f"existing:{sys.executable}", "--set-commit-hash", head, "--quick")
-    run.take(by_module(run, pattern, *here))
+    run.take(by_module(few, *here))
     return run
 
 
 def compare(asv: Asv, base: str, head: str, pattern: str, options: Sequence[str], factor: float) -> Run:
     """Measure two commits in turns and print what differs by more than a factor."""
-    run = Run(asv, pattern, [commit_of(base), commit_of(head)])
+    run = Run(asv, discover(pattern), [commit_of(base), commit_of(head)])
     OUT.mkdir(parents=True, exist_ok=True)
     hashes = OUT / "commits"
     hashes.write_text("\n".join(run.commits) + "\n", encoding="utf-8")
-    asked = ["run", f"HASHFILE:{hashes}", "--bench", pattern or ".", *options]
-    run.take([("both commits, in turns", asked)])
+    run.take([("both commits, in turns", ["run", f"HASHFILE:{hashes}", *options, *exactly(run.cases)])])
     if all(each.figures for each in run.tallies):
         asv("compare", *run.commits, "--factor", f"{factor}", "--only-changed", "--sort", "ratio")
     return run
@@ -302,9 +299,11 @@ def publish(asv: Asv) -> int:
         say(
             "asv's own pages show nothing: they show commits of main, and none was measured or there is no main"
         )
-    partial = asv.partial()
+    partial = {
+        commit: f"{figures} of {expected} cases" for commit, (figures, expected) in asv.marks().items()
+    }
     for commit, what in partial.items():
-        say(f"partial: of {commit[:8]} only {what} have a figure")
+        say(f"partial: {commit[:8]} has figures of {what} only")
     made = asv.html / "history.html"
     rows = page.write(made, page.read(asv.results, ROOT), partial)
     say(f"{made}: {rows} cases have a figure")
@@ -373,7 +372,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     compare.add_argument(
         "--factor", type=float, default=1.1, help="show what differs by more than that (1.1)"
     )
-    night.add_argument("--short", action="store_true", help="each case once, in this environment")
+    night.add_argument("--short", action="store_true", help="each benchmark once, in this environment")
     return parser.parse_args(argv)
 
 

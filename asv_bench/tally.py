@@ -74,9 +74,9 @@ def modules(cases: Iterable[Case]) -> list[str]:
     return list(dict.fromkeys(case.module for case in cases))
 
 
-def within(module: str, pattern: str) -> str:
-    """Return a regular expression for the cases of one module that another one finds."""
-    return rf"^(?={re.escape(module)}\.)(?=.*?(?:{pattern}))"
+def exactly(cases: Iterable[Case]) -> list[str]:
+    """Return the arguments with which asv runs these cases and no others."""
+    return [each for case in cases for each in ("--bench", f"^{re.escape(case.name)}$")]
 
 
 @dataclass(slots=True)
