@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from stress import record
 from stress.cli import wrong
+from stress.scenario import SENTENCES
 from stress.watch import Sample
 
 STYLE: Final = """
@@ -101,7 +102,7 @@ def _anchor(play: dict[str, Any]) -> str:
 
 def _play(play: dict[str, Any]) -> list[str]:
     rows = [
-        f"<tr><td>{escape(name)}<td class='n'>{each['checks']:,}<td class='n {'broken' if each['broken'] else 'kept'}'>"
+        f"<tr title='{escape(SENTENCES[name])}'><td>{escape(name)}<td class='n'>{each['checks']:,}<td class='n {'broken' if each['broken'] else 'kept'}'>"
         f"{each['broken'] or 'held'}"
         for name, each in play["invariants"].items()
     ]
@@ -144,7 +145,7 @@ def _throughput(samples: Sequence[Sample]) -> tuple[list[float], list[float]]:
 PLOTS: Final[tuple[tuple[str, Callable[[Sequence[Sample]], tuple[list[float], list[float]]]], ...]] = (
     ("resident memory, MiB", lambda samples: _over_time(samples, [each.rss / 2**20 for each in samples])),
     ("messages a second, thousands", _throughput),
-    ("messages waiting", lambda samples: _over_time(samples, [float(each.depth) for each in samples])),
+    ("most messages waiting", lambda samples: _over_time(samples, [float(each.depth) for each in samples])),
     ("descriptors", lambda samples: _over_time(samples, [float(each.descriptors) for each in samples])),
     ("threads", lambda samples: _over_time(samples, [float(each.threads) for each in samples])),
 )
@@ -158,11 +159,12 @@ def _drawn(samples: Sequence[Sample]) -> str:
     from matplotlib import pyplot
 
     with mpl.rc_context({"svg.fonttype": "none", "font.size": 8, "svg.hashsalt": "stress"}):
-        figure, axes = pyplot.subplots(1, len(PLOTS), figsize=(15, 2.1), layout="constrained")
+        figure, axes = pyplot.subplots(1, len(PLOTS), figsize=(15, 2.2), layout="constrained")
         for axis, (title, values) in zip(axes, PLOTS, strict=True):
             axis.plot(*values(samples), color=BLUE, linewidth=1)
             axis.set_title(title, fontsize=8, loc="left")
             axis.set_ylim(bottom=0)
+            axis.set_xlabel("s", loc="right")
             axis.spines[["top", "right"]].set_visible(False)
         drawn = io.StringIO()
         figure.savefig(drawn, format="svg", metadata={"Date": None})

@@ -76,12 +76,12 @@ class Meter:
 
     Attributes:
         messages: Messages that arrived so far.
-        depth: Messages that waited on all edges at the last look.
+        deepest: Most messages that waited on all edges at any look since the watch last read it.
         beats: Grows whenever something moves.
     """
 
     messages: int = 0
-    depth: int = 0
+    deepest: int = 0
     beats: int = 0
 
 
@@ -230,7 +230,7 @@ class Round:
         parked = {node.name: node.parked for node in report.nodes}
         for account in self.accounts:
             account.look(self, edges[account.id], parked[account.edge.source_node], over=over)
-        self.meter.depth = sum(edge.depth for edge in report.edges)
+        self.meter.deepest = max(self.meter.deepest, sum(edge.depth for edge in report.edges))
         self.meter.beats += 1
 
     # ---- running -----------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-WITHIN_S: Final = 285.0
-"""The usual form ends within five minutes, whatever the machine: when it is late, the remaining plays get less each."""
+WITHIN_S: Final = 260.0
+"""The usual form ends within five minutes, the drawing of the report included: when it is late, the remaining plays get less."""
 
 START_S: Final = 1.5
 """What a process takes to start and to end, roughly."""

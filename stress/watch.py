@@ -29,7 +29,7 @@ class Sample(NamedTuple):
     Attributes:
         at_s: Seconds since the watch began.
         messages: Messages that had arrived.
-        depth: Messages that waited, at the last look.
+        depth: Most messages that waited at any look since the sample before.
         rss: Bytes in memory.
         descriptors: Open files and sockets.
         threads: Of the process.
@@ -83,11 +83,12 @@ class Watch(threading.Thread):
 
     def read(self) -> Sample:
         """Read everything once."""
+        deepest, self._meter.deepest = self._meter.deepest, 0
         with self._reading:
             return Sample(
                 time.monotonic() - self._began,
                 self._meter.messages,
-                self._meter.depth,
+                deepest,
                 self.rss(),
                 int(self._process.num_fds()),
                 int(self._process.num_threads()),
@@ -110,7 +111,8 @@ class Watch(threading.Thread):
                 self._stuck()
 
     def close(self) -> None:
-        """Read once more, and stop."""
+        """Stop. A play that was over at once has been read once nevertheless."""
         self._over.set()
         self.join()
-        self.samples.append(self.read())
+        if not self.samples:
+            self.samples.append(self.read())

@@ -158,4 +158,5 @@ SCENARIO = Scenario(
     "A message in a band that is otherwise empty, and CONTROL on a full edge, against floods in all the others.",
     play,
     (CONSERVATION, CAPACITY, NO_LOSS, FAIRNESS, CONTROL, WAITS, REASON, ERRORS),
+    least=4,
 )
