@@ -119,6 +119,9 @@ class Account:
         seen: Tells how many items its consumer has been given.
         exact: Between two slices the two counts are exact, because neither end is asynchronous.
         blocks: The edge blocks, so it must lose nothing.
+
+    Attributes:
+        most: The most that it may hold: its capacity, or the largest one that it ever had.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class Account:
         self.seen = seen
         self.exact = exact
         self.blocks = blocks
+        self.most = edge.capacity
 
     def look(self, round: Round, found: EdgeReport, parked: int, *, over: bool) -> None:
         """Hold the report of the edge against what is known.
@@ -154,8 +158,8 @@ class Account:
         )
         round.check(
             CAPACITY,
-            found.depth <= self.edge.capacity,
-            f"edge {self.id} holds {found.depth} of {self.edge.capacity}",
+            found.depth <= self.most,
+            f"edge {self.id} holds {found.depth} of {self.most}",
         )
         if self.blocks:
             round.check(
@@ -211,9 +215,11 @@ class Round:
         *,
         exact: bool = True,
         blocks: bool = True,
-    ) -> None:
-        """Look at ``edge`` from now on; arguments as for `Account`."""
-        self.accounts.append(Account(edge, sent, seen, exact=exact, blocks=blocks))
+    ) -> Account:
+        """Look at ``edge`` from now on; arguments as for `Account`, which is returned."""
+        made = Account(edge, sent, seen, exact=exact, blocks=blocks)
+        self.accounts.append(made)
+        return made
 
     def look_soon(self) -> None:
         """Look at all accounts before the next slice; call it from a handler, as often as you like."""
