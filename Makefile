@@ -17,6 +17,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 # The interpreter that makes the environment: PYTHON=... or the first that is new enough (ci/find-python).
 PYTHON ?=
+# When make began: some verbs have to end within minutes, setting up included.
+STARTED := $(shell date +%s)
 # Extra arguments for the tool behind a verb, e.g. make test ARGS="-k edge -x"
 ARGS ?=
 
@@ -75,6 +77,15 @@ $(VENV)/.ready-bench: ci/requirements/bench.txt $(VENV)/.ready-base | $(VENV)/.r
 	@ci/install bench
 	@touch $@
 
+$(VENV)/.ready-profile: ci/requirements/profile.txt $(VENV)/.ready-base | $(VENV)/.ready-demo
+	@ci/install profile
+	@touch $@
+
+# The Rust engine with the names of its functions, for profilers.
+$(VENV)/.ready-symbols: $(RUST_SOURCES) $(VENV)/.ready-base | $(VENV)/.ready-fast
+	@code=0; ci/rust symbols >&2 || code=$$?; \
+	  if [[ $$code == 0 ]]; then touch $@; elif [[ $$code != 77 ]]; then exit $$code; fi
+
 # Without cargo the script says that it skips, and there is no stamp: the next run asks again.
 $(VENV)/.ready-fast: $(RUST_SOURCES) $(VENV)/.ready-base | $(VENV)/.ready-test
 	@code=0; ci/rust install >&2 || code=$$?; \
@@ -89,9 +100,9 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "Each verb sets up what it needs. ARGS=... goes to the tool behind test, coverage, conformance, formal, crosshair,"
-	@echo "mutation, stress, bench, asv, bench-v1; PYTHON=... names the interpreter to make $(VENV) with."
+	@echo "mutation, stress, bench, asv, bench-v1, profile; PYTHON=... names the interpreter to make $(VENV) with."
 
-setup: $(VENV)/.ready-demo $(VENV)/.ready-test $(VENV)/.ready-lint $(VENV)/.ready-docs $(VENV)/.ready-build $(VENV)/.ready-bench $(VENV)/.ready-fast ## everything that any verb needs, at once
+setup: $(VENV)/.ready-demo $(VENV)/.ready-test $(VENV)/.ready-lint $(VENV)/.ready-docs $(VENV)/.ready-build $(VENV)/.ready-bench $(VENV)/.ready-profile $(VENV)/.ready-fast ## everything that any verb needs, at once
 
 demo: $(VENV)/.ready-demo ## a real graph on a web-server log (LOG=FILE JSON=1 CAPACITY=N DB=FILE)
 	@$(PY) docs/examples/access_log/demo.py $(if $(LOG),--log "$(LOG)") $(if $(JSON),--json) $(if $(CAPACITY),--capacity "$(CAPACITY)") $(if $(DB),--db "$(DB)")
@@ -153,9 +164,9 @@ asv: $(VENV)/.ready-bench $(VENV)/.ready-build $(VENV)/.ready-fast ## does every
 bench-v1: $(VENV)/.ready-bench ## beside meridian-runtime 1.2.0, installed for it under build/ (JSON=1, ARGS="--only chain")
 	@$(PY) -m asv_bench.v1_side_by_side $(if $(JSON),--json) $(ARGS)
 
-profile: $(VENV)/.ready-bench ## where the time goes: flame graphs under profiles/ (no recorder yet: says so and fails)
-	@if [[ -e profiles/record.py ]]; then $(PY) profiles/record.py $(ARGS); \
-	  else echo "profile: there is no recorder in this version, so nothing ran" >&2; exit 3; fi
+profile: $(VENV)/.ready-profile $(VENV)/.ready-fast $(VENV)/.ready-symbols ## where the time goes: flame graphs of stress scenarios under py-spy, against the last run; five minutes (ARGS="churn --gil")
+	@left=$$((285 + $(STARTED) - $$(date +%s))); \
+	  $(PY) -m profiles record --native --limit $$((left > 120 ? left : 120)) $(ARGS)
 
 docs: $(VENV)/.ready-docs ## the pages, built strictly into build/docs
 	@$(VENV)/bin/mkdocs build --strict --quiet

@@ -116,7 +116,7 @@ PARTS: Final = (
     Part(
         "profile",
         "flame graphs of the stress scenarios, compared with the last night",
-        make("profile", "--out {out} --seconds 20 --limit 900"),
+        make("profile", "--seconds 20 --limit 900 --out {out}"),
         make("profile", "--out {out}"),
         1200,
         300,

@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
         "--against", type=Path, default=record.HISTORY, help="a run or a folder of runs (build/profiles/history)"
     )
     records.add_argument("--json", action="store_true", help="run.json on stdout")
+    verbs.add_parser("preflight", help="say whether anything can be recorded here")
     compares = verbs.add_parser("compare", help="compare two folded files")
     compares.add_argument("before", type=Path)
     compares.add_argument("after", type=Path)
@@ -51,10 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say; return the exit code."""
     options = parser().parse_args(arguments)
     try:
-        return _compare(options) if options.verb == "compare" else _record(options)
+        return {"record": _record, "preflight": _preflight, "compare": _compare}[options.verb](options)
     except record.RecordError as error:
         print(f"profiles: {error}", file=sys.stderr)
         return 2
+
+
+def _preflight(options: argparse.Namespace) -> int:
+    told = spy.preflight()
+    _tell(f"skipped: {told}" if told else "py-spy may record here")
+    return 3 if told else 0
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -76,10 +83,8 @@ def _record(options: argparse.Namespace) -> int:
     began = time.monotonic()
     if options.rate < 1 or options.seconds <= 0 or options.limit <= 0:
         raise record.RecordError("--rate, --seconds and --limit have to be more than nothing")
-    told = spy.preflight()
-    if told:
-        print(f"profiles: skipped: {told}", file=sys.stderr)
-        return 3
+    if code := _preflight(options):
+        return code
     choice = _choice(options, began)
     out = _emptied(options.out.resolve())
     run = record.Run(choice, out, options.against.resolve(), _tell)

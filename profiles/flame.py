@@ -67,7 +67,7 @@ def kind(function: str) -> str:
     _, _, place = function.rpartition("(")
     if place.startswith(("stress/", "asv_bench/")):
         return "scenario"
-    if not place.endswith(".py)"):
+    if not place.endswith((".py)", ">)", "importlib)", "(no Python function)")):
         return "native" if place else "python"
     return "meridian" if place.startswith("meridian/") else "python"
 

@@ -5,7 +5,7 @@
     <module> (play.py:8);run (asyncio/runners.py:190);Run._slice (meridian/runtime/run.py:516) 158
 
 As py-spy writes them they name the process and lines of code, of Rust functions the hash of what they were compiled from, and of
-libraries without symbols the address in memory. `tidy` takes out what would make two runs of one program look different.
+libraries without symbols the address in memory. `tidy` takes out what would make two runs of one program look different, and the machinery of imports.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ RUST_SIGNS: Final = {"$LT$": "<", "$GT$": ">", "$RF$": "&", "$BP$": "*", "$u20$"
 """What the compiler writes for signs that a linker doesn't like."""
 NAMELESS: Final = "? "
 """How a native function without a symbol begins."""
+IMPORTLIB: Final = "(<frozen importlib._bootstrap"
+IMPORTING: Final = "import (importlib)"
+"""What the machinery of imports becomes: it is seven functions deep for each module that imports another."""
 NOWHERE: Final[Stack] = ("(no Python function)",)
 """The stack of a process that hasn't begun to run Python."""
 
@@ -59,8 +62,14 @@ def tidy(stacks: Mapping[Stack, int]) -> Counter[Stack]:
     """Return ``stacks`` without processes, lines of code and addresses."""
     tidied = Counter[Stack]()
     for stack, count in stacks.items():
-        kept = tuple(_function(frame) for frame in stack if not PROCESS.fullmatch(frame))
-        tidied[kept or NOWHERE] += count
+        kept: list[str] = []
+        for frame in stack:
+            if PROCESS.fullmatch(frame):
+                continue
+            function = IMPORTING if IMPORTLIB in frame else _function(frame)
+            if function != IMPORTING or kept[-1:] != [IMPORTING]:
+                kept.append(function)
+        tidied[tuple(kept) or NOWHERE] += count
     return tidied
 
 

@@ -27,7 +27,7 @@ from profiles import checks, compare, flame, folded, spy
 
 ROOT: Final = spy.ROOT
 ENGINES: Final = ("python", "rust")
-SELECTION: Final = ("overload",)
+SELECTION: Final = ("overload", "memory-soak")
 """Scenarios of `make profile`: what is sustained, what comes and goes, what is made anew, what fails."""
 SYMBOLS: Final = ROOT / "build" / "rust-symbols" / "site"
 """Where `ci/rust symbols` leaves a meridian_fast whose functions have names."""
@@ -433,11 +433,11 @@ def slopes(played: Mapping[str, Any]) -> dict[str, Any]:
     columns = {"rss": 3, "descriptors": 4, "threads": 5}
     samples = played["samples"][len(played["samples"]) // 2 :]
     thinned = samples[:: max(1, len(samples) // 60)]
-    found: dict[str, Any] = {
-        f"{name} by second": round(theil_sen([(each[0], each[column]) for each in thinned]), 3)
+    by_second = {
+        name: round(theil_sen([(each[0], each[column]) for each in thinned]), 3)
         for name, column in columns.items()
     }
-    return {**found, "readings": len(thinned), "judged": played["memory"]}
+    return {"by second": by_second, "readings": len(thinned), "judged": played["memory"]}
 
 
 def about() -> dict[str, Any]:

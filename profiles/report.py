@@ -85,12 +85,21 @@ def _section(name: str, recordings: Sequence[Mapping[str, Any]]) -> str:
         if each["compared"]:
             parts.append(_compared(each))
         if each["slopes"]:
-            grew = ", ".join(f"{what} {value:+,.1f}" for what, value in each["slopes"].items() if "by" in what)
-            parts.append(f"<p class='muted'>Over the second half, as psutil saw it ({each['kind']}): {grew}.</p>")
+            parts.append(f"<p class='muted'>{_slopes(each['slopes'])} ({each['kind']})</p>")
         if each["command"]:
             command = escape(" ".join(each["command"]))
             parts.append(f"<details><summary>command ({each['kind']})</summary><code>{command}</code></details>")
     return "".join(parts)
+
+
+def _slopes(slopes: Mapping[str, Any]) -> str:
+    grew = slopes["by second"]
+    judged = slopes["judged"]
+    verdict = "" if judged is None else f"; by message, its memory is {judged['verdict']}"
+    return (
+        f"By second, over the second half: {grew['rss'] / 1024:+,.1f} KiB of memory, {grew['descriptors']:+.2f} descriptors, "
+        f"{grew['threads']:+.2f} threads{verdict}."
+    )
 
 
 def _compared(recording: Mapping[str, Any]) -> str:
