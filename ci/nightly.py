@@ -38,8 +38,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 NIGHTS: Final = ROOT / "build" / "nightly"
@@ -56,7 +58,7 @@ WAITING, RUNNING = "not run", "running"
 PASSED, FAILED, TOLD, SKIPPED, ABSENT = "passed", "failed", "told", "skipped", "absent"
 LATE, STOPPED = "out of time", "interrupted"
 
-RECIPE: Final = re.compile(r"^make(?:\[\d+\])?: \*\*\* \[.*\] (?:Error (\d+)|(Interrupt|Terminated|Killed))", re.MULTILINE)
+RECIPE: Final = re.compile(r"^make(?:\[\d+\])?: \*\*\* \[.*\] Error (\d+)", re.MULTILINE)
 """make ends with 2 whatever its recipe ended with, and says here what that was."""
 CANNOT: Final = (3, 77)
 """Exit codes that say: this can't be done here."""
@@ -141,9 +143,25 @@ PARTS: Final = (
         5400,
         120,
     ),
-    Part("history", "asv: the history over commits", make("asv", "run"), limit=7200),
+    Part(
+        "history",
+        "asv: figures over commits",
+        make("asv", "night"),
+        make("asv", "night --short"),
+        7200,
+        180,
+        copies=("build/asv/html",),
+        pages=("html/history.html", "html/index.html"),
+    ),
     Part("bench", "benchmark gates", make("bench"), make("bench"), 900, 150),
-    Part("budget", "what metrics cost; instructions and paired ratios", make("budget"), make("budget"), 1800, 240),
+    Part(
+        "budget",
+        "what metrics cost; instructions and paired ratios",
+        make("budget"),
+        make("budget"),
+        1800,
+        240,
+    ),
     Part("peers", "beside other libraries", make("bench-peers"), limit=1200),
     Part(
         "tests",
@@ -234,22 +252,25 @@ def end(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
 
 
 def kill_rest(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of a part, also what left its process group."""
+    """Kill what is left of a part, also what left its process group, and wait until it is gone."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass
     process.wait()
-    for left in descendants(os.getpid()):
+    ends = time.monotonic() + GRACE
+    while (left := descendants(os.getpid())) and time.monotonic() < ends:
+        for each in left:
+            try:
+                os.kill(each, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
         try:
-            os.kill(left, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    try:
-        while os.waitpid(-1, os.WNOHANG) != (0, 0):  # the orphans; a part itself is waited for by its Popen
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):  # orphans are ours now
+                pass
+        except ChildProcessError:
             pass
-    except ChildProcessError:
-        pass
+        time.sleep(0.01)
 
 
 # ---- a night ---------------------------------------------------------------------------------------------------------
@@ -305,7 +326,9 @@ class Night:
 
     def _part(self, part: Part, result: Result) -> None:
         folder = self.out / part.name
-        command = [each.replace("{out}", str(folder)) for each in (part.short if self.short else part.command)]
+        command = [
+            each.replace("{out}", str(folder)) for each in (part.short if self.short else part.command)
+        ]
         result.command = " ".join(command).replace(str(ROOT) + os.sep, "")
         if command[0] == "make" and command[2] not in self._verbs:
             result.state, result.why = ABSENT, f"this version has no `make {command[2]}`"
@@ -343,22 +366,24 @@ class Night:
             )
             ends = time.monotonic() + limit
             try:
-                while True:
-                    try:
-                        code = process.wait(0.2)
-                        break
-                    except subprocess.TimeoutExpired:
-                        self._progress.tell(result, log)
+                while (code := process.poll()) is None:
+                    self._progress.tell(result, log)
                     if time.monotonic() > ends:
                         end(process)
                         return None
+                    time.sleep(0.1)
             except KeyboardInterrupt:
                 end(process)
                 raise
             finally:
                 kill_rest(process)
-        recipe = RECIPE.findall(log.read_text(errors="replace")[-4000:]) if command[0] == "make" and code else []
-        return int(recipe[-1][0] or code) if recipe else code
+        if (
+            command[0] == "make"
+            and code != 0
+            and (said := RECIPE.findall(log.read_text(errors="replace")[-4000:]))
+        ):
+            return int(said[-1])
+        return code
 
     def _gather(self, part: Part, folder: Path, result: Result) -> None:
         """Fetch what the part left elsewhere, and note what the index shows of it."""
@@ -427,7 +452,9 @@ def about() -> dict[str, Any]:
 def git(*arguments: str) -> str:
     """Return what git says; nothing if it says nothing."""
     try:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
 
@@ -442,7 +469,15 @@ class Progress:
         total: How many parts there are.
     """
 
-    COLOURS: Final = {PASSED: "32", FAILED: "31;1", LATE: "31;1", TOLD: "33", SKIPPED: "33", ABSENT: "33", STOPPED: "33"}
+    COLOURS: Final = {
+        PASSED: "32",
+        FAILED: "31;1",
+        LATE: "31;1",
+        TOLD: "33",
+        SKIPPED: "33",
+        ABSENT: "33",
+        STOPPED: "33",
+    }
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -505,7 +540,10 @@ CLASSES: Final = {LATE: "late", STOPPED: "stopped", WAITING: "waiting"}
 def page(night: Mapping[str, Any]) -> str:
     """Return the index of a night, from its result.json."""
     parts = night["parts"]
-    counts = {state: sum(part["state"] == state for part in parts) for state in dict.fromkeys(part["state"] for part in parts)}
+    counts = {
+        state: sum(part["state"] == state for part in parts)
+        for state in dict.fromkeys(part["state"] for part in parts)
+    }
     banner = ""
     if night["partial"]:
         banner = '<p class="banner"><b>Partial.</b> This night has not come to its end; what is here is what there was until then.</p>'
@@ -538,7 +576,9 @@ def section(part: Mapping[str, Any]) -> str:
     """Return what there is to see of a part that ran."""
     if not part["log"]:
         return ""
-    lines = [f'<h2 id="{part["name"]}">{escape(part["title"])}</h2><p><code>{escape(part["command"])}</code></p>']
+    lines = [
+        f'<h2 id="{part["name"]}">{escape(part["title"])}</h2><p><code>{escape(part["command"])}</code></p>'
+    ]
     lines += [f'<p><a href="{escape(page)}">{escape(page)}</a></p>' for page in part["pages"]]
     lines += [
         f'<a href="{escape(picture)}"><img loading="lazy" src="{escape(picture)}" alt="{escape(picture)}"></a>'
@@ -554,7 +594,13 @@ def section(part: Mapping[str, Any]) -> str:
 def clock(seconds: float) -> str:
     """Return a duration for people."""
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return (
+        f"{minutes // 60} h {minutes % 60} min"
+        if minutes >= 60
+        else f"{minutes} min {rest} s"
+        if minutes
+        else f"{rest} s"
+    )
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
@@ -571,7 +617,9 @@ def chosen(parts: Sequence[Part], *, short: bool, only: str) -> list[Part]:
     asked = [name for name in only.split(",") if name] or names
     for name in asked:
         if name not in names:
-            raise ValueError(f"there is no part {name!r}{' in the short form' if short else ''}; there are {', '.join(names)}")
+            raise ValueError(
+                f"there is no part {name!r}{' in the short form' if short else ''}; there are {', '.join(names)}"
+            )
     return [part for part in there if part.name in asked]
 
 
@@ -626,7 +674,10 @@ def main(arguments: Sequence[str] | None = None, parts: Sequence[Part] = PARTS) 
     except OSError as error:
         print(f"nightly: can't write: {error}", file=sys.stderr)
         return 2
-    print(f"nightly: {'interrupted, partial' if code == 130 else 'complete'}: {out / 'index.html'}", file=sys.stderr)
+    print(
+        f"nightly: {'interrupted, partial' if code == 130 else 'complete'}: {out / 'index.html'}",
+        file=sys.stderr,
+    )
     if options.json:
         print((out / "result.json").read_text(encoding="utf-8"), end="")
     return code

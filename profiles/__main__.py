@@ -14,29 +14,41 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from profiles import compare, folded, record, spy
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 def parser() -> argparse.ArgumentParser:
     """Make the parser."""
-    made = argparse.ArgumentParser(prog="python -m profiles", description="Flame graphs of the stress scenarios.")
+    made = argparse.ArgumentParser(
+        prog="python -m profiles", description="Flame graphs of the stress scenarios."
+    )
     verbs = made.add_subparsers(dest="verb", required=True)
     records = verbs.add_parser("record", help="record scenarios and compare them with the last run")
     records.add_argument("scenario", nargs="*", help=f"which ({', '.join(record.SELECTION)}), or `all`")
     records.add_argument("--rate", type=int, default=199, help="samples a second (199)")
     records.add_argument("--seconds", type=float, default=10.0, help="for each folded recording (10)")
     records.add_argument("--engine", choices=record.ENGINES, help="one engine (both, where Rust is there)")
-    records.add_argument("--native", action="store_true", help="Rust functions, too (ci/rust symbols builds them)")
+    records.add_argument(
+        "--native", action="store_true", help="Rust functions, too (ci/rust symbols builds them)"
+    )
     records.add_argument("--idle", action="store_true", help="threads that wait, too")
     records.add_argument("--gil", action="store_true", help="only who holds the interpreter's lock")
     records.add_argument("--memray", action="store_true", help="allocations, too (ci/install memray)")
     records.add_argument("--seed", type=int, default=1, help="of each scenario (1)")
     records.add_argument("--limit", type=float, default=280.0, help="seconds for everything (280)")
-    records.add_argument("--out", type=Path, default=record.HISTORY.with_name("latest"), help="(build/profiles/latest)")
     records.add_argument(
-        "--against", type=Path, default=record.HISTORY, help="a run or a folder of runs (build/profiles/history)"
+        "--out", type=Path, default=record.HISTORY.with_name("latest"), help="(build/profiles/latest)"
+    )
+    records.add_argument(
+        "--against",
+        type=Path,
+        default=record.HISTORY,
+        help="a run or a folder of runs (build/profiles/history)",
     )
     records.add_argument("--json", action="store_true", help="run.json on stdout")
     verbs.add_parser("preflight", help="say whether anything can be recorded here")
@@ -66,7 +78,9 @@ def _preflight(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     try:
-        before, after = (folded.tidy(folded.read(path.read_text())) for path in (options.before, options.after))
+        before, after = (
+            folded.tidy(folded.read(path.read_text())) for path in (options.before, options.after)
+        )
     except (OSError, ValueError) as error:
         raise record.RecordError(str(error)) from error
     if not before or not after:

@@ -12,15 +12,19 @@ Shares, not times: what got faster makes the shares of everything else larger.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
-from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from profiles.folded import Stack, self_time
+from profiles.folded import self_time
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from pathlib import Path
+
+    from profiles.folded import Stack
 
 TOP: Final = 20
 FALSE_ALARMS: Final = 0.05
@@ -90,7 +94,9 @@ def changes(before: Mapping[Stack, int], after: Mapping[Stack, int]) -> list[Cha
     return [change(name, old, new) for name in top]
 
 
-def as_json(found: Sequence[Change], before: Mapping[Stack, int], after: Mapping[Stack, int]) -> dict[str, Any]:
+def as_json(
+    found: Sequence[Change], before: Mapping[Stack, int], after: Mapping[Stack, int]
+) -> dict[str, Any]:
     """Return a comparison as plain data."""
     return {
         "samples": {"before": sum(before.values()), "after": sum(after.values())},
@@ -149,7 +155,9 @@ def plot(found: Sequence[Change], title: str, out: Path) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("change of the share of self time, in points of a hundred; grey: within noise", fontsize=8)
+    axes.set_xlabel(
+        "change of the share of self time, in points of a hundred; grey: within noise", fontsize=8
+    )
     axes.set_title(title, fontsize=10, loc="left")
     figure.savefig(out, format="svg", metadata={"Date": None})
     pyplot.close(figure)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-from profiles.folded import Stack
+if TYPE_CHECKING:
+    from profiles.folded import Stack
 
 WIDTH: Final = 1200
 ROW: Final = 18

@@ -21,7 +21,16 @@ PROCESS: Final = re.compile(r'process \d+:".*"')
 LINE: Final = re.compile(r":\d+\)$")
 ADDRESS: Final = re.compile(r"^0x[0-9a-f]+ ")
 RUST_HASH: Final = re.compile(r"::h[0-9a-f]{16}(?= |$)")
-RUST_SIGNS: Final = {"$LT$": "<", "$GT$": ">", "$RF$": "&", "$BP$": "*", "$u20$": " ", "$C$": ",", "$LP$": "(", "$RP$": ")"}
+RUST_SIGNS: Final = {
+    "$LT$": "<",
+    "$GT$": ">",
+    "$RF$": "&",
+    "$BP$": "*",
+    "$u20$": " ",
+    "$C$": ",",
+    "$LP$": "(",
+    "$RP$": ")",
+}
 """What the compiler writes for signs that a linker doesn't like."""
 NAMELESS: Final = "? "
 """How a native function without a symbol begins."""

@@ -27,7 +27,7 @@ from profiles import checks, compare, flame, folded, spy
 
 ROOT: Final = spy.ROOT
 ENGINES: Final = ("python", "rust")
-SELECTION: Final = ("overload", "memory-soak")
+SELECTION: Final = ("overload", "bursts", "churn", "error-storm")
 """Scenarios of `make profile`: what is sustained, what comes and goes, what is made anew, what fails."""
 SYMBOLS: Final = ROOT / "build" / "rust-symbols" / "site"
 """Where `ci/rust symbols` leaves a meridian_fast whose functions have names."""
@@ -120,7 +120,11 @@ def scenarios() -> dict[str, str]:
         RecordError: `stress` can't tell.
     """
     asked = subprocess.run(
-        [sys.executable, "-m", "stress", "--list", "--json"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "stress", "--list", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if asked.returncode != 0:
         raise RecordError(f"the scenarios of stress/ can't be listed: {asked.stderr.strip()[-300:]}")
@@ -355,7 +359,9 @@ class Run:
         path.write_text(text)
         recording.files[what] = str(path.relative_to(self.out))
 
-    def _compare(self, recording: Recording, stacks: Mapping[folded.Stack, int], stem: str, title: str) -> None:
+    def _compare(
+        self, recording: Recording, stacks: Mapping[folded.Stack, int], stem: str, title: str
+    ) -> None:
         earlier = before(self.against, recording.name, stem, asdict(self.choice.mode), self.out)
         if earlier is None:
             return

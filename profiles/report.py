@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1240px; margin: 2em auto; padding: 0 1em; color: #1f2937; background: #fff; }
@@ -58,7 +60,7 @@ def page(run: Mapping[str, Any]) -> str:
 
 def _overview(recordings: Sequence[Mapping[str, Any]]) -> str:
     rows = "".join(
-        f"<tr><td><a href='#{each['scenario']}-{each['engine']}'>{escape(each['scenario'])}</a></td><td>{each['engine']}</td>"
+        f"<tr><td><a href='#{escape(each['scenario'])}-{each['engine']}'>{escape(each['scenario'])}</a></td><td>{each['engine']}</td>"
         f"<td>{each['kind']}</td><td class='{each['verdict']}'>{each['verdict']}</td>"
         f"<td class='n'>{each['samples']:,}</td><td class='n'>{each['errors']:,}</td>"
         f"<td class='n'>{each['wall']:.1f}</td><td class='n'>{each['cpu']:.1f}</td><td>{escape('; '.join(each['reasons']))}</td></tr>"
@@ -71,7 +73,7 @@ def _overview(recordings: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _section(name: str, recordings: Sequence[Mapping[str, Any]]) -> str:
-    parts = [f"<h2 id='{name}'>{escape(name)}</h2>"]
+    parts = [f"<h2 id='{escape(name)}'>{escape(name)}</h2>"]
     links = [
         f"<a href='{escape(path)}'>{escape(what)} ({each['kind']})</a>"
         for each in recordings
@@ -88,7 +90,9 @@ def _section(name: str, recordings: Sequence[Mapping[str, Any]]) -> str:
             parts.append(f"<p class='muted'>{_slopes(each['slopes'])} ({each['kind']})</p>")
         if each["command"]:
             command = escape(" ".join(each["command"]))
-            parts.append(f"<details><summary>command ({each['kind']})</summary><code>{command}</code></details>")
+            parts.append(
+                f"<details><summary>command ({each['kind']})</summary><code>{command}</code></details>"
+            )
     return "".join(parts)
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -112,8 +112,6 @@ def run(arguments: Sequence[str], limit: float, environment: Mapping[str, str] |
         limit: Seconds after which it is ended.
         environment: What the program sees on top of this process's environment.
     """
-    import psutil
-
     with tempfile.TemporaryFile() as said:
         began = time.monotonic()
         process = subprocess.Popen(
@@ -128,20 +126,12 @@ def run(arguments: Sequence[str], limit: float, environment: Mapping[str, str] |
         spent: dict[int, float] = {}
         late = False
         try:
-            watched = psutil.Process(process.pid)
             while process.poll() is None:
-                for child in _children(watched):
-                    try:
-                        times = child.cpu_times()
-                        spent[child.pid] = times.user + times.system
-                    except psutil.Error:  # it ended between two calls
-                        pass
+                spent.update(_spent(process.pid))
                 if not late and time.monotonic() - began > limit:
                     late = True
                     _end(process)
                 time.sleep(LOOK)
-        except psutil.NoSuchProcess:
-            process.wait()
         finally:
             _end(process)
         wall = time.monotonic() - began
@@ -152,13 +142,16 @@ def run(arguments: Sequence[str], limit: float, environment: Mapping[str, str] |
     return Ran(-1 if late else process.returncode, text, wall, sum(spent.values()), samples, errors)
 
 
-def _children(process: psutil.Process) -> list[psutil.Process]:  # noqa: F821 - psutil is imported at use
+def _spent(process: int) -> Iterator[tuple[int, float]]:
+    """Give what each descendant of a process spent on a CPU until now, by its id."""
     import psutil
 
     try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+        for child in psutil.Process(process).children(recursive=True):
+            times = child.cpu_times()
+            yield child.pid, times.user + times.system
+    except psutil.Error:  # one of them ended meanwhile
+        pass
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
