@@ -102,14 +102,16 @@ def _record(options: argparse.Namespace) -> int:
     choice = _choice(options, began)
     out = _emptied(options.out.resolve())
     run = record.Run(choice, out, options.against.resolve(), _tell)
-    kept = signal.signal(signal.SIGTERM, _interrupted)
+    # A shell that starts it in the background ignores SIGINT on its behalf.
+    kept = {number: signal.signal(number, _interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
     interrupted = False
     try:
         run.record()
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        signal.signal(signal.SIGTERM, kept)
+        for number, handler in kept.items():
+            signal.signal(number, handler)
     if any(each.verdict == record.KEPT for each in run.recordings):
         record.remember(out, record.HISTORY)
     if options.json:

@@ -1,8 +1,8 @@
 """What is recorded, in which order, and what is kept of it.
 
 Folded stacks of every scenario on every engine come first, since they are what counts; then native ones where Rust runs, then
-timelines for speedscope, then memray. Whatever there is no time for any more is said to be missing. After each recording
-`run.json` is written anew, with ``"partial": true`` until the last one, so that a run that is stopped, however it is, doesn't pass
+timelines for speedscope, then memray. Whatever there is no time for any more is said to be missing. Before each recording
+`run.json` and the index are written anew, with ``"partial": true`` until the last one, so that a run that is stopped, however it is, doesn't pass
 for a whole one.
 """
 
@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from profiles import checks, compare, flame, folded, spy
+from profiles import checks, compare, flame, folded, report, spy
 
 ROOT: Final = spy.ROOT
 ENGINES: Final = ("python", "rust")
@@ -174,8 +174,6 @@ class Run:
 
     def record(self) -> None:
         """Record everything that there is time for."""
-        from profiles import report
-
         do = {
             FOLDED: self._folded,
             NATIVE: self._native,
@@ -197,7 +195,6 @@ class Run:
                 if recording.verdict == MISSING and not recording.reasons:
                     recording.reasons = ["it was not reached"]
             self._save()
-            report.write(self.out, json.loads((self.out / "run.json").read_text()))
 
     @property
     def whole(self) -> bool:
@@ -218,6 +215,7 @@ class Run:
         beside = self.out / "run.json.new"
         beside.write_text(json.dumps(content, indent=1) + "\n")
         beside.replace(self.out / "run.json")
+        report.write(self.out, content)
 
     # ---- the kinds ---------------------------------------------------------------------------------------------
 
