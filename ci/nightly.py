@@ -76,6 +76,7 @@ class Part:
         limit: Most seconds that it may take in the long form.
         short_limit: In the short form.
         copies: Folders and files that it leaves elsewhere and that go into its folder, relative to the repository.
+        short_copies: In the short form.
         pages: Its reports, relative to its folder.
         pictures: Globs of pictures that the index shows, relative to its folder.
         told: Whether a failure is only told.
@@ -89,6 +90,7 @@ class Part:
     limit: float = 3600.0
     short_limit: float = 300.0
     copies: tuple[str, ...] = ()
+    short_copies: tuple[str, ...] = ()
     pages: tuple[str, ...] = ()
     pictures: tuple[str, ...] = ()
     told: bool = False
@@ -151,9 +153,10 @@ PARTS: Final = (
         7200,
         180,
         copies=("build/asv/html",),
+        short_copies=("build/asv/short/html",),
         pages=("html/history.html", "html/index.html"),
     ),
-    Part("bench", "benchmark gates", make("bench"), make("bench"), 900, 150),
+    Part("bench", "benchmark gates", make("bench"), make("bench"), 900, 200),
     Part(
         "budget",
         "what metrics cost; instructions and paired ratios",
@@ -387,7 +390,7 @@ class Night:
 
     def _gather(self, part: Part, folder: Path, result: Result) -> None:
         """Fetch what the part left elsewhere, and note what the index shows of it."""
-        for name in part.copies:
+        for name in part.short_copies if self.short else part.copies:
             source = ROOT / name
             if source.is_dir():
                 shutil.copytree(source, folder / source.name, dirs_exist_ok=True)
@@ -397,9 +400,10 @@ class Night:
         result.pages = [f"{part.name}/{page}" for page in part.pages if (folder / page).exists()]
         found = (path for glob in part.pictures for path in sorted(folder.glob(glob)))
         result.pictures = [str(path.relative_to(self.out)) for path in dict.fromkeys(found)]
-        log = self.out / result.log
-        lines = [line.rstrip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        result.tail = lines[-TAIL:]
+        text = (self.out / result.log).read_text(errors="replace")
+        for path in (self.out, ROOT):
+            text = text.replace(str(path) + os.sep, "")
+        result.tail = [line.rstrip() for line in text.splitlines() if line.strip()][-TAIL:]
 
     def _verdict(self, part: Part, result: Result, limit: float) -> tuple[str, str]:
         last = result.tail[-1] if result.tail else ""

@@ -158,7 +158,7 @@ def plot(found: Sequence[Change], title: str, out: Path) -> None:
     axes.set_xlabel(
         "change of the share of self time, in points of a hundred; grey: within noise", fontsize=8
     )
-    axes.set_title(title, fontsize=10, loc="left")
+    figure.suptitle(title, fontsize=10, x=0.01, horizontalalignment="left")
     figure.savefig(out, format="svg", metadata={"Date": None})
     pyplot.close(figure)
 
