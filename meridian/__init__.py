@@ -7,6 +7,7 @@ The house, from the bottom up; imports point down only::
     runtime/         one run: validation, plan, slices, asynchronous work, signals, report
     observability/   logs, metrics, traces
     redaction/       what may leave the process
+    introspect/      how a run is doing, told to whoever looks
     nodes/ testing/  written on the public API; a node's module is loaded when one of its names is used
     cli/             the command line
     scaffolding/     source text of nodes and subgraphs to start from

@@ -20,6 +20,7 @@ from meridian.redaction import describe_error
 if TYPE_CHECKING:
     from random import Random
 
+    from meridian.runtime.facts import Facts
     from meridian.runtime.plan import Plan
     from meridian.runtime.report import RunReport
     from meridian.runtime.run import Run
@@ -112,7 +113,7 @@ class Scheduler:
         self._ran = False
         self._shutdown = False
         self._run: Run | None = None
-        self._report: RunReport | None = None
+        self._ended: Facts | None = None
         # Set by meridian.testing, which runs a class of its own and draws the order of turns.
         self._run_type: type[Run] | None = None
         self._shuffle: Random | None = None
@@ -225,6 +226,7 @@ class Scheduler:
 
     async def _run_plan(self) -> RunReport:
         from meridian.runtime import cpu
+        from meridian.runtime.facts import running
         from meridian.runtime.plan import collector_paused
         from meridian.runtime.run import Run
 
@@ -247,7 +249,8 @@ class Scheduler:
                 "engine.refused", "the Rust engine is installed, but can't be used", reason=choice.reason
             )
         cpu.apply_affinity()
-        cpu.publish(cpu.detect())
+        topology = cpu.detect()
+        cpu.publish(topology)
         bands = {id: 3 - band for id, band in self._bands.items() if band is not PriorityBand.NORMAL}
         for planned in plan.edges:
             capacity = self._capacities.get(planned.id) if self._capacities else None
@@ -265,17 +268,20 @@ class Scheduler:
                 shuffle=self._shuffle,
             )
         run.built_ns = self._clock.monotonic_ns() - began
+        run.cpu = topology
         with self._lock:
             self._run = run
+            running[run.id] = self
             if self._shutdown:
                 run.stopping = True
         try:
             return await run.main()
         finally:
-            self._report = run.report()
+            self._ended = ended = run.facts()._replace(live=None)
             with self._lock:
                 self._run = None
-            logger.info("scheduler.shutdown_complete", "run ended", reason=run.reason, left=self._report.left)
+                del running[run.id]
+            logger.info("scheduler.shutdown_complete", "run ended", reason=run.reason, left=ended.report.left)
 
     def _plan(self) -> Plan:
         from meridian.runtime.plan import build_plan
@@ -414,5 +420,12 @@ class Scheduler:
 
     def report(self) -> RunReport | None:
         """Return what the run did: so far, or the one that ended last; ``None`` before the first."""
-        run = self._run
-        return self._report if run is None else run.report()
+        run, ended = self._run, self._ended
+        if run is not None:
+            return run.report()
+        return None if ended is None else ended.report
+
+    def facts(self) -> Facts | None:
+        """Return what `meridian.introspect` needs to know of the run, or the one that ended last; else ``None``."""
+        run, ended = self._run, self._ended
+        return ended if run is None else run.facts()

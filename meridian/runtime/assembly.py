@@ -117,6 +117,10 @@ class Assembly:
         """Yield every edge with its ring, or ``None`` where nothing was ever put."""
         return zip(self.plan.edges, self._rings, strict=True)
 
+    def known_ring(self, i: int) -> Ring | None:
+        """Return the ring of edge ``i`` if it has one."""
+        return self._rings[i]
+
     def all_rings(self) -> list[Ring]:
         """Return every ring there is."""
         return [ring for ring in self._rings if ring is not None]

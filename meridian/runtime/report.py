@@ -71,7 +71,8 @@ class NodeReport:
         parked: Emissions that still wait for room.
         unrouted: Emissions on ports that lead nowhere.
         busy_s: Seconds its slices took.
-        waits_for: Id of the edge whose room it waits for now, or ``None``.
+        waits_for: Id of an edge whose room it waits for now, or ``None``.
+        slices: How many turns it had.
     """
 
     name: str
@@ -83,6 +84,7 @@ class NodeReport:
     unrouted: int
     busy_s: float
     waits_for: str | None = None
+    slices: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,9 @@ def count(
     """
     plan, now = assembly.plan, assembly.engine.clock()
     busy = [0] * len(plan.nodes)
+    slices = [0] * len(plan.nodes)
     handled = [0] * len(plan.nodes)
+    waits: dict[int, str] = {}
     edges = []
     for planned, ring in assembly.known_rings():
         if ring is None:
@@ -156,6 +160,9 @@ def count(
         for turn in (ring.turn, ring.control_turn):
             if turn is not None:
                 busy[planned.target] += turn.busy_ns
+                slices[planned.target] += turn.slices
+        if ring.waiters:  # whatever waits for room here, a turn or a coroutine, does so for the node in front
+            waits.setdefault(planned.source, planned.id)
         lost = dict(ring.lost or {})
         depth, taken, merged = ring.depth(), ring.taken, ring.merged
         handled[planned.target] += taken
@@ -169,10 +176,11 @@ def count(
         how = "failed" if i in failed else "stopped" if over else "started"
         state = assembly.known_state(i)
         if state is None:
-            nodes.append(NodeReport(name, how, handled[i], 0, 0, 0, 0, busy[i] / 1e9))
+            nodes.append(
+                NodeReport(name, how, handled[i], 0, 0, 0, 0, busy[i] / 1e9, waits.get(i), slices[i])
+            )
             continue
         turns = [turn for turn in (state.tick_turn, state.source_turn, state.flush_turn) if turn is not None]
-        waits_for = next((turn.waits_for.id for turn in turns if turn.waits_for is not None), None)
         nodes.append(
             NodeReport(
                 name,
@@ -183,7 +191,8 @@ def count(
                 len(state.parked or ()),
                 state.unrouted,
                 (busy[i] + sum(turn.busy_ns for turn in turns)) / 1e9,
-                waits_for,
+                waits.get(i),
+                slices[i] + sum(turn.slices for turn in turns),
             )
         )
     left = {edge.id: edge.depth for edge in edges if edge.depth}

@@ -27,6 +27,7 @@ from meridian.observability import context as observability
 from meridian.observability.logging import get_logger
 from meridian.redaction import describe_error
 from meridian.runtime.assembly import Assembly
+from meridian.runtime.facts import Facts, new_run_id
 from meridian.runtime.observe import Observer
 from meridian.runtime.report import ErrorReport, RunReport, count
 from meridian.runtime.workers import BatchWorker, PoolWorker, SourceWorker, Worker, is_failure
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
     from meridian.engine.ready import Turn
     from meridian.engine.ring import Ring
     from meridian.engine.select import EngineChoice
+    from meridian.introspect.loop import Probe
     from meridian.redaction import ErrorDescription
+    from meridian.runtime.cpu import CpuTopology
     from meridian.runtime.plan import Plan
 
 SLICE_MESSAGES = 512
@@ -199,6 +202,7 @@ class Run:
         random: Random | None = None,
         shuffle: Random | None = None,
     ) -> None:
+        self.id = new_run_id()
         self.plan = plan
         self.config = config
         self.clock = clock
@@ -232,6 +236,7 @@ class Run:
         self.failed: set[int] = set()
         self.errors: deque[ErrorReport] = deque(maxlen=64)
         self.errors_total = 0
+        self.last_errors: dict[str, ErrorReport] = {}
         self.reason: str | None = None
         self._workers: list[Worker | PoolWorker | SourceWorker] = []
         self._inlets: list[Inlet] = []
@@ -248,7 +253,10 @@ class Run:
         self._armed = False
         self._live = False
         self._stop_began = False
-        self.built_ns = 0  # set by the scheduler, which knows when it began to build
+        # Set by the scheduler, which knows when it began to build, and has looked at the machine.
+        self.built_ns = 0
+        self.cpu: CpuTopology | None = None
+        self.probe: Probe | None = None  # put there by the first look at the loop
         self.slices = 0
         self._begin_ns = clock.monotonic_ns()
         self._end_ns: int | None = None
@@ -806,7 +814,9 @@ class Run:
     def record(self, name: str, phase: str, described: ErrorDescription) -> None:
         """Count a failure of a node, and keep what may be told of it."""
         self.errors_total += 1
-        self.errors.append(ErrorReport(name, phase, described.type, described.where, described.message))
+        told = ErrorReport(name, phase, described.type, described.where, described.message)
+        self.errors.append(told)
+        self.last_errors[name] = told
 
     def _declares(self, index: int, port: str) -> bool:
         """Say whether the node has that output by now; it may have got it after the run began."""
@@ -877,6 +887,28 @@ class Run:
             errors=list(self.errors),
             errors_total=self.errors_total,
         )
+
+    def facts(self) -> Facts:
+        """Return what a look at this run needs; from any thread."""
+        over = self._final is not None
+        return Facts(
+            id=self.id,
+            plan=self.plan,
+            report=self.report(),
+            at_ns=self.clock.monotonic_ns() if self._end_ns is None else self._end_ns,
+            at_s=self.clock.time(),
+            bands=self.assembly.bands,
+            weights=self.config.fairness_ratio,
+            slices=self.slices,
+            cpu=self.cpu,
+            last_errors=self.last_errors,
+            live=None if over else self,
+        )
+
+    @property
+    def over(self) -> bool:
+        """Whether everything has been counted for the last time."""
+        return self._final is not None
 
 
 def _chosen(node: Node, public: str, protected: str) -> tuple[Any, bool]:

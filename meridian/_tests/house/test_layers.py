@@ -56,6 +56,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "meridian.runtime",
         ),
     ),
+    ("introspection", ("meridian.introspect",)),
     ("nodes", ("meridian.nodes", "meridian.testing")),
     ("inspect", ("meridian.inspect",)),
     ("operate", ("meridian.__main__", "meridian.cli", "meridian.scaffolding")),
@@ -69,6 +70,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "meridian.runtime.validate",
     ): "Subgraph.validate() is v1's name; imported when called",
     ("meridian.cli.streams", "meridian"): "the version has one home, and reports name it",
+    ("meridian.introspect.look", "meridian"): "so do snapshots",
     ("meridian.engine.select", "meridian"): "and the extension must have the same",
     (
         "meridian.core.message",

@@ -1,0 +1,48 @@
+"""Looking into a run: one typed snapshot, from any thread, and from other processes.
+
+    from meridian.introspect import Watch, snapshot
+
+    print(snapshot(scheduler).node("parse").doing)
+
+Everything that shows a run stands on this: it says how things are and never changes them.
+"""
+
+from __future__ import annotations
+
+from meridian.introspect.errors import IntrospectionError, NothingRunsError
+from meridian.introspect.look import Watch, snapshot
+from meridian.introspect.model import (
+    SCHEMA_VERSION,
+    STUCK_S,
+    BandSnapshot,
+    CpuSnapshot,
+    EdgeSnapshot,
+    EngineSnapshot,
+    Frame,
+    LoopSnapshot,
+    NodeSnapshot,
+    Percentiles,
+    SchedulerSnapshot,
+    Shares,
+    Snapshot,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "STUCK_S",
+    "BandSnapshot",
+    "CpuSnapshot",
+    "EdgeSnapshot",
+    "EngineSnapshot",
+    "Frame",
+    "IntrospectionError",
+    "LoopSnapshot",
+    "NodeSnapshot",
+    "NothingRunsError",
+    "Percentiles",
+    "SchedulerSnapshot",
+    "Shares",
+    "Snapshot",
+    "Watch",
+    "snapshot",
+]

@@ -1,0 +1,73 @@
+"""The JSON Schema of what introspection says, made from the classes themselves."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from meridian.introspect.model import SCHEMA_VERSION, Snapshot
+
+_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+
+
+def snapshot_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of `Snapshot.as_dict`.
+
+    It leaves room for more keys, as later minor versions add some.
+    """
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:meridian:snapshot:{SCHEMA_VERSION}",
+        **object_schema(Snapshot),
+        "$defs": {cls.__name__: object_schema(cls) for cls in Snapshot.SHAPES},
+    }
+
+
+def object_schema(cls: type[Any]) -> dict[str, Any]:
+    """Return the schema of one class, with its docstring's words."""
+    hints, said = get_type_hints(cls), {}
+    for base in reversed(cls.__mro__):
+        said.update(_attributes(base.__doc__ or ""))
+    names = [field.name for field in fields(cls)]
+    schema: dict[str, Any] = {
+        "title": cls.__name__,
+        "description": (cls.__doc__ or "").partition("\n")[0],
+        "type": "object",
+        "required": names,
+        "properties": {name: {**_schema(hints[name]), "description": said[name]} for name in names},
+    }
+    schema["properties"].get("schema_version", {})["pattern"] = rf"^{SCHEMA_VERSION.partition('.')[0]}\."
+    return schema
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        parts = [_schema(each) for each in args]
+        if all(set(part) == {"type"} for part in parts):
+            return {"type": [part["type"] for part in parts]}
+        return {"anyOf": parts}
+    if origin in (tuple, list):
+        return {"type": "array", "items": _schema(args[0])}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _schema(args[1])}
+    if kind in _TYPES:
+        return {"type": _TYPES[kind]}
+    return {"$ref": f"#/$defs/{kind.__name__}"}
+
+
+def _attributes(doc: str) -> dict[str, str]:
+    """Return what the section ``Attributes`` of a docstring says about each."""
+    section = doc.partition("Attributes:\n")[2].partition("\n\n")[0]
+    found: dict[str, str] = {}
+    name = ""
+    for line in section.splitlines():
+        match = re.match(r"\s{4,8}(\w+): (.*)", line)
+        if match and len(line) - len(line.lstrip()) <= 8:
+            name = match[1]
+            found[name] = match[2]
+        elif name:
+            found[name] += " " + line.strip()
+    return {name: text.replace("``", "`").strip() for name, text in found.items()}
