@@ -97,9 +97,9 @@ class Part:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def make(verb: str, arguments: str = "") -> tuple[str, ...]:
-    """Return the command for a verb of the Makefile."""
-    return ("make", "-s", verb, f"ARGS={arguments}") if arguments else ("make", "-s", verb)
+def make(*verbs: str, arguments: str = "") -> tuple[str, ...]:
+    """Return the command for verbs of the Makefile."""
+    return ("make", "-s", *verbs, *([f"ARGS={arguments}"] if arguments else []))
 
 
 def conformance(target: str, engine: str) -> Part:
@@ -113,15 +113,20 @@ def conformance(target: str, engine: str) -> Part:
     )
 
 
+NEEDED: Final = tuple(
+    f".venv/.ready-{what}" for what in ("test", "bench", "build", "profile", "fast", "symbols")
+)
+"""What the parts of the short form need."""
+
 # In the short form what the night is for comes first: flame graphs, slopes, history.
 PARTS: Final = (
-    Part("setup", "everything that a verb needs", make("setup"), make("setup"), 1800, 480),
+    Part("setup", "everything that a verb needs", make("setup"), make(*NEEDED), 1800, 480),
     Part("ci", "what CI runs", (".ci/run",), limit=5400),
     Part(
         "profile",
         "flame graphs of the stress scenarios, compared with the last night",
-        make("profile", "--seconds 20 --limit 900 --out {out}"),
-        make("profile", "--out {out}"),
+        make("profile", arguments="--seconds 20 --limit 900 --out {out}"),
+        make("profile", arguments="--out {out}"),
         1200,
         300,
         pages=("index.html",),
@@ -130,10 +135,10 @@ PARTS: Final = (
     Part(
         "stress",
         "the stress scenarios, and what grew meanwhile",
-        make("stress", "--nightly --out {out}"),
-        make("stress", "--short --out {out}"),
+        make("stress", arguments="--nightly --out {out}"),
+        make("stress", arguments="--short --out {out}"),
         7200,
-        180,
+        240,
         pages=("report.html",),
         pictures=("*.svg", "*/*.svg"),
     ),
@@ -148,10 +153,10 @@ PARTS: Final = (
     Part(
         "history",
         "asv: figures over commits",
-        make("asv", "night"),
-        make("asv", "night --short"),
+        make("asv", arguments="night"),
+        make("asv", arguments="night --short"),
         7200,
-        180,
+        240,
         copies=("build/asv/html",),
         short_copies=("build/asv/short/html",),
         pages=("html/history.html", "html/index.html"),
@@ -298,7 +303,7 @@ class Night:
         self.results = [Result(part.name, part.title) for part in parts]
         self._limit = limit
         self._began = time.monotonic()
-        self._verbs = verbs()
+        self._targets = targets()
         self._progress = Progress(len(parts))
 
     def run(self) -> int:
@@ -333,7 +338,7 @@ class Night:
             each.replace("{out}", str(folder)) for each in (part.short if self.short else part.command)
         ]
         result.command = " ".join(command).replace(str(ROOT) + os.sep, "")
-        if command[0] == "make" and command[2] not in self._verbs:
+        if command[0] == "make" and command[2] not in self._targets:
             result.state, result.why = ABSENT, f"this version has no `make {command[2]}`"
             return
         limit = part.short_limit if self.short else part.limit
@@ -436,9 +441,10 @@ def replace(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def verbs() -> set[str]:
-    """Return the verbs that the Makefile has."""
-    return set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+def targets() -> set[str]:
+    """Return what the Makefile can make: verbs, and the stamps of what is set up."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(VENV)", ".venv")
+    return set(re.findall(r"^([\w./-]+):", text, re.MULTILINE))
 
 
 def about() -> dict[str, Any]:
