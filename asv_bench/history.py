@@ -379,7 +379,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
     asked = arguments(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for each in (signal.SIGINT, signal.SIGTERM):  # whoever started this in the background may have let it ignore them
+        signal.signal(each, signal.default_int_handler)
     try:
         if asked.command == "check":
             return check()
