@@ -360,7 +360,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         each.add_argument(
             "--bench", default="", metavar="REGEX", help="only the cases that are called like this"
         )
-        each.add_argument("--rounds", type=int, default=2, help="processes for each case (2)")
+        each.add_argument("--rounds", type=int, help="processes for each case (2 where times are measured)")
         each.add_argument("--json", action="store_true", help="what came out, as one JSON object on stdout")
     for each in (run, compare):
         each.add_argument(
@@ -379,7 +379,10 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
     asked = arguments(argv)
-    for each in (signal.SIGINT, signal.SIGTERM):  # whoever started this in the background may have let it ignore them
+    for each in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # whoever started this in the background may have let it ignore them
         signal.signal(each, signal.default_int_handler)
     try:
         if asked.command == "check":
@@ -387,7 +390,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asv = Asv(short=asked.command == "night" and asked.short)
         if asked.command == "publish":
             return publish(asv)
-        options = ["--attribute", f"rounds={asked.rounds}"]
+        options = ["--attribute", f"rounds={asked.rounds}"] if asked.rounds else []
         if asked.command == "compare":
             options = ["--quick"] if asked.quick else ["--interleave-rounds", *options]
             run = compare(asv, asked.base, asked.head, asked.bench, options, asked.factor)

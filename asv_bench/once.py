@@ -23,6 +23,8 @@ SUITE = Path(__file__).with_name("benchmarks")
 LEAST = {"number": 1, "repeat": 1, "rounds": 1, "warmup_time": 0, "min_run_count": 1}
 """As asv's own ``--quick``."""
 SKIPPED = "asv: skipped: "
+ELSEWHERE = ("lanes",)
+"""Modules of benchmarks that call what has a lane of its own in CI, and take long; they aren't run here."""
 
 
 def discover() -> list[Case]:
@@ -37,11 +39,11 @@ def discover() -> list[Case]:
 
 
 def smallest(cases: Iterable[Case], engine: str) -> list[Case]:
-    """Return the first case of each benchmark on an engine; on Python, also of those on neither."""
+    """Return the first case of each benchmark on an engine, but for those `ELSEWHERE`; on Python, also of those on neither."""
     engines = (PYTHON, NEITHER) if engine == PYTHON else (engine,)
     first: dict[str, Case] = {}
     for case in cases:
-        if case.engine in engines:
+        if case.engine in engines and case.module not in ELSEWHERE:
             first.setdefault(case.benchmark, case)
     return list(first.values())
 

@@ -57,6 +57,10 @@ def test_once_runs_the_first_case_of_each_benchmark_on_an_engine_and_those_on_ne
     assert once.smallest(CASES, "rust") == [CHAIN[2], FAN[1]]
 
 
+def test_once_leaves_out_what_has_a_lane_of_its_own():
+    assert once.smallest(cases_of("lanes.Instructions.track_ir_per_item", [ENGINES]), "python") == []
+
+
 # ---- counting ------------------------------------------------------------------------------------------------------
 
 FIGURES = {case.id: 1e-6 for case in CASES}
