@@ -179,6 +179,10 @@ class Run:
         asv: With which configuration.
         cases: What to run.
         commits: Full hashes.
+
+    Attributes:
+        tallies: What came out, by commit.
+        changes: Where two are compared, the ratio of what changed, by case.
     """
 
     def __init__(self, asv: Asv, cases: Sequence[Case], commits: Sequence[str]) -> None:
@@ -188,6 +192,7 @@ class Run:
         self.began = time.time()
         self.interrupted = False
         self.tallies: list[Tally] = []
+        self.changes: dict[str, float] = {}
 
     def take(self, steps: Sequence[tuple[str, Sequence[str]]]) -> None:
         """Take asv's steps, then count and write down what came of them.
@@ -229,6 +234,7 @@ class Run:
             "began": datetime.fromtimestamp(self.began, UTC).isoformat(timespec="seconds"),
             "seconds": round(time.time() - self.began, 1),
             "commits": [each.as_json() for each in self.tallies],
+            "changes": self.changes,
         }
 
     def _write(self) -> None:
@@ -282,9 +288,24 @@ def compare(asv: Asv, base: str, head: str, pattern: str, options: Sequence[str]
     hashes = OUT / "commits"
     hashes.write_text("\n".join(run.commits) + "\n", encoding="utf-8")
     run.take([("both commits, in turns", ["run", f"HASHFILE:{hashes}", *options, *exactly(run.cases)])])
-    if all(each.figures for each in run.tallies):
-        asv("compare", *run.commits, "--factor", f"{factor}", "--only-changed", "--sort", "ratio")
+    names = {case.name for case in run.cases}
+    for course in page.read(asv.results, run.commits):
+        for name, each in page.changes(course, *run.commits, factor).items():
+            if name in names:
+                run.changes[name] = each.ratio
+                before, after = (
+                    page.shown(one.value, course.unit(name)) for one in (each.before, each.after)
+                )
+                say(f"{each.ratio - 1:+.0%}, {before} to {after}: {name}")
+    if not run.changes and not run.partial:
+        say(f"nothing changed clearly by more than a factor of {factor:g}")
     return run
+
+
+def ancestry() -> list[str]:
+    """Return HEAD and what it stands on, the oldest first."""
+    command = ["git", "rev-list", "--reverse", "--topo-order", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
 
 
 def publish(asv: Asv) -> int:
@@ -305,7 +326,7 @@ def publish(asv: Asv) -> int:
     for commit, what in partial.items():
         say(f"partial: {commit[:8]} has figures of {what} only")
     made = asv.html / "history.html"
-    rows = page.write(made, page.read(asv.results, ROOT), partial)
+    rows = page.write(made, page.read(asv.results, ancestry()), partial)
     say(f"{made}: {rows} cases have a figure")
     return DONE if rows else INCOMPLETE
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 import math
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -49,16 +48,21 @@ class Course:
     units: dict[str, str] = field(default_factory=dict)
     figures: dict[str, dict[str, Point]] = field(default_factory=dict)
 
+    def unit(self, case: str) -> str:
+        return self.units[case.partition("(")[0]]
 
-def read(results: Path, repository: Path) -> list[Course]:
-    """Read asv's result files: those of commits that HEAD stands on."""
+
+def read(results: Path, commits: Sequence[str]) -> list[Course]:
+    """Read asv's result files.
+
+    Args:
+        results: Their folder.
+        commits: Whose figures, the oldest first.
+    """
     from asv.results import iter_results
     from asv.util import load_json
 
-    asked = subprocess.run(
-        ["git", "rev-list", "HEAD"], cwd=repository, stdout=subprocess.PIPE, text=True, check=True
-    )
-    place = {commit: -i for i, commit in enumerate(asked.stdout.split())}
+    place = {commit: i for i, commit in enumerate(commits)}
     known = results / "benchmarks.json"
     benchmarks = load_json(str(known)) if known.exists() else {}
     courses: dict[str, Course] = {}
@@ -70,8 +74,8 @@ def read(results: Path, repository: Path) -> list[Course]:
         course = courses.setdefault(where, Course(where))
         course.commits.append((commit, result.date / 1000))
         for name in result.get_all_result_keys():
-            if name not in benchmarks:
-                continue  # there is no such benchmark any more
+            if result.benchmark_version.get(name) != benchmarks.get(name, {}).get("version"):
+                continue  # there is no such benchmark any more, or it measures something else now
             course.units[name] = benchmarks[name]["unit"]
             params = result.get_result_params(name)
             values, stats = result.get_result_value(name, params), result.get_result_stats(name, params)
@@ -97,19 +101,41 @@ def shown(value: float, unit: str) -> str:
     return f"{value:.3g} {unit}"
 
 
-def change(points: Sequence[Point]) -> tuple[str, str]:
-    """Return what became of the last figure since the one before, and whether it is ``up``, ``down`` or neither.
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a figure.
 
-    It is neither where the two intervals meet; a figure without an interval has to move by a tenth.
+    Attributes:
+        before: The figure before.
+        after: The one now.
     """
-    if len(points) < 2 or not points[-2].value:
-        return "", ""
-    before, last = points[-2:]
-    ratio = last.value / before.value
-    apart = last.low > before.high or last.high < before.low
-    if before.low == before.high or last.low == last.high:
-        apart = abs(ratio - 1) > 0.1
-    return f"{ratio - 1:+.1%}", ("up" if ratio > 1 else "down") if apart else ""
+
+    before: Point
+    after: Point
+
+    @property
+    def ratio(self) -> float:
+        return self.after.value / self.before.value if self.before.value else math.nan
+
+    @property
+    def clear(self) -> bool:
+        """The two intervals don't meet; a figure without an interval has to move by a tenth."""
+        if self.before.low == self.before.high or self.after.low == self.after.high:
+            return abs(self.ratio - 1) > 0.1
+        return self.after.low > self.before.high or self.after.high < self.before.low
+
+
+def changes(course: Course, before: str, after: str, factor: float) -> dict[str, Change]:
+    """Return what changed clearly, and by more than a factor, between two commits: by case, the largest ratio first."""
+    found = {
+        name: Change(by_commit[before], by_commit[after])
+        for name, by_commit in course.figures.items()
+        if before in by_commit and after in by_commit
+    }
+    told = {
+        name: each for name, each in found.items() if each.clear and not 1 / factor <= each.ratio <= factor
+    }
+    return dict(sorted(told.items(), key=lambda each: -each[1].ratio))
 
 
 def drawn(points: Mapping[int, Point], commits: int) -> str:
@@ -153,8 +179,12 @@ def _table(course: Course, partial: Mapping[str, str]) -> Iterable[str]:
     for name, by_commit in sorted(course.figures.items()):
         points = {order[commit]: point for commit, point in by_commit.items()}
         sequence = [point for _, point in sorted(points.items())]
-        text, kind = change(sequence)
-        unit = course.units[name.partition("(")[0]]
+        text = kind = ""
+        if len(sequence) > 1:
+            last = Change(sequence[-2], sequence[-1])
+            text = f"{last.ratio - 1:+.1%}"
+            kind = ("up" if last.ratio > 1 else "down") if last.clear else ""
+        unit = course.unit(name)
         yield (
             f"<tr><td>{html.escape(name)}<td class=figure>{html.escape(shown(sequence[-1].value, unit))}"
             f'<td class="figure {kind}">{text}<td>{drawn(points, len(order))}</tr>'

@@ -61,8 +61,11 @@ class Clock:
 class OnEngine:
     """What the benchmarks have in common.
 
-    A ``time_`` benchmark hands the figures of its workload to ``took``.
+    A ``time_`` benchmark hands the figures of its workload to ``took``. ``version`` is another one where a benchmark's figures came to
+    mean something else; asv and the page show those of one version only.
     """
+
+    version = "1"
 
     params: Any = ENGINES
     param_names: tuple[str, ...] = ("engine",)

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("asv_bench", reason="the benchmarks are not part of the wheel")
 from asv_bench import history, once, page
-from asv_bench.page import Course, Point
+from asv_bench.page import Change, Course, Point
 from asv_bench.tally import cases_of, exactly, matching, modules, reasons_in, tally, unknown_keys
 
 pytestmark = pytest.mark.req("X3")
@@ -244,18 +244,34 @@ def steady(*values):
 
 
 @pytest.mark.parametrize(
-    ("points", "said"),
+    ("before", "after", "clear"),
     [
-        (steady(1.0), ("", "")),
-        (steady(1.0, 1.05), ("+5.0%", "")),
-        (steady(1.0, 1.2), ("+20.0%", "up")),
-        (steady(2.0, 1.0), ("-50.0%", "down")),
-        ([Point(1.0, 0.9, 1.1), Point(1.15, 1.05, 1.2)], ("+15.0%", "")),  # the intervals meet
-        ([Point(1.0, 0.99, 1.01), Point(1.05, 1.04, 1.06)], ("+5.0%", "up")),
+        (*steady(1.0, 1.05), False),  # no intervals
+        (*steady(1.0, 1.2), True),
+        (*steady(2.0, 1.0), True),
+        (Point(1.0, 0.9, 1.1), Point(1.15, 1.05, 1.2), False),  # the intervals meet
+        (Point(1.0, 0.99, 1.01), Point(1.05, 1.04, 1.06), True),
     ],
 )
-def test_a_change_is_one_where_the_intervals_do_not_meet(points, said):
-    assert page.change(points) == said
+def test_a_change_is_clear_where_the_intervals_do_not_meet(before, after, clear):
+    assert Change(before, after).clear == clear
+
+
+def test_of_two_commits_what_changed_clearly_and_by_more_than_the_factor_is_told_the_largest_first():
+    figures = {
+        "same": steady(1.0, 1.0),
+        "slower": steady(1.0, 1.3),
+        "slow": steady(1.0, 2.0),
+        "fast": steady(2.0, 1.0),
+    }
+    course = Course(
+        "box", figures={name: dict(zip("ab", each, strict=True)) for name, each in figures.items()}
+    )
+    course.figures["new"] = {"b": Point(1.0, 1.0, 1.0)}
+    found = page.changes(course, "a", "b", 1.1)
+    assert {name: each.ratio for name, each in found.items()} == {"slow": 2.0, "slower": 1.3, "fast": 0.5}
+    assert list(found) == ["slow", "slower", "fast"]
+    assert list(page.changes(course, "a", "b", 1.5)) == ["slow", "fast"]
 
 
 @pytest.mark.parametrize(
