@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from random import Random
 from statistics import median
@@ -24,16 +24,13 @@ from asv_bench.shape import (
     MIDDLE,
     SPARSE_HOPS,
     Stopwatch,
+    same,
     triangle,
     verify,
 )
 
 END = object()
 Queue = asyncio.Queue[Any]
-
-
-def same(x: int) -> int:
-    return x
 
 
 async def same_async(x: int) -> int:
@@ -96,37 +93,48 @@ async def chain(n: int, fn: Callable[[int], Any] = same, *, capacity: int = CAPA
     return watch.ns / (n * CHAIN_HOPS)
 
 
-async def batched(n: int, *, capacity: int = CAPACITY, batch: int = BATCH) -> float:
+def _lists(n: int, size: int) -> Iterator[list[int]]:
+    for i in range(0, n, size):
+        yield list(range(i, min(n, i + size)))
+
+
+async def _apply_lists(fn: Callable[[int], int], inbox: Queue, out: Queue) -> None:
+    while True:
+        xs = await inbox.get()
+        if xs is END:
+            await out.put(xs)
+            return
+        await out.put([fn(x) for x in xs])
+
+
+async def _total_lists(inbox: Queue, producers: int = 1) -> int:
+    total = 0
+    while producers:
+        xs = await inbox.get()
+        if xs is END:
+            producers -= 1
+        else:
+            for x in xs:
+                total += x
+    return total
+
+
+async def batched(
+    n: int, fn: Callable[[int], int] = same, *, capacity: int = CAPACITY, batch: int = BATCH
+) -> float:
     """W1 with lists of 64 as items, the usual optimisation by hand; return nanoseconds per hop."""
     queues: list[Queue] = [asyncio.Queue(max(1, capacity // batch)) for _ in range(CHAIN_HOPS)]
 
     async def produce(out: Queue) -> None:
-        for i in range(0, n, batch):
-            await out.put(list(range(i, min(n, i + batch))))
+        for xs in _lists(n, batch):
+            await out.put(xs)
         await out.put(END)
-
-    async def apply(inbox: Queue, out: Queue) -> None:
-        while True:
-            xs = await inbox.get()
-            if xs is END:
-                await out.put(xs)
-                return
-            await out.put([same(x) for x in xs])
-
-    async def add_up(inbox: Queue) -> int:
-        total = 0
-        while True:
-            xs = await inbox.get()
-            if xs is END:
-                return total
-            for x in xs:
-                total += x
 
     watch = Stopwatch()
     watch.start()
     tasks = [asyncio.create_task(produce(queues[0]))]
-    tasks += [asyncio.create_task(apply(queues[i], queues[i + 1])) for i in range(MIDDLE)]
-    total = await asyncio.create_task(add_up(queues[-1]))
+    tasks += [asyncio.create_task(_apply_lists(fn, queues[i], queues[i + 1])) for i in range(MIDDLE)]
+    total = await asyncio.create_task(_total_lists(queues[-1]))
     watch.stop()
     await asyncio.gather(*tasks)
     verify("baseline batched", total, triangle(n))
@@ -169,6 +177,29 @@ async def fan(n: int) -> float:
     return watch.ns / (n * FAN_HOPS)
 
 
+async def batched_fan(n: int) -> float:
+    """W2 with lists of 64 as items; return nanoseconds per hop."""
+    branches: list[Queue] = [asyncio.Queue(CAPACITY // BATCH) for _ in range(FAN)]
+    joined: Queue = asyncio.Queue(CAPACITY // BATCH)
+
+    async def produce() -> None:
+        for xs in _lists(n, BATCH):
+            for branch in branches:
+                await branch.put(xs)
+        for branch in branches:
+            await branch.put(END)
+
+    watch = Stopwatch()
+    watch.start()
+    tasks = [asyncio.create_task(produce())]
+    tasks += [asyncio.create_task(_apply_lists(same, branch, joined)) for branch in branches]
+    total = await asyncio.create_task(_total_lists(joined, FAN))
+    watch.stop()
+    await asyncio.gather(*tasks)
+    verify("baseline batched fan", total, FAN * triangle(n))
+    return watch.ns / (n * FAN_HOPS)
+
+
 # ---- W3: ping ------------------------------------------------------------------------------------------------------
 
 
@@ -184,14 +215,14 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 
 @asynccontextmanager
-async def ping() -> AsyncIterator[Callable[[int], Awaitable[float]]]:
-    """W3: give a function that sends so many pings through three nodes, one at a time, and returns the median in ns."""
+async def pings() -> AsyncIterator[Callable[[int], Awaitable[list[int]]]]:
+    """W3: give a function that sends so many pings through three nodes, one at a time, and returns what each took in ns."""
     queues: list[Queue] = [asyncio.Queue(CAPACITY) for _ in range(CHAIN_HOPS)]
     tasks = [asyncio.create_task(_relay(queues[i], queues[i + 1])) for i in range(MIDDLE)]
     head, tail = queues[0], queues[-1]
     clock = time.perf_counter_ns
 
-    async def block(count: int) -> float:
+    async def block(count: int) -> list[int]:
         samples = []
         total = 0
         for i in range(count):
@@ -200,12 +231,23 @@ async def ping() -> AsyncIterator[Callable[[int], Awaitable[float]]]:
             total += await tail.get()
             samples.append(clock() - began)
         verify("baseline ping", total, triangle(count))
-        return median(samples)
+        return samples
 
     try:
         yield block
     finally:
         await _cancel(tasks)
+
+
+@asynccontextmanager
+async def ping() -> AsyncIterator[Callable[[int], Awaitable[float]]]:
+    """W3: the same, and the function returns the median."""
+    async with pings() as block:
+
+        async def middle(count: int) -> float:
+            return median(await block(count))
+
+        yield middle
 
 
 @asynccontextmanager

@@ -175,4 +175,7 @@ def beside(
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1]))
+    try:
+        asyncio.run(serve(sys.argv[1]))
+    except KeyboardInterrupt:  # whoever asked was interrupted, too, and says so
+        sys.exit(130)

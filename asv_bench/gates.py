@@ -1,6 +1,8 @@
 # req: V13
 """Measure the gates P1 to P12, R1 to R5 and R8: ``python -m asv_bench.gates`` (or ``make bench``) prints them as a table.
 
+That takes two minutes at most. ``--full`` measures every workload on both engines besides, and takes its time.
+
 Every gate gets a fresh process, in which the two sides alternate: ours, base, base, ours, and next round the other way
 about, so that a machine that gets slower or faster favours neither. One round gives one ratio of CPU times (of medians
 of wall time for latency). Every sample verifies the checksum of what it delivered. Where the sides are the two engines,
@@ -16,7 +18,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import re
 import resource
 import subprocess
@@ -26,11 +27,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from asv_bench import baseline, engines, probe, workloads
+from asv_bench.record import ROOT, Table, progress, record, save, source
 from asv_bench.shape import Measure, Sides, StandingClock
 from asv_bench.verdict import (
     FAIL,
@@ -45,12 +46,16 @@ from asv_bench.verdict import (
     worst,
 )
 
-ROOT = Path(__file__).parents[1]
 ROUNDS = 11
 MOST_ROUNDS = 2
 """An inconclusive gate gets up to so many times the rounds."""
-SECONDS = 110.0
-"""For everything; what is left of it is shared among the gates that are left, by their rounds."""
+SECONDS = 75.0
+"""For everything; what is left of it is shared among the gates that are left, by their rounds. Some need longer than their share,
+so that it takes a bit more."""
+LIMIT_S = 100.0
+"""Nothing is begun any more when so much time is over: somebody waits for the table."""
+FULL_SECONDS = 240.0
+"""With ``--full``: all rows, and no such limit."""
 
 
 @dataclass(frozen=True)
@@ -500,9 +505,20 @@ def run_gate(gate: Gate, rounds: int, seconds: float) -> Iterator[dict[str, Any]
             raise subprocess.CalledProcessError(process.returncode, command)
 
 
-def measure_all(gates: list[Gate], rounds: int, seconds: float, rows: list[Row]) -> None:
-    """Measure ``gates``, each sort behind its control; fills ``rows`` as it goes, so that an interruption leaves what there is."""
-    ends = time.monotonic() + seconds
+def measure_all(
+    gates: list[Gate], rounds: int, seconds: float, rows: list[Row], limit_s: float = float("inf")
+) -> None:
+    """Measure ``gates``, each sort behind its control; fills ``rows`` as it goes, so that an interruption leaves what there is.
+
+    Args:
+        gates: What to measure.
+        rounds: Of each, times its share.
+        seconds: Shared among them by their rounds.
+        rows: One is added for each.
+        limit_s: When to begin no further gate, in seconds from now.
+    """
+    began = time.monotonic()
+    ends = began + seconds
     todo: list[tuple[Gate, str]] = []
     for control, sort in zip(CONTROLS, (PYTHON_GATES, RUST_GATES), strict=True):
         if asked := [gate for gate in gates if gate in sort]:
@@ -512,41 +528,32 @@ def measure_all(gates: list[Gate], rounds: int, seconds: float, rows: list[Row])
     for gate, missing in todo:
         row = Row(gate, missing=missing, widen=PAGES if gate.unit == "B" else widen)
         rows.append(row)
-        if missing:
+        if not missing and time.monotonic() > began + limit_s:
+            row.missing = (
+                f"the {limit_s:g} seconds were over (--full measures everything, --only {gate.id} this)"
+            )
+        if row.missing:
             continue
-        share = max(ends - time.monotonic(), 0.0) * gate.rounds / left * 2  # most need less than their share
+        share = (
+            max(ends - time.monotonic(), 0.0) * gate.rounds / left * 1.3
+        )  # some need less than their share
         left -= gate.rounds
-        _progress(f"{gate.id:<10}{gate.what} ")
+        progress(f"{gate.id:<10}{gate.what} ")
         try:
             for result in run_gate(gate, rounds, share):
                 row.add(result)
-                _progress(".")
+                progress(".")
         except subprocess.CalledProcessError as error:
             row.broken = True
             row.notes.append(f"broke with exit code {error.returncode}")
         if gate in CONTROLS and row.ratios:
             widen = abs(median(row.ratios) - 1)
-        _progress(f" {median(row.ratios):.4g} {row.verdict}\n" if row.ratios else " not measured\n")
-
-
-def _progress(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()
+        progress(f" {median(row.ratios):.4g} {row.verdict}\n" if row.ratios else " not measured\n")
 
 
 def conditions(controls: list[Row]) -> dict[str, Any]:
-    """Say under what conditions the figures came about."""
-    import meridian
-
-    found: dict[str, Any] = {
-        "meridian": meridian.__version__,
-        "engine": os.environ.get("MERIDIAN_ENGINE", "python"),
-        "python": platform.python_version(),
-        "implementation": platform.python_implementation(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpus": os.cpu_count(),
-        "load": [round(load, 2) for load in os.getloadavg()],
-    }
+    """Say under what conditions the figures came about, beside what every record says."""
+    found: dict[str, Any] = {"engine": os.environ.get("MERIDIAN_ENGINE", "python")}
     for row in controls:
         if row.ratios:
             found[row.gate.id] = {"ratio": round(median(row.ratios), 4), "rounds": len(row.ratios)}
@@ -600,26 +607,71 @@ def table(rows: list[Row], partial: bool) -> str:
         "",
         f"{summary}{' (partial: interrupted)' if partial else ''}.",
         "Gates with >= and no gate: how many times as fast as the base. Gates with <= : cost as a share of the base's, or bytes.",
-        "Handlers that do real work shrink every ratio: with 10 µs of work per node, 11 times becomes about 1.15 times.",
+        "Handlers that do real work shrink every ratio (docs/performance.md shows how far).",
         *(f"{', '.join(ids)}: {note}." for note, ids in notes.items()),
     ])  # fmt: skip
 
 
-def report(rows: list[Row], partial: bool, as_json: bool) -> None:
-    """Print what there is: a table, or one JSON object."""
-    found = conditions([row for row in rows if row.gate in CONTROLS])
+def in_markdown(rows: list[Row]) -> Table:
+    """Lay the rows out as a page shows them."""
+    laid = []
+    for row in rows:
+        gate, spread = row.gate, row.spread
+        limit = "" if gate.bound is None else f"{gate.bound}{f', {gate.cost} ns' if gate.cost else ''}"
+        found = f"{median(row.ratios):,.{0 if gate.figure is not None else 2}f}" if row.ratios else "–"
+        between = "" if spread is None else f"{spread[0]:.2f} to {spread[1]:.2f}"
+        laid.append(
+            [gate.id, gate.what, limit.replace(">", "&gt;").replace("<", "&lt;"), found, between, row.verdict]
+        )
+    return Table(["gate", "what", "asked for", "measured:", "95 % of medians", "verdict"], laid)
+
+
+def kept(rows: list[Row], command: str) -> dict[str, Any]:
+    """Return the record that the documentation quotes."""
+    gates = [row for row in rows if row.gate not in CONTROLS]
+    values: dict[str, Any] = {
+        row.gate.id: {
+            "ratio": float(f"{median(row.ratios):.3g}"),
+            "rounds": len(row.ratios),
+            "verdict": row.verdict,
+        }
+        for row in gates
+        if row.ratios
+    }
+    values["conditions"] = conditions([row for row in rows if row.gate in CONTROLS])
+    tables = {
+        "python": in_markdown([row for row in gates if row.gate in PYTHON_GATES]),
+        "rust": in_markdown([row for row in gates if row.gate in RUST_GATES and row.gate.bound is not None]),
+        "missed": in_markdown([row for row in gates if row.verdict == FAIL]),
+    }
+    return record(command, values, tables)
+
+
+def command_of(arguments: list[str]) -> str:
+    """Return the command that measures the same again; how it was to be printed or kept is not part of it."""
+    asked = [each for each in arguments if each not in ("--json", "--save", "--check")]
+    floor = " FLOOR=FOLDER" if os.environ.get("FLOOR") else ""
+    return f"make bench{floor}" + (f' ARGS="{" ".join(asked)}"' if asked else "")
+
+
+def report(
+    rows: list[Row], partial: bool, as_json: bool, keep: bool = False, command: str = "make bench"
+) -> None:
+    """Print what there is, a table or one JSON object, and with ``keep`` write the record of it."""
+    made = kept(rows, command)
+    found = made["values"]["conditions"]
+    if keep:
+        save("gates", made)
     rows = [row for row in rows if row.gate not in CONTROLS]
     if as_json:
-        print(json.dumps({"gates": [row.as_json() for row in rows], "conditions": found, "partial": partial}))
+        told = found | {name: made[name] for name in ("date", "versions", "machine")}
+        print(json.dumps({"gates": [row.as_json() for row in rows], "conditions": told, "partial": partial}))
         return
     print(table(rows, partial))
     of_control = "".join(
         f"; {gate.what} {found[gate.id]['ratio']:.3f}" for gate in CONTROLS if gate.id in found
     )
-    print(
-        f"Meridian {found['meridian']} ({found['engine']} engine), {found['implementation']} {found['python']}, "
-        f"{found['system']}, {found['cpus']} CPUs, load {found['load'][0]}{of_control}"
-    )
+    print(f"{source(made).strip('*')} P: {found['engine']} engine{of_control}.")
 
 
 def names_of(gate: Gate) -> set[str]:
@@ -629,14 +681,20 @@ def names_of(gate: Gate) -> set[str]:
     return {id} if part_of is None else {id, *part_of.group(0, 1)}
 
 
-def chosen(only: str | None) -> list[Gate]:
-    """Return the gates that ``only`` names (``P3`` means P3a and P3b, ``R`` all of these), in order; all without it.
+def chosen(only: str | None, full: bool = False) -> list[Gate]:
+    """Return the gates that ``only`` names (``P3`` means P3a and P3b, ``R`` all of these), in order.
+
+    Without it, those of P and R; with ``full`` every workload on both engines, too.
 
     Raises:
         ValueError: a name that no gate has.
     """
     if not only:
-        return list(GATES)
+        return (
+            list(GATES)
+            if full
+            else [gate for gate in GATES if gate in PYTHON_GATES or gate.id.startswith("R")]
+        )
     asked = [each.strip().lower() for each in only.split(",") if each.strip()]
     found = [gate for gate in GATES if names_of(gate) & set(asked)]
     known = set[str]().union(*map(names_of, GATES))
@@ -656,7 +714,15 @@ def main(arguments: list[str] | None = None) -> int:
         "--rounds", type=int, default=ROUNDS, help=f"rounds of each gate (default {ROUNDS}, at least 3)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=SECONDS, help=f"time for everything (default {SECONDS:g})"
+        "--seconds",
+        type=float,
+        help=f"time for everything (default {SECONDS:g}, with --full {FULL_SECONDS:g})",
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="every workload on both engines, too; some five minutes"
+    )
+    parser.add_argument(
+        "--save", action="store_true", help="keep the figures for the documentation, in docs/figures"
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 when a gate is missed")
     parser.add_argument("--worker", metavar="ID", help=argparse.SUPPRESS)
@@ -669,17 +735,23 @@ def main(arguments: list[str] | None = None) -> int:
             return 130
         return 0
     try:
-        gates = chosen(options.only)
+        gates = chosen(options.only, options.full)
     except ValueError as error:
         parser.error(str(error))
+    if options.save and not options.full:
+        parser.error("--save goes with --full: the documentation shows all of it")
+    # Whoever asks for some gates, or says how long it may take, gets all that was asked for.
+    hurry = options.only is None and options.seconds is None and not options.full
+    seconds = options.seconds or (FULL_SECONDS if options.full else SECONDS)
     rows: list[Row] = []
     partial = False
     try:
-        measure_all(gates, options.rounds, options.seconds, rows)
+        measure_all(gates, options.rounds, seconds, rows, LIMIT_S if hurry else float("inf"))
     except KeyboardInterrupt:
         partial = True
-        _progress(" interrupted\n")
-    report(rows, partial, options.json)
+        progress(" interrupted\n")
+    command = command_of(sys.argv[1:] if arguments is None else arguments)
+    report(rows, partial, options.json, options.save and not partial, command)
     if partial:
         return 130
     if any(row.broken for row in rows):

@@ -15,7 +15,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-from asv_bench.shape import BATCH, CAPACITY, CHAIN_HOPS, MIDDLE, Stopwatch, triangle, verify
+from asv_bench.shape import BATCH, CAPACITY, CHAIN_HOPS, MIDDLE, Stopwatch, same, triangle, verify
 
 BUILT = Path(__file__).parents[1] / "build" / "floor"
 RETURNS = 0
@@ -51,10 +51,6 @@ def load() -> Any:
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def same(x: int) -> int:
-    return x
 
 
 class Total:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import repeat
+from math import ceil
 
 Measure = Callable[[], Awaitable[float]]
 """Takes one sample."""
@@ -25,6 +26,14 @@ DEPTH = 10
 SPARSE_HOPS = DEPTH + 1
 BATCH = 64
 """Items of one hand-made batch."""
+WORK = 700
+"""Numbers that a node with work adds up: about 10 µs, where a plain call takes 50 ns."""
+
+
+def work(x: int) -> int:
+    """What a node with something to do does."""
+    sum(range(WORK))
+    return x
 
 
 class WrongResultError(Exception):
@@ -40,6 +49,31 @@ def verify(what: str, got: object, want: object) -> None:
 def triangle(n: int) -> int:
     """Return the sum of the numbers 0 to n - 1."""
     return n * (n - 1) // 2
+
+
+def percentile(samples: Sequence[float], share: float) -> float:
+    """Return the smallest sample that at least ``share`` of all don't exceed."""
+    return float(sorted(samples)[max(0, ceil(len(samples) * share) - 1)])
+
+
+def same(x: int) -> int:
+    """What a node with nothing to do does."""
+    return x
+
+
+def yardstick() -> float:
+    """Return what a plain call costs now, in nanoseconds of CPU time: how fast the machine is at this moment.
+
+    Where two processors share a core, a busy neighbour makes everything slower by up to half, CPU time included.
+    """
+    best = float("inf")
+    calls = 20_000
+    for _ in range(3):
+        began = time.process_time_ns()
+        for i in range(calls):
+            same(i)
+        best = min(best, time.process_time_ns() - began)
+    return best / calls
 
 
 class Stopwatch:

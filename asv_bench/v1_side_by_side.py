@@ -13,19 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from asv_bench.record import ROOT, Table, progress, record, save, source
 from asv_bench.v1_programs import PROGRAMS
 from asv_bench.verdict import LEAST_ROUNDS, interval
 
-ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = Path(__file__).with_name("v1_programs.py")
 VERSION = "1.2.0"
 ROUNDS = 7
@@ -156,12 +154,6 @@ def compare(row: Row, ours: Path, theirs: Path, rounds: int, seconds: float) -> 
         progress(".")
 
 
-def progress(text: str) -> None:
-    """Say on stderr how far it is."""
-    sys.stderr.write(text)
-    sys.stderr.flush()
-
-
 def table(rows: list[Row]) -> str:
     """Lay the rows out as text."""
     lines = [("program", "µs per message in 1.2.0", "in Meridian", "times as fast", "95 % of medians", "")]
@@ -183,19 +175,16 @@ def table(rows: list[Row]) -> str:
     )
 
 
-def conditions() -> dict[str, Any]:
-    """Say what was compared, where and when."""
-    import meridian
-
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "meridian": meridian.__version__,
-        "v1": VERSION,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpus": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-    }
+def kept(rows: list[Row]) -> dict[str, Any]:
+    """Return the record that the documentation quotes."""
+    found = {row.name: row.as_json() for row in rows if row.ours}
+    laid = [
+        [name, f"{each['v1_us']:,.1f}", f"{each['meridian_us']:,.1f}", f"{each['ratio']:.1f}",
+         "{:.1f} to {:.1f}".format(*each["spread"])]
+        for name, each in found.items()
+    ]  # fmt: skip
+    columns = ["program", "µs per message in 1.2.0:", "in Meridian:", "times as fast:", "95 % of medians"]
+    return record("make bench-v1", found, {"programs": Table(columns, laid)}, {"meridian-runtime": VERSION})
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -217,6 +206,9 @@ def main(arguments: list[str] | None = None) -> int:
         type=Path,
         default=ROOT / "build" / f"v1-{VERSION}",
         help="where 1.2.0 lives or is installed",
+    )
+    parser.add_argument(
+        "--save", action="store_true", help="keep the figures for the documentation, in docs/figures"
     )
     options = parser.parse_args(arguments)
     names = options.only.split(",") if options.only else list(PROGRAMS)
@@ -241,17 +233,16 @@ def main(arguments: list[str] | None = None) -> int:
         progress(" interrupted\n")
         for row in rows:  # half a round is none
             del row.ours[len(row.theirs) :]
-    found = conditions()
+    found = kept(rows)
+    if options.save and not partial:
+        save("v1", found)
     if options.json:
-        print(
-            json.dumps({"programs": [row.as_json() for row in rows], "conditions": found, "partial": partial})
-        )
+        print(json.dumps({"programs": [row.as_json() for row in rows], **found, "partial": partial}))
     else:
         print(table(rows))
         print(
             f"\nCPU time of whole runs; handlers that do real work shrink every ratio.{' Interrupted.' if partial else ''}\n"
-            f"{found['date']}: Meridian {found['meridian']}, meridian-runtime {VERSION}, Python {found['python']}, "
-            f"{found['system']}, {found['cpus']} CPUs, load {found['load']}"
+            f"{source(found)}"
         )
     if partial:
         return 130

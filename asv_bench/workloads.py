@@ -28,8 +28,10 @@ from asv_bench.shape import (
     MIDDLE,
     SPARSE_HOPS,
     Stopwatch,
+    same,
     triangle,
     verify,
+    work,
 )
 from meridian import (
     Edge,
@@ -51,10 +53,6 @@ from meridian import (
 )
 
 DATA = MessageType.DATA
-
-
-def same(x: int) -> int:
-    return x
 
 
 async def same_async(x: int) -> int:
@@ -80,6 +78,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "suspending": same_suspending,
     "envelope": same_message,
     "emit": emit_same,
+    "working": work,
 }
 
 
@@ -128,7 +127,8 @@ async def chain(
     Args:
         n: How many.
         style: What the nodes are: ``plain``, ``async`` or ``suspending`` functions, functions that ``emit``, functions on an
-            ``envelope`` that is made once at the source, or v1-style nodes, each a ``class`` that emits envelopes.
+            ``envelope`` that is made once at the source, ``working`` functions that have something to do, or v1-style nodes,
+            each a ``class`` that emits envelopes.
         capacity: Of each edge.
         slice: Most messages that a node gets at a time.
         clock: The run's clock; the system's by default.
@@ -255,14 +255,14 @@ class Waiting:
     Args:
         nodes: How many pass-through nodes there are.
         depth: How many of them stand in one chain.
-        style: ``plain`` or ``async``.
+        style: ``plain`` or ``async``, or the function itself.
     """
 
-    def __init__(self, nodes: int, depth: int, style: str = "plain") -> None:
+    def __init__(self, nodes: int, depth: int, style: str | Callable[[int], int] = "plain") -> None:
         self.answer: asyncio.Future[int] | None = None
         self.heads: list[Inlet] = []
         made = Subgraph("waiting")
-        passing = node(FUNCTIONS[style])
+        passing = node(FUNCTIONS[style] if isinstance(style, str) else style)
         made.add_node(sink(self._reply), "reply")
         for c in range(max(1, nodes // depth)):
             inlet = Inlet(f"{c}")
@@ -297,10 +297,10 @@ class Waiting:
 
 
 @asynccontextmanager
-async def ping(
+async def pings(
     style: str = "plain", *, push: bool = False
-) -> AsyncIterator[Callable[[int], Awaitable[float]]]:
-    """W3: give a function that sends so many pings through three nodes, one at a time, and returns the median in ns.
+) -> AsyncIterator[Callable[[int], Awaitable[list[int]]]]:
+    """W3: give a function that sends so many pings through three nodes, one at a time, and returns what each took in ns.
 
     Args:
         style: ``plain`` or ``async``.
@@ -313,7 +313,7 @@ async def ping(
     put = head.push if push else head.try_put
     create_future, clock = asyncio.get_running_loop().create_future, time.perf_counter_ns
 
-    async def block(count: int) -> float:
+    async def block(count: int) -> list[int]:
         samples = []
         total = 0
         for i in range(count):
@@ -323,12 +323,25 @@ async def ping(
             total += await answer
             samples.append(clock() - began)
         verify(f"ping, {style}", total, triangle(count))
-        return median(samples)
+        return samples
 
     try:
         yield block
     finally:
         await waiting.stop()
+
+
+@asynccontextmanager
+async def ping(
+    style: str = "plain", *, push: bool = False
+) -> AsyncIterator[Callable[[int], Awaitable[float]]]:
+    """W3: the same, and the function returns the median."""
+    async with pings(style, push=push) as block:
+
+        async def middle(count: int) -> float:
+            return median(await block(count))
+
+        yield middle
 
 
 @asynccontextmanager

@@ -144,7 +144,7 @@ def test_the_whole_command_prints_a_table_or_json(monkeypatch, capsys):
     assert side.main(["--only", "edge", "--rounds", "3", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["programs"][0]["ratio"] == 3
-    assert found["conditions"]["v1"] == "1.2.0"
+    assert found["versions"]["meridian-runtime"] == "1.2.0"
     assert found["partial"] is False
 
 

@@ -11,9 +11,9 @@ from meridian.observability import LogConfig, NoopMetrics, configure_metrics
 from meridian.observability.logging import replace_config
 
 pytest.importorskip("asv_bench", reason="the benchmarks are not part of the wheel")
-from asv_bench import baseline, gates, workloads
+from asv_bench import baseline, gates, record, workloads
 from asv_bench.shape import WrongResultError, triangle, verify
-from asv_bench.verdict import FAIL, INCONCLUSIVE, PASS, Bound, interval, judge
+from asv_bench.verdict import FAIL, INCONCLUSIVE, NOT_MEASURED, PASS, Bound, interval, judge
 
 HIGHER, LOWER = Bound(4.0, higher=True), Bound(0.5, higher=False)
 STEADY = [5.0, 5.1, 4.9, 5.0, 5.2]
@@ -30,7 +30,7 @@ def quiet():
 # ---- workloads -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("style", ["plain", "async", "suspending", "envelope", "emit", "class"])
+@pytest.mark.parametrize("style", ["plain", "async", "suspending", "envelope", "emit", "working", "class"])
 def test_the_chain_delivers_its_checksum(style):
     assert asyncio.run(workloads.chain(300, style)) > 0
 
@@ -61,6 +61,7 @@ def test_the_chain_by_hand_delivers_its_checksum(fn):
 
 def test_the_batched_chain_by_hand_delivers_its_checksum():
     assert asyncio.run(baseline.batched(300)) > 0
+    assert asyncio.run(baseline.batched_fan(100)) > 0
 
 
 def test_the_fan_by_hand_delivers_its_checksum():
@@ -193,9 +194,61 @@ def test_the_table_names_gate_verdict_and_what_was_not_measured(capsys):
 def test_a_part_is_asked_for_by_its_gate():
     assert [gate.id for gate in gates.chosen("p3, P5")] == ["P3a", "P3b", "P5"]
     assert [gate.id for gate in gates.chosen("P10b,import")] == ["P10b", "import"]
-    assert gates.chosen(None) == list(gates.GATES)
+    assert gates.chosen(None, full=True) == list(gates.GATES)
     with pytest.raises(ValueError, match="no gate p13: there are P1, P2a"):
         gates.chosen("P1,P13")
+
+
+def test_without_a_wish_only_the_gates_are_measured():
+    asked = gates.chosen(None)
+    assert [gate for gate in asked if gate.id.startswith("P")] == list(gates.PYTHON_GATES[:-1])
+    assert {gate.id[0] for gate in asked} == {"P", "R", "i"}
+
+
+def test_when_the_time_is_up_no_gate_is_begun_and_the_table_says_so(monkeypatch, capsys):
+    asked = scripted(monkeypatch, {"P1": ratios(9, 9, 9)})
+    rows = []
+    gates.measure_all(gates.chosen("P1,P5"), 3, 60.0, rows, limit_s=-1.0)
+    assert asked == []
+    assert {row.verdict for row in rows} == {NOT_MEASURED}
+    gates.report(rows, False, as_json=False)
+    assert "P1: not measured: the -1 seconds were over (--full measures everything, --only P1 this)." in (
+        capsys.readouterr().out.splitlines()
+    )
+
+
+def test_only_whoever_asks_for_nothing_is_hurried(monkeypatch, capsys):
+    limits = []
+    monkeypatch.setattr(
+        gates, "measure_all", lambda gates, rounds, seconds, rows, limit_s: limits.append((seconds, limit_s))
+    )
+    for arguments in ([], ["--full"], ["--only", "P1"], ["--seconds", "500"]):
+        assert gates.main(arguments) == 0
+    forever = float("inf")
+    assert limits == [(75.0, 100.0), (240.0, forever), (75.0, forever), (500.0, forever)]
+
+
+def test_the_record_has_all_rows_that_have_a_gate(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(record, "FIGURES", tmp_path)
+    monkeypatch.delenv("FLOOR", raising=False)
+    scripted(monkeypatch, {"P1": ratios(9, 9, 9), "control": ratios(1, 1, 1)})
+    assert gates.main(["--full", "--save"]) == 0
+    kept = json.loads((tmp_path / "gates.json").read_text(encoding="utf-8"))
+    assert kept["command"] == 'make bench ARGS="--full"'
+    assert kept["values"]["P1"] == {"ratio": 9.0, "rounds": 3, "verdict": PASS}
+    assert kept["values"]["conditions"]["control"] == {"ratio": 1.0, "rounds": 3}
+    assert kept["tables"]["python"]["rows"][0] == [
+        "P1", "chain, plain functions", "&gt;= 8", "9.00", "9.00 to 9.00", "pass",
+    ]  # fmt: skip
+    assert len(kept["tables"]["python"]["rows"]) == len(gates.PYTHON_GATES)
+    assert len(kept["tables"]["rust"]["rows"]) == len(gates.RUST_GATES) - 3
+    assert kept["tables"]["missed"]["rows"] == []
+
+
+def test_a_part_is_not_kept(capsys):
+    with pytest.raises(SystemExit):
+        gates.main(["--save"])
+    assert "--save goes with --full" in capsys.readouterr().err
 
 
 def scripted(monkeypatch, results):
