@@ -92,7 +92,7 @@ $(VENV)/.ready-fast: $(RUST_SOURCES) $(VENV)/.ready-base | $(VENV)/.ready-test
 	  if [[ $$code == 0 ]]; then touch $@; elif [[ $$code != 77 ]]; then exit $$code; fi
 
 # ---------------------------------------------------------------------------------------------------------- verbs
-.PHONY: help setup demo test coverage lint fmt types conformance formal crosshair mutation stress bench asv bench-v1 profile docs wheels engines check clean
+.PHONY: help setup demo test coverage lint fmt types conformance formal crosshair mutation stress bench asv bench-v1 bench-peers bench-slo profile docs wheels engines check clean
 
 help: ## this list
 	@echo "Meridian: make VERB"
@@ -100,7 +100,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "Each verb sets up what it needs. ARGS=... goes to the tool behind test, coverage, conformance, formal, crosshair,"
-	@echo "mutation, stress, bench, asv, bench-v1, profile; PYTHON=... names the interpreter to make $(VENV) with."
+	@echo "mutation, stress, bench, asv, bench-v1, bench-peers, bench-slo, profile; PYTHON=... names the interpreter to make $(VENV) with."
 
 setup: $(VENV)/.ready-demo $(VENV)/.ready-test $(VENV)/.ready-lint $(VENV)/.ready-docs $(VENV)/.ready-build $(VENV)/.ready-bench $(VENV)/.ready-profile $(VENV)/.ready-fast ## everything that any verb needs, at once
 
@@ -124,13 +124,14 @@ lint: $(VENV)/.ready-lint ## style: ruff, spelling, change fragments, clippy and
 	@$(PY) ci/check_fragments.py
 	@ci/rust lint
 
-fmt: $(VENV)/.ready-lint ## formats, mends what ruff can, regenerates docs/requirements.md, the index of v1, the rules, the schema
+fmt: $(VENV)/.ready-lint ## formats, mends what ruff can, regenerates docs/requirements.md, the index of v1, the rules, the schema, the figures
 	@$(PY) -m ruff check --fix --exit-zero --quiet .
 	@$(PY) -m ruff format .
 	@$(PY) ci/requirements_table.py
 	@$(PY) ci/v1_index.py
 	@$(PY) ci/rules_page.py
 	@$(PY) ci/snapshot_schema.py
+	@$(PY) ci/figures.py
 
 types: $(VENV)/.ready-lint $(VENV)/.ready-fast ## mypy strict, pyright strict, and the Rust stub against the built module
 	@$(PY) -m mypy
@@ -156,7 +157,7 @@ mutation: $(VENV)/.ready-mutation ## do the tests notice: mutants of the core, a
 stress: $(VENV)/.ready-bench $(VENV)/.ready-fast ## does it survive: seeded scenarios on both engines, and a report; five minutes (ARGS="--short", ARGS="overload --seed 7")
 	@$(PY) -m stress $(ARGS)
 
-bench: $(VENV)/.ready-bench $(VENV)/.ready-fast ## is it fast: the gates as a table of ratios (JSON=1 for one JSON object, FLOOR=FOLDER of a C probe)
+bench: $(VENV)/.ready-bench $(VENV)/.ready-fast ## is it fast: the gates as a table of ratios, within two minutes (JSON=1, ARGS="--full" for every workload, FLOOR=FOLDER of a C probe)
 	@$(if $(FLOOR),FLOOR="$(abspath $(FLOOR))") $(PY) -m asv_bench.gates $(if $(JSON),--json) $(ARGS)
 
 asv: $(VENV)/.ready-bench $(VENV)/.ready-build $(VENV)/.ready-fast ## does every benchmark run; ARGS="run", "compare main", "publish", "night": their history over commits
@@ -164,6 +165,12 @@ asv: $(VENV)/.ready-bench $(VENV)/.ready-build $(VENV)/.ready-fast ## does every
 
 bench-v1: $(VENV)/.ready-bench ## beside meridian-runtime 1.2.0, installed for it under build/ (JSON=1, ARGS="--only chain")
 	@$(PY) -m asv_bench.v1_side_by_side $(if $(JSON),--json) $(ARGS)
+
+bench-peers: $(VENV)/.ready-bench $(VENV)/.ready-fast ## beside asyncio.Queue, anyio, 1.2.0, reactivex, streamz, aiostream, bytewax: table and plot in build/peers, within ten minutes (JSON=1)
+	@$(PY) -m asv_bench.peers $(if $(JSON),--json) $(ARGS)
+
+bench-slo: $(VENV)/.ready-bench $(VENV)/.ready-fast ## the service levels: latencies of enqueue, dequeue and node execution, and throughput, on both engines; a minute (JSON=1)
+	@$(PY) -m asv_bench.slo $(if $(JSON),--json) $(ARGS)
 
 profile: $(VENV)/.ready-profile $(VENV)/.ready-fast $(VENV)/.ready-symbols ## where the time goes: flame graphs of stress scenarios under py-spy, against the last run; five minutes (ARGS="churn --gil")
 	@left=$$((285 + $(STARTED) - $$(date +%s))); \

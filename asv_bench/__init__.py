@@ -10,6 +10,9 @@
     engines      the same workload on both engines, each in a process of its own, in turns
     probe        what a chain costs in C, where somebody has that probe
     gates        measures P1 to P12, R1 to R5 and R8, and prints the table (`make bench`)
+    slo          the service levels: latencies and throughput of both engines
+    peers/       beside pipelines by hand, 1.2.0 and other packages (`make bench-peers`)
+    record       what a measurement says about itself, and the records that the documentation quotes
     benchmarks/  the same workloads for asv, for history over commits
     history      runs asv over commits and counts what came out (`make asv`); with wheels, once, tally, page
 
