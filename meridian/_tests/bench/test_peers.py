@@ -82,7 +82,6 @@ def test_a_program_delivers_its_checksum(module, form, workload):
     assert len(figure) == 40 if isinstance(figure, list) else figure > 0
 
 
-@pytest.mark.v1("L1")
 @pytest.mark.parametrize(("call", "n"), [("chain", 200), ("fan", 70), ("sparse", 5)])
 def test_the_program_for_1_2_0_delivers_its_checksum_on_whoever_runs_it(call, n):
     code = f"from asv_bench.peers import v1; assert v1.{call}({n}) > 0"
