@@ -31,7 +31,7 @@ from statistics import median
 from typing import Any
 
 from asv_bench import baseline, engines, probe, workloads
-from asv_bench.record import ROOT, Table, progress, record, save, source
+from asv_bench.record import ROOT, Table, hear_interruptions, progress, record, save, source
 from asv_bench.shape import Measure, Sides, StandingClock
 from asv_bench.verdict import (
     FAIL,
@@ -760,4 +760,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    hear_interruptions()
     sys.exit(main())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ def progress(text: str) -> None:
     """Say on stderr how far it is."""
     sys.stderr.write(text)
     sys.stderr.flush()
+
+
+def hear_interruptions() -> None:
+    """Let SIGINT and SIGTERM interrupt this process, though a shell that started it in the background made it deaf to them."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.default_int_handler)
 
 
 def versions(**others: str) -> dict[str, str]:

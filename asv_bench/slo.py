@@ -31,7 +31,7 @@ from typing import Any
 
 from asv_bench import engines, workloads
 from asv_bench.engines import PYTHON, RUST
-from asv_bench.record import ROOT, Table, progress, record, save, source
+from asv_bench.record import ROOT, Table, hear_interruptions, progress, record, save, source
 from asv_bench.shape import (
     CAPACITY,
     CHAIN_HOPS,
@@ -396,4 +396,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    hear_interruptions()
     sys.exit(main())

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from asv_bench.record import ROOT, Table, progress, record, save, source
+from asv_bench.record import ROOT, Table, hear_interruptions, progress, record, save, source
 from asv_bench.v1_programs import PROGRAMS
 from asv_bench.verdict import LEAST_ROUNDS, interval
 
@@ -250,4 +250,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    hear_interruptions()
     sys.exit(main())

@@ -18,7 +18,7 @@ from asv_bench.peers import report
 from asv_bench.peers.contenders import CONTENDERS, WORKLOADS
 from asv_bench.peers.environments import BUILD, interpreters
 from asv_bench.peers.rounds import Row, measure, rows_for
-from asv_bench.record import FIGURES, progress, record, save
+from asv_bench.record import FIGURES, hear_interruptions, progress, record, save
 from asv_bench.verdict import LEAST_ROUNDS
 
 ROUNDS = 7
@@ -101,4 +101,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    hear_interruptions()
     sys.exit(main())
