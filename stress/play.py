@@ -10,7 +10,9 @@ import signal
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from platform import python_version
@@ -81,23 +83,32 @@ class Play:
         self.meter = Meter()
         self.rounds = 0
         self.error: str | None = None
-        self.readings: list[tuple[int, float]] = []
+        self._readings = array("d")  # pairs, in little space: a list of them would look like a leak
         self.watch = Watch(self.meter, self._stuck)
         self._began = time.monotonic()
         self._now_playing = seed
         self._interrupted = False
+        self._before = self.invariants
+
+    def readings(self) -> list[tuple[int, float]]:
+        """Return the resident memory after each round, beside the messages so far."""
+        return [
+            (int(messages), rss)
+            for messages, rss in zip(self._readings[::2], self._readings[1::2], strict=True)
+        ]
 
     def run(self) -> dict[str, Any]:
         """Play, write the result, and return it."""
         self._write(
             partial=True
-        )  # now, so that what can't be written is known at once, and a killed play leaves a trace
+        )  # so that an unwritable place is known at once, and a killed play leaves a trace
         self.watch.start()
         kept = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self._play()
         except KeyboardInterrupt:
-            self._interrupted = True
+            self.invariants = self._before  # a round that was cut short says nothing
+            self.error = None
         finally:
             for number, handler in kept.items():
                 signal.signal(number, handler)
@@ -105,24 +116,26 @@ class Play:
         return self._write(partial=self._interrupted)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        """End after this round, which can then be judged; at the second signal at once."""
         del number, frame
-        if not self._interrupted:  # a second one must not cut the writing short
-            self._interrupted = True
+        if self._interrupted:
             raise KeyboardInterrupt
+        self._interrupted = True
 
     def _play(self) -> None:
         while True:
             self._now_playing = self.seed + self.rounds
+            self._before = deepcopy(self.invariants)
             self._round(Round(self.scenario.name, self._now_playing, self.meter, self.invariants))
             self.rounds += 1
             self.meter.beats += 1
             if self.scenario.collects:
-                self.readings.append((self.meter.messages, self.watch.settled_rss()))
+                self._readings.extend((self.meter.messages, self.watch.settled_rss()))
             elapsed = time.monotonic() - self._began
             self.tell(self.rounds, self.meter.messages, elapsed)
             broken = self.error is not None or any(each.broken for each in self.invariants.values())
             late = elapsed >= self.limit.seconds and self.rounds >= self.scenario.least
-            if broken or late or self.rounds == self.limit.rounds:
+            if broken or late or self.rounds == self.limit.rounds or self._interrupted:
                 return
 
     def _round(self, round: Round) -> None:
@@ -165,7 +178,7 @@ class Play:
     # ---- the result --------------------------------------------------------------------------------------------
 
     def _write(self, *, partial: bool) -> dict[str, Any]:
-        slope = judge(self.readings, MEMORY_LIMIT) if self.scenario.collects else None
+        slope = judge(self.readings(), MEMORY_LIMIT) if self.scenario.collects else None
         if slope is not None and not partial:
             memory = self.invariants[MEMORY]
             memory.checks += slope.verdict in (FLAT, GROWS)

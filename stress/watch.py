@@ -6,6 +6,7 @@ import ctypes
 import gc
 import threading
 import time
+from array import array
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 EVERY_S: Final = 0.05
 MOST_SAMPLES: Final = 1_200
-"""When there are more, every other is dropped and the next come half as often."""
+"""When there are more, every other is dropped and the next come half as often. Their place is taken when the watch begins, so
+that it doesn't itself look like a leak."""
 
 STILL_LOOKS: Final = 600
 """So many looks in a row at which nothing had moved, half a minute of them, and the play is stuck. It is counted in looks and not
@@ -53,13 +55,21 @@ class Watch(threading.Thread):
 
     def __init__(self, meter: Meter, stuck: Callable[[], None]) -> None:
         super().__init__(name="stress-watch", daemon=True)
-        self.samples: list[Sample] = []
+        self._table = array("d", bytes(8 * len(Sample._fields) * MOST_SAMPLES))
+        self._filled = 0
         self._meter = meter
         self._stuck = stuck
         self._process = psutil.Process()
         self._over = threading.Event()
         self._reading = threading.Lock()
         self._began = time.monotonic()
+
+    @property
+    def samples(self) -> list[Sample]:
+        """What was read so far, oldest first."""
+        width = len(Sample._fields)
+        rows = (self._table[i * width : (i + 1) * width] for i in range(self._filled))
+        return [Sample(at_s, *map(int, rest)) for at_s, *rest in rows]
 
     def rss(self) -> int:
         """Return the bytes of this process that are in memory."""
@@ -101,9 +111,9 @@ class Watch(threading.Thread):
         while not self._over.wait(every):
             looks += 1
             if looks % keep == 0:
-                self.samples.append(self.read())
-            if len(self.samples) > MOST_SAMPLES:
-                del self.samples[::2]
+                self._keep(self.read())
+            if self._filled == MOST_SAMPLES:
+                self._thin_out()
                 keep *= 2
             still = still + 1 if self._meter.beats == seen else 0
             seen = self._meter.beats
@@ -114,5 +124,17 @@ class Watch(threading.Thread):
         """Stop. A play that was over at once has been read once nevertheless."""
         self._over.set()
         self.join()
-        if not self.samples:
-            self.samples.append(self.read())
+        if not self._filled:
+            self._keep(self.read())
+
+    def _keep(self, sample: Sample) -> None:
+        width = len(sample)
+        self._table[self._filled * width : (self._filled + 1) * width] = array("d", sample)
+        self._filled += 1
+
+    def _thin_out(self) -> None:
+        """Drop every other sample."""
+        width = len(Sample._fields)
+        for i in range(self._filled // 2):
+            self._table[i * width : (i + 1) * width] = self._table[2 * i * width : (2 * i + 1) * width]
+        self._filled //= 2

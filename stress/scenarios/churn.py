@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from meridian import graph, node, sink, source, via
-from stress.scenario import CAPACITY, CHECKSUM, CONSERVATION, NO_LOSS, ORDER, REASON, WAITS, Round, Scenario
+from stress.scenario import (
+    CAPACITY,
+    CHECKSUM,
+    CONSERVATION,
+    MEMORY,
+    NO_LOSS,
+    ORDER,
+    REASON,
+    WAITS,
+    Round,
+    Scenario,
+)
 from stress.traffic import Producer, Tally
 
 if TYPE_CHECKING:
@@ -107,5 +118,6 @@ SCENARIO = Scenario(
     "churn",
     "Graphs are run hundreds of times, ended by themselves, by shutdown or by cancellation, and begun again where they stopped.",
     play,
-    (CONSERVATION, CAPACITY, NO_LOSS, ORDER, CHECKSUM, WAITS, REASON),
+    (CONSERVATION, CAPACITY, NO_LOSS, ORDER, CHECKSUM, WAITS, REASON, MEMORY),
+    collects=True,
 )

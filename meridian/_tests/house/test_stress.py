@@ -1,6 +1,7 @@
 """The stress scenarios play, can be played again from their seed, and see what is wrong; how long they hold is not tested here."""
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -255,6 +256,57 @@ def test_an_interruption_leaves_a_partial_result(number, tmp_path):
     assert (result["verdict"], result["partial"], result["rounds"]) == (record.PARTIAL, True, 3)
     assert record.read(tmp_path / "result.json")["partial"] is True
     assert record.exit_code(result["verdict"]) == 130
+
+
+def test_a_second_interruption_cuts_a_round_short_and_drops_its_verdicts(tmp_path):
+    async def is_cut_short(round: Round) -> None:
+        round.check(REASON, round.seed < 3, "half a round says nothing")
+        if round.seed == 3:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    result = played(a_scenario(is_cut_short, REASON), tmp_path, rounds=99)
+    assert (result["verdict"], result["rounds"]) == (record.PARTIAL, 2)
+    assert result["invariants"][REASON] == {"checks": 2, "broken": 0, "told": []}
+
+
+def test_a_watch_that_has_read_its_fill_drops_every_other_sample(monkeypatch):
+    monkeypatch.setattr(watch, "MOST_SAMPLES", 4)
+    made = watch.Watch(Meter(), lambda: None)
+    for i in range(4):
+        made._keep(watch.Sample(float(i), i, 0, 0, 0, 0))
+    made._thin_out()
+    made._keep(watch.Sample(4.5, 9, 0, 0, 0, 0))
+    assert [(sample.at_s, sample.messages) for sample in made.samples] == [(0.0, 0), (2.0, 2), (4.5, 9)]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_one_line_that_is_kept_up_to_date_and_colours(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    line = cli.Line("bursts")
+    line._every = 0.0
+    line.tell(1, 1_000, 0.5)
+    line.passing(0.7)
+    line.end(
+        {
+            "verdict": record.KEPT,
+            "rounds": 2,
+            "messages": 2_000,
+            "elapsed_s": 1.0,
+            "error": None,
+            "invariants": {},
+        }
+    )
+    first, second, last = terminal.getvalue().split("\r")[1:]
+    assert "playing" in first
+    assert not second.endswith("\n")
+    assert last.startswith("\x1b[32mstress: bursts")
+    assert last.count("\n") == 1
 
 
 def test_a_play_in_which_nothing_moves_any_more_is_ended_by_its_watch(tmp_path, monkeypatch, capfd):
