@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
+from meridian.redaction import redactor
+
 
 class Code(IntEnum):
     """Exit codes of every command."""
@@ -26,6 +28,8 @@ class Code(IntEnum):
 class CommandError(Exception):
     """A command can't do what was asked; its text says the value, the place and the fix.
 
+    Whatever it is made with goes through the redaction policy, the traceback of the user's own code included.
+
     Attributes:
         code: What to exit with.
         details: Further lines for the terminal, such as the traceback of the user's own code.
@@ -36,6 +40,7 @@ class CommandError(Exception):
         self, text: str, *, code: Code = Code.USAGE, details: str = "", extra: dict[str, Any] | None = None
     ) -> None:
         self.code = code
-        self.details = details
-        self.extra = extra or {}
-        super().__init__(text)
+        told = redactor()
+        self.details = told.document(details)
+        self.extra = {key: told.data(value, max_items=None) for key, value in (extra or {}).items()}
+        super().__init__(told.text(text))

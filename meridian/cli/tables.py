@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from meridian.core.scheduler import Scheduler
+from meridian.redaction import redactor
 from meridian.runtime.report import EdgeReport, NodeReport, RunReport
 
 REFRESH_S = 0.25
@@ -92,8 +93,9 @@ def table(columns: Sequence[Column], *, framed: bool) -> Table:
             overflow="fold",
             no_wrap=number and i > 0,
         )
+    tell = redactor().text
     for cells in zip(*(column.cells for column in shown), strict=True):
-        made.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else cell) for cell in cells))
+        made.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else tell(cell)) for cell in cells))
     return made
 
 

@@ -15,6 +15,7 @@ from meridian.cli.tables import console_for
 from meridian.cli.target import load
 from meridian.core.issues import ValidationIssue
 from meridian.observability.logging import LogLevel, configure
+from meridian.redaction import redactor
 from meridian.runtime.plan import build_plan
 from meridian.runtime.validate import validate_together
 
@@ -33,7 +34,14 @@ def _validate(target: str, args: Sequence[str], as_json: bool, out: TextIO) -> C
         issues = validate_together(graphs)
     errors = sum(issue.level == "error" for issue in issues)
     if as_json:
-        write_json(out, target, {"valid": not errors, "issues": [issue._asdict() for issue in issues]})
+        write_json(
+            out,
+            target,
+            {
+                "valid": not errors,
+                "issues": redactor().data([issue._asdict() for issue in issues], max_items=None),
+            },
+        )
     else:
         console = console_for("stdout")
         for issue in issues:
@@ -54,7 +62,9 @@ def _validate(target: str, args: Sequence[str], as_json: bool, out: TextIO) -> C
 
 
 def _line(issue: ValidationIssue) -> Text:
-    return Text.assemble((issue.level, _STYLES.get(issue.level, "bold")), f" {issue.code}: {issue.message}")
+    return Text.assemble(
+        (issue.level, _STYLES.get(issue.level, "bold")), redactor().text(f" {issue.code}: {issue.message}")
+    )
 
 
 def _count(n: int, noun: str) -> str:

@@ -1,8 +1,8 @@
 """Structured log lines: one record, one line, never an exception.
 
 A line says what happened (``event``, a stable key), in words (``message``), with the fields of its context. Payloads
-have no place in it: a field that JSON can't express is written as its type name, ``<Order>``, and never through its
-repr.
+have no place in it: an object is written as its type name, ``<Order>``, and never through its repr, and the whole record
+goes through the redaction policy.
 
 Out of the box INFO and above go to the standard error stream as JSON. `get_logger` returns one handle for the whole
 process; it follows every later `configure`, so it may be kept.
@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO, cast
 
 from meridian.observability.context import (
     bump_generation,
@@ -26,7 +26,7 @@ from meridian.observability.context import (
     set_trace_id,
     with_context,
 )
-from meridian.redaction import type_name
+from meridian.redaction import redactor, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -269,6 +269,7 @@ class Logger:
             record.update(log_fields())
             record.update(sink.extra_fields)
             record.update(fields)
+            record = cast("dict[str, object]", redactor().data(record))
             line = (_as_json(record) if sink.json else _as_pairs(record)) + "\n"
             stream = sys.stderr if sink.stream is None else sink.stream
             with self._lock:
@@ -323,7 +324,7 @@ def _pair_value(value: object) -> str:
 
 def _bare(text: str) -> str:
     """Return text as it is where that is unambiguous, else quoted, so that a value can't pose as another pair."""
-    plain = text and text.isascii() and text.isprintable() and not set(text) & {" ", "=", '"'}
+    plain = text and text.isascii() and text.isprintable() and not set(text) & {" ", "=", '"', "<"}
     return text if plain else _encode()(text)
 
 

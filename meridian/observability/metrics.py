@@ -22,11 +22,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 from meridian.observability.accounts import close_book
 from meridian.observability.context import bump_generation
-from meridian.redaction import describe_error
+from meridian.redaction import describe_error, redactor
 
 __all__ = [
     "DEFAULT_LATENCY_BUCKETS",
@@ -306,6 +306,10 @@ class _Family(Generic[_I]):
         self._lock = threading.Lock()
 
     def get(self, name: str, labels: Labels | None) -> _I:
+        # Redacted before anything is counted: two addresses of one network become one series, whose numbers add up.
+        name = redactor().text(name)
+        if labels:
+            labels = cast("dict[str, str]", redactor().data(dict(labels)))
         # By pairs and not by the readable key: two different label sets can read the same.
         pairs = tuple(sorted(labels.items())) if labels else ()
         made = self._made.get((name, pairs))
@@ -319,7 +323,19 @@ class _Family(Generic[_I]):
             return list(self._made.items())
 
     def by_key(self) -> dict[str, _I]:
-        return {self._prefix + name + _readable(pairs): made for (name, pairs), made in self.items()}
+        return {self._prefix + name + _readable(pairs): made for (name, pairs), made in self.shown()}
+
+    def shown(self) -> list[tuple[tuple[str, LabelPairs], _I]]:
+        """Return the same by what the policy of this moment shows, which may be less than when they were made."""
+        shown: dict[tuple[str, LabelPairs], _I] = {}
+        for (name, pairs), made in self.items():
+            labels = cast("dict[str, str]", redactor().data(dict(pairs)))
+            name, pairs = redactor().text(name), tuple(labels.items())
+            key, number = (name, pairs), 2
+            while key in shown:  # their numbers are kept apart, as a scrape refuses two series of one name
+                key, number = (name, (*pairs, ("series", str(number)))), number + 1
+            shown[key] = made
+        return list(shown.items())
 
 
 def _readable(pairs: LabelPairs) -> str:
@@ -419,9 +435,9 @@ class PrometheusMetrics:
         self.collect()
         return render(
             self._config.namespace,
-            [(name, pairs, made.value) for (name, pairs), made in self._counters.items()],
-            [(name, pairs, made.value) for (name, pairs), made in self._gauges.items()],
-            [(name, pairs, made.read()) for (name, pairs), made in self._histograms.items()],
+            [(name, pairs, made.value) for (name, pairs), made in self._counters.shown()],
+            [(name, pairs, made.value) for (name, pairs), made in self._gauges.shown()],
+            [(name, pairs, made.read()) for (name, pairs), made in self._histograms.shown()],
         )
 
 

@@ -32,7 +32,7 @@ from meridian.observability.context import (
     restore,
     set_trace_id,
 )
-from meridian.redaction import class_name, type_name
+from meridian.redaction import class_name, redactor, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -112,7 +112,7 @@ class Span:
         trace_id: What it belongs to.
         span_id: 16 hexadecimal digits, unique.
         parent_id: ``span_id`` of the span around it, or ``None``.
-        attributes: What `set_attribute` was told.
+        attributes: What `set_attribute` was told, as far as the redaction policy shows it.
         start_time: Epoch seconds.
         end_time: Epoch seconds, or ``None`` while it is open. From a monotonic clock, so never before the start.
         error_type: Class of the exception that ended its block, or ``None``; never the exception's text.
@@ -139,11 +139,11 @@ class Span:
         *,
         parent_id: str | None = None,
     ) -> None:
-        self.name = name
+        self.name = redactor().text(name)
         self.trace_id = trace_id
         self.span_id = span_id
         self.parent_id = parent_id
-        self.attributes: dict[str, object] = dict(attributes) if attributes else {}
+        self.attributes: dict[str, object] = _shown(attributes) if attributes else {}
         self.start_time = time.time()
         self.end_time: float | None = None
         self.error_type: str | None = None
@@ -159,7 +159,7 @@ class Span:
     def set_attribute(self, key: str, value: object) -> None:
         """Note something about the operation; ignored once it is finished."""
         if self.end_time is None:
-            self.attributes[key] = value
+            self.attributes.update(_shown({key: value}))
 
     def set_error(self, error_type: str) -> None:
         """Note that the operation failed, with the class of the exception; ignored once it is finished."""
@@ -184,6 +184,16 @@ class Span:
     def __repr__(self) -> str:
         # Attributes may hold anything, so they aren't shown.
         return f"{type(self).__name__}({self.name!r}, trace_id={self.trace_id!r}, span_id={self.span_id!r})"
+
+
+def _shown(attributes: Mapping[str, object]) -> dict[str, object]:
+    return cast("dict[str, object]", redactor().data(dict(attributes)))
+
+
+def _shown_trace_id() -> str | None:
+    # Here, before traces are compared and sampled, so that a redacted id still joins what belongs together.
+    trace_id = get_trace_id()
+    return None if trace_id is None else redactor().text(trace_id)
 
 
 class NoopSpan(Span):
@@ -315,7 +325,7 @@ class InMemoryTracer:
         """Return a span that has begun and is kept, or one that does nothing if tracing is off or leaves it out."""
         if not self._enabled:
             return NoopSpan(name)
-        around, trace_id = _current_span.get(), get_trace_id()
+        around, trace_id = _current_span.get(), _shown_trace_id()
         if not self._sampler.keeps(around, trace_id):
             return _UNSAMPLED
         parent_id = _parent_id(around, trace_id)
@@ -407,8 +417,9 @@ class OpenTelemetrySpan(Span):
     def set_attribute(self, key: str, value: object) -> None:
         """Note something about the operation, here and there; ignored once it is finished."""
         if self.end_time is None:
-            super().set_attribute(key, value)
-            self.otel_span.set_attribute(key, _otel_value(value))
+            for name, shown in _shown({key: value}).items():
+                self.attributes[name] = shown
+                self.otel_span.set_attribute(name, _otel_value(shown))
 
     def set_error(self, error_type: str) -> None:
         """Mark the operation as failed, with the class of the exception and never its text."""
@@ -468,10 +479,10 @@ class OpenTelemetryTracer:
         """Return a span that has begun, or one that does nothing if tracing is off or leaves it out."""
         if self._tracer is None:
             return NoopSpan(name)
-        around, trace_id = _current_span.get(), get_trace_id()
+        around, trace_id = _current_span.get(), _shown_trace_id()
         if not self._sampler.keeps(around, trace_id):
             return _UNSAMPLED
-        otel_span = self._tracer.start_span(name)
+        otel_span = self._tracer.start_span(redactor().text(name))
         ids = otel_span.get_span_context()
         parent_id = _parent_id(around, trace_id)
         # A message's trace id stays the name of its trace on our side; the attribute lets one find the other.

@@ -1,8 +1,8 @@
 """What is said about an exception: its class and where it came from, but not its text.
 
 An exception's text is written by code that handles payloads, so it may contain one (``KeyError`` is nothing but). The
-same holds for its notes, its cause and its context; none of them is ever looked at here. The texts of Meridian's own
-errors are payload-free by construction and say so with a class attribute, ``payload_free = True``.
+same holds for its notes, its cause and its context. The texts of Meridian's own errors are payload-free by construction
+and say so with a class attribute, ``payload_free = True``. Whatever is shown has gone through the rules of the policy.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from meridian.redaction.exposure import exposure
-from meridian.redaction.names import class_name, clean, module_name
+from meridian.redaction.names import clean, module_name
 
 if TYPE_CHECKING:
     from types import CodeType, TracebackType
@@ -46,13 +45,8 @@ class ErrorDescription:
     message: str
 
 
-def describe_error(exc: BaseException) -> ErrorDescription:
-    """Describe an exception without its payload; never raises, whatever the exception is made of."""
-    cls = type(exc)
-    return ErrorDescription(type=class_name(cls), where=_where(exc.__traceback__), message=_message(exc, cls))
-
-
-def _where(traceback: TracebackType | None) -> str:
+def place_of(traceback: TracebackType | None) -> str:
+    """Return the file, line and function of the innermost frame outside Meridian."""
     innermost = outside = None
     while traceback is not None:
         innermost = traceback
@@ -73,24 +67,14 @@ def _is_ours(code: CodeType) -> bool:
     return path.startswith(_PACKAGE) and not path.startswith(_TESTS)
 
 
-def _message(exc: BaseException, cls: type) -> str:
-    if not (exposure().error_messages or _is_payload_free(cls)):
-        return REDACTED
-    try:
-        # `str.__str__` turns a subclass of str, which may bring methods of its own, into a plain one.
-        return clean_lines(str.__str__(str(exc)))
-    except Exception:  # noqa: BLE001  # a stranger's __str__ may raise anything
-        return UNPRINTABLE
-
-
 def clean_lines(text: str) -> str:
     """Return ``text`` with each line cleaned, at most 1,000 characters long; lists of problems keep their lines."""
     lines = text[:_MAX_MESSAGE_LENGTH].split("\n")
     return "\n".join(clean(line, _MAX_MESSAGE_LENGTH) for line in lines)
 
 
-def _is_payload_free(cls: type) -> bool:
-    """Return whether the class that declares the attribute vouches for this class too.
+def is_payload_free(cls: type) -> bool:
+    """Return whether texts of this class may be shown: whether the class that declares the attribute vouches for this class too.
 
     A class vouches for itself. It doesn't vouch for what strangers derive from it, or else a user's own subclass of a
     Meridian error, with a payload in its text, would be trusted unasked; Meridian's own subclasses inherit.

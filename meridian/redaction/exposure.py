@@ -1,9 +1,13 @@
-"""The one switch that widens what leaves the process; narrow unless somebody says otherwise."""
+"""The short way to show the texts of errors: one switch of the policy in force."""
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from meridian.redaction.installed import install, redactor
+from meridian.redaction.policy import Exposed
+
+_WHAT = "error_messages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +29,16 @@ class Exposure:
         expose(error_messages=self.error_messages)
 
 
-_lock = threading.Lock()
-_current = Exposure()
-
-
 def exposure() -> Exposure:
     """Return what may be shown now."""
-    return _current
+    return Exposure(error_messages=redactor().policy.exposes(_WHAT))
 
 
 def expose(*, error_messages: bool) -> Exposure:
     """Allow or forbid showing the texts of other people's errors, in this whole process.
 
-    An error text can carry anything, payloads and secrets included. Each change from forbidden to allowed writes one
-    warning event, ``redaction.exposure_widened``.
+    An error text can carry anything, payloads included; the other rules of the policy still hold for it. Each change from
+    forbidden to allowed writes one warning event, ``redaction.exposure_widened``.
 
     Args:
         error_messages: ``True`` shows texts, ``False`` hides them again.
@@ -49,20 +49,10 @@ def expose(*, error_messages: bool) -> Exposure:
             with expose(error_messages=True):
                 scheduler.run()
     """
-    global _current
-    with _lock:
-        before, _current = _current, Exposure(error_messages=error_messages)
-    if error_messages and not before.error_messages:
-        _announce_widening()
+    before = exposure()
+    policy = redactor().policy
+    if error_messages != before.error_messages:
+        others = tuple(each for each in policy.expose if each.what != _WHAT)
+        added = (Exposed(_WHAT, "expose() was called"),) if error_messages else ()
+        install(replace(policy, expose=others + added))
     return before
-
-
-def _announce_widening() -> None:
-    # Imported here because the logger stands above this layer: it builds its own lines with `type_name`.
-    from meridian.observability.logging import get_logger
-
-    get_logger().warn(
-        "redaction.exposure_widened",
-        "Texts of errors are now shown, and may contain payloads.",
-        error_messages=True,
-    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from meridian.core.policies import policy_name
+from meridian.redaction import redactor
 
 if TYPE_CHECKING:
     from meridian.engine.select import EngineChoice
@@ -118,8 +119,8 @@ class RunReport:
     left: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain dicts and lists, ready for JSON."""
-        return asdict(self)
+        """Return it as plain dicts and lists, ready for JSON; names and texts go through the redaction policy."""
+        return cast("dict[str, Any]", redactor().data(asdict(self), max_items=None))
 
 
 def count(

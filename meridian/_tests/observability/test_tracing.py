@@ -431,7 +431,7 @@ def test_opentelemetry_gets_spans_with_their_attributes(otel: SimpleNamespace):
     assert (span.trace_id, span.span_id) == (f"{0xABC:032x}", f"{0xDEF:016x}")
     assert sent.attributes == {
         "node": "n",
-        "payload": "<object>",
+        "payload": "[redacted:payload_key]",
         "count": 3,
         "meridian.trace_id": span.trace_id,
     }

@@ -1,0 +1,82 @@
+"""The one policy in force, and the functions that ask it.
+
+Every sink asks `redactor()` when something leaves, so that a policy holds from the moment it is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from meridian.redaction.policy import Policy
+from meridian.redaction.redactor import Redactor
+
+if TYPE_CHECKING:
+    from meridian.redaction.errors import ErrorDescription
+
+_lock = threading.Lock()
+_redactor = Redactor(Policy())
+
+
+def redactor() -> Redactor:
+    """Return the redactor of the policy in force."""
+    return _redactor
+
+
+def describe_error(exc: BaseException) -> ErrorDescription:
+    """Describe an exception without its payload; never raises, whatever the exception is made of."""
+    return _redactor.describe(exc)
+
+
+def install(policy: Policy) -> Policy:
+    """Put a policy in force, in this whole process; counts go on.
+
+    Each thing that it lets out and the one before didn't writes the warning event ``redaction.exposure_widened``, and so
+    does each rule of the one before that no longer holds.
+
+    Args:
+        policy: The new one. It was checked when it was made, so nothing can go wrong half-way.
+
+    Returns:
+        The policy before, to be put back with another call.
+    """
+    global _redactor
+    with _lock:
+        before = _redactor.policy
+        _redactor = Redactor(policy, _redactor.counts)
+    for exposed in policy.expose:
+        if not before.exposes(exposed.what):
+            _announce(exposed.what, exposed.reason, policy)
+    for rule in before.rules:
+        if rule not in policy.rules:
+            _announce(rule.name, "the rule was left out of the new policy", policy)
+    return before
+
+
+def counts() -> dict[str, int]:
+    """Return how often each rule was applied in this process, sorted by name; what it was applied to isn't kept."""
+    return _redactor.counts.read()
+
+
+def _announce(what: str, reason: str, policy: Policy) -> None:
+    # Imported here because the logger stands above this layer.
+    from meridian.observability.logging import get_logger
+
+    get_logger().warn(
+        "redaction.exposure_widened",
+        "More may now leave the process than before.",
+        what=what,
+        reason=reason,
+        policy=policy.name,
+    )
+
+
+def _renew_locks() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _redactor.counts.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
