@@ -170,7 +170,20 @@ PARTS: Final = (
         1800,
         240,
     ),
-    Part("peers", "beside other libraries", make("bench-peers"), limit=1200),
+    Part(
+        "planted",
+        "planted regressions, which the budget's lanes have to find",
+        (".venv/bin/python", "-m", "asv_bench.planted"),
+    ),
+    Part(
+        "peers",
+        "beside other libraries",
+        make("bench-peers"),
+        limit=1200,
+        copies=("build/peers",),
+        pictures=("peers/*.svg",),
+    ),
+    Part("slo", "service levels", make("bench-slo"), limit=600),
     Part(
         "tests",
         "unit tests, searching harder",
@@ -338,8 +351,8 @@ class Night:
             each.replace("{out}", str(folder)) for each in (part.short if self.short else part.command)
         ]
         result.command = " ".join(command).replace(str(ROOT) + os.sep, "")
-        if command[0] == "make" and command[2] not in self._targets:
-            result.state, result.why = ABSENT, f"this version has no `make {command[2]}`"
+        if missing := lacking(command, self._targets):
+            result.state, result.why = ABSENT, f"this version has no `{missing}`"
             return
         limit = part.short_limit if self.short else part.limit
         if self._limit is not None:
@@ -445,6 +458,17 @@ def targets() -> set[str]:
     """Return what the Makefile can make: verbs, and the stamps of what is set up."""
     text = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(VENV)", ".venv")
     return set(re.findall(r"^([\w./-]+):", text, re.MULTILINE))
+
+
+def lacking(command: Sequence[str], targets: set[str]) -> str:
+    """Return what a command needs and this version doesn't have: a target of the Makefile, a module; nothing if all is there."""
+    if command[0] == "make" and command[2] not in targets:
+        return f"make {command[2]}"
+    if command[1:2] == ["-m"]:
+        package, _, module = command[2].partition(".")
+        if (ROOT / package).is_dir() and module and not (ROOT / package / f"{module}.py").exists():
+            return f"python -m {command[2]}"
+    return ""
 
 
 def about() -> dict[str, Any]:

@@ -146,6 +146,17 @@ def test_a_part_that_takes_too_long_is_ended_with_its_children_and_the_next_one_
     assert result["next"]["state"] == "passed"
 
 
+def test_a_part_that_this_version_lacks_is_named(nightly):
+    assert nightly.lacking(["make", "-s", "no-such"], {"stress"}) == "make no-such"
+    assert (
+        nightly.lacking([".venv/bin/python", "-m", "asv_bench.no_such"], set())
+        == "python -m asv_bench.no_such"
+    )
+    assert nightly.lacking(["make", "-s", "stress"], {"stress"}) == ""
+    assert nightly.lacking([".venv/bin/python", "-m", "asv_bench.gates"], set()) == ""
+    assert nightly.lacking([".venv/bin/python", "-m", "meridian_conformance.cli"], set()) == ""
+
+
 def test_the_exit_code_of_a_recipe_is_seen_through_make(nightly):
     said = "...\nmake: *** [Makefile:144: stress] Error 3\n"
     assert nightly.RECIPE.findall(said) == ["3"]
@@ -161,7 +172,9 @@ def test_the_short_form_leaves_what_the_night_promises(nightly):
 
 def test_the_long_form_leaves_nothing_out(nightly):
     names = {part.name for part in nightly.chosen(nightly.PARTS, short=False, only="")}
-    promised = "ci tests faults asan tsan crosshair bench budget history stress profile leak peers"
+    promised = (
+        "ci tests faults asan tsan crosshair bench budget planted history stress profile leak peers slo"
+    )
     assert set(promised.split()) <= names
 
 
