@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     records = verbs.add_parser("record", help="record scenarios and compare them with the last run")
     records.add_argument("scenario", nargs="*", help=f"which ({', '.join(record.SELECTION)}), or `all`")
     records.add_argument("--rate", type=int, default=199, help="samples a second (199)")
-    records.add_argument("--seconds", type=float, default=10.0, help="for each folded recording (10)")
+    records.add_argument(
+        "--seconds", type=float, help="for each folded recording (up to 10, as the limit allows)"
+    )
     records.add_argument("--engine", choices=record.ENGINES, help="one engine (both, where Rust is there)")
     records.add_argument(
         "--native", action="store_true", help="Rust functions, too (ci/rust symbols builds them)"
@@ -95,7 +97,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _record(options: argparse.Namespace) -> int:
     began = time.monotonic()
-    if options.rate < 1 or options.seconds <= 0 or options.limit <= 0:
+    if options.rate < 1 or options.limit <= 0 or (options.seconds is not None and options.seconds <= 0):
         raise record.RecordError("--rate, --seconds and --limit have to be more than nothing")
     if code := _preflight(options):
         return code
@@ -135,15 +137,16 @@ def _choice(options: argparse.Namespace, began: float) -> record.Choice:
             raise record.RecordError(missing)
         _tell(missing)
         engines = ("python",)
+    limit = options.limit - (time.monotonic() - began)
     return record.Choice(
         scenarios=asked,
         engines=engines,
         mode=spy.Mode(options.rate, idle=options.idle, gil=options.gil),
         native=options.native,
         memray=options.memray,
-        seconds=options.seconds,
+        seconds=options.seconds or record.seconds_within(limit, len(asked) * len(engines)),
         seed=options.seed,
-        limit=options.limit - (time.monotonic() - began),
+        limit=limit,
     )
 
 

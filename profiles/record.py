@@ -1,7 +1,7 @@
 """What is recorded, in which order, and what is kept of it.
 
-Folded stacks of every scenario on every engine come first, since they are what counts; then native ones where Rust runs, then
-timelines for speedscope, then memray. Whatever there is no time for any more is said to be missing. Before each recording
+Folded stacks of every scenario on every engine come first, since they are what counts; then timelines for speedscope, then
+native stacks where Rust runs, then memray. Whatever there is no time for any more is said to be missing. Before each recording
 `run.json` and the index are written anew, with ``"partial": true`` until the last one, so that a run that is stopped, however it is, doesn't pass
 for a whole one.
 """
@@ -42,6 +42,16 @@ STARTING: Final = 4.0
 
 KEPT, REJECTED, MISSING = "kept", "rejected", "missing"
 FOLDED, NATIVE, TIMELINE, ALLOCATIONS = "folded", "native", "speedscope", "memray"
+
+
+def seconds_within(limit: float, recordings: int) -> float:
+    """Return how long each folded recording may take, so that there is time for the other kinds, too: from 5 to 10 seconds.
+
+    Args:
+        limit: Seconds for everything.
+        recordings: How many folded ones there will be.
+    """
+    return round(max(5.0, min(10.0, 0.4 * limit / recordings)), 1)
 
 
 class RecordError(Exception):
@@ -143,9 +153,9 @@ def planned(choice: Choice) -> list[Recording]:
     """Return what there is to record, in order."""
     pairs = [(scenario, engine) for scenario in choice.scenarios for engine in choice.engines]
     plan = [Recording(scenario, engine, FOLDED) for scenario, engine in pairs]
+    plan += [Recording(scenario, engine, TIMELINE) for scenario, engine in pairs]
     if choice.native:
         plan += [Recording(scenario, engine, NATIVE) for scenario, engine in pairs if engine == "rust"]
-    plan += [Recording(scenario, engine, TIMELINE) for scenario, engine in pairs]
     if choice.memray:
         plan += [Recording(scenario, engine, ALLOCATIONS) for scenario, engine in pairs]
     return plan

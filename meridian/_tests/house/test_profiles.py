@@ -269,8 +269,8 @@ def test_folded_stacks_of_everything_come_first(stand_in, tmp_path: Path):
     choice = record.Choice(("a", "b"), ("python", "rust"), spy.Mode(), native=True)
     assert [(each.kind, each.name) for each in record.planned(choice)] == [
         ("folded", "a-python"), ("folded", "a-rust"), ("folded", "b-python"), ("folded", "b-rust"),
-        ("native", "a-rust"), ("native", "b-rust"),
         ("speedscope", "a-python"), ("speedscope", "a-rust"), ("speedscope", "b-python"), ("speedscope", "b-rust"),
+        ("native", "a-rust"), ("native", "b-rust"),
     ]  # fmt: skip
 
 
@@ -367,6 +367,11 @@ def test_the_history_forgets_what_is_old(stand_in, tmp_path: Path, monkeypatch):
         (tmp_path / "history" / name).mkdir(parents=True)
     entry = record.remember(recorded(tmp_path).out, tmp_path / "history")
     assert sorted(each.name for each in (tmp_path / "history").iterdir()) == ["2002-b", entry.name]
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(280, 10.0), (120, 6.0), (20, 5.0)])
+def test_with_less_time_each_recording_is_shorter_rather_than_missing(limit, seconds):
+    assert record.seconds_within(limit, recordings=8) == seconds
 
 
 def test_memray_is_missed_politely(stand_in, tmp_path: Path, monkeypatch):
