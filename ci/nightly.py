@@ -161,7 +161,7 @@ PARTS: Final = (
         short_copies=("build/asv/short/html",),
         pages=("html/history.html", "html/index.html"),
     ),
-    Part("bench", "benchmark gates", make("bench"), make("bench"), 900, 200),
+    Part("bench", "benchmark gates", make("bench", arguments="--full"), make("bench"), 1800, 200),
     Part(
         "budget",
         "what metrics cost; instructions and paired ratios",
