@@ -13,7 +13,7 @@ FOUND = [
     ("github_token", "ghp_16C7e42F292c6912E7710c838347Ae178B4a"),
     ("slack_token", "https://hooks.slack.com/services/T000/B000/XXXXXXXX"),
     ("stripe_key", "sk_" + "test_4eC39HqLyjWDarjtT1zdp7dc"),
-    ("google_key", "AIzaSyDaGmWKa4JsXZ-HjGw7ISLn_3namBGewQe"),
+    ("google_key", "AIzaSyDaGmWKa4JsXZ-HjGw7ISLn_31414GewQe"),
     ("model_key", "sk-proj-Ab3dEf6hIj9lMn2pQr5tUv8x"),
     ("vendor_token", "npm_Ab3dEf6hIj9lMn2pQr5tUv8xAb3dEf6hIj9l"),
     ("jwt", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"),
@@ -43,7 +43,7 @@ FOUND = [
     ("phone", "tel:(020) 7946 0958"),
     ("phone", "(212) 555-0143"),
     ("phone", "01.23.45.67.89"),
-    ("random_token", "cursor=Zm9vYmFyQmF6UXV4MTIzNDU2Nzg5MA1kX9"),
+    ("random_token", "cursor=q8Zr2LxW0pYtB5nJ7vKc3MdF"),
 ]
 
 
