@@ -177,6 +177,9 @@ def table(rows: list[Row]) -> str:
 
 def kept(rows: list[Row]) -> dict[str, Any]:
     """Return the record that the documentation quotes."""
+    from meridian.engine.select import choose
+
+    others = {"engine": choose(os.environ.get("MERIDIAN_ENGINE", "auto")).name, "meridian-runtime": VERSION}
     found = {row.name: row.as_json() for row in rows if row.ours}
     laid = [
         [name, f"{each['v1_us']:,.1f}", f"{each['meridian_us']:,.1f}", f"{each['ratio']:.1f}",
@@ -184,7 +187,7 @@ def kept(rows: list[Row]) -> dict[str, Any]:
         for name, each in found.items()
     ]  # fmt: skip
     columns = ["program", "µs per message in 1.2.0:", "in Meridian:", "times as fast:", "95 % of medians"]
-    return record("make bench-v1", found, {"programs": Table(columns, laid)}, {"meridian-runtime": VERSION})
+    return record("make bench-v1", found, {"programs": Table(columns, laid)}, others)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -145,6 +145,7 @@ def test_the_whole_command_prints_a_table_or_json(monkeypatch, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["programs"][0]["ratio"] == 3
     assert found["versions"]["meridian-runtime"] == "1.2.0"
+    assert found["versions"]["engine"] in ("python", "rust")
     assert found["partial"] is False
 
 
