@@ -3,8 +3,8 @@
     python ci/figures.py            write the pages
     python ci/figures.py --check    exit code 1 if a page is out of date, or a figure on it has no source
 
-A record is docs/figures/NAME.json: command, date, versions, machine, values, tables. The commands that measure
-write it (`--save`); nobody types a figure. A page has markers, and this script writes what stands between them:
+A record is docs/figures/NAME.json: command, date, versions, machine, values, tables. The commands that measure write
+it (`--save`); nobody types a figure. A page has markers, and this script writes what stands between them:
 
     <!-- source: NAME -->...<!-- /source -->               command, date, versions, machine; on every page that has one of these:
     <!-- table: NAME.key -->...<!-- /table -->             a table of the record
@@ -40,6 +40,8 @@ MARKED = re.compile(
     r"<!-- (?P<kind>table|figure|source|not measured): (?P<what>.+?) -->(?P<text>.*?)<!-- /(?P=kind) -->",
     re.DOTALL,
 )
+FIRST = re.compile(r"^[ \t]*(<!-- (?:figure|not measured): [^\n]*?-->)[ \t]*\S", re.MULTILINE)
+"""A comment that begins a line ends the paragraph in Markdown."""
 MARKER = re.compile(r"<!-- /?(?:table|figure|source|not measured)\b.*?-->")
 CODE = re.compile(
     r"^[ \t]*(?P<fence>`{3,}|~{3,}).*?^[ \t]*(?P=fence)[ \t]*$|`[^`\n]*`", re.MULTILINE | re.DOTALL
@@ -135,7 +137,7 @@ def fill(root: Path, text: str) -> str:
         elif kind == "table":
             new = f"\n\n{table(root, what)}\n\n"
         elif kind == "source":
-            new = source(load(root, what))
+            new = f"\n\n{source(load(root, what))}\n\n"
         else:
             new = old
         return f"<!-- {kind}: {what} -->{new}<!-- /{kind} -->"
@@ -215,6 +217,9 @@ def problems(root: Path) -> list[str]:
         if name in LIMITS_ONLY or (name.startswith("docs/decisions/") and decided_by_measuring(text)):
             continue
         found += [f"{name}: {figure!r} has no source" for figure in unsourced(text)]
+        found += [
+            f"{name}: {marker!r} must not begin a line" for marker in FIRST.findall(CODE.sub("``", text))
+        ]
     return found
 
 

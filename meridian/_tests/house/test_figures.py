@@ -18,8 +18,8 @@ RECORD = {
     "tables": {"all": {"columns": ["what", "ns:"], "rows": [["chain", "1,400"]]}},
 }
 SOURCE = (
-    "<!-- source: speed -->*Measured on 2026-11-29 by `make bench`: Meridian 2.0.0, Python 3.11.7; "
-    "Linux x86_64, 2 CPUs (a CPU), load 0.5.*<!-- /source -->\n"
+    "<!-- source: speed -->\n\n*Measured on 2026-11-29 by `make bench`: Meridian 2.0.0, Python 3.11.7; "
+    "Linux x86_64, 2 CPUs (a CPU), load 0.5.*\n\n<!-- /source -->\n"
 )
 
 
@@ -83,7 +83,8 @@ def test_a_figure_without_a_record_is_found(figures, tree: Path, claim: str):
         "how many times as fast it is",
         "```text\n<!-- figure: gone.ns --><!-- /figure -->\n```",
         "`<!-- source: gone -->`",
-        "<!-- not measured: a setting -->0.2 ms<!-- /not measured -->",
+        "it waits <!-- not measured: a setting -->0.2 ms<!-- /not measured -->",
+        "<!-- not measured: limits -->\n\n| ns |\n| --- |\n| 3 |\n\n<!-- /not measured -->",
         "| version | date |\n| --- | --- |\n| 2.0 | 2026 |",
     ],
 )
@@ -94,7 +95,7 @@ def test_what_is_no_figure_needs_no_record(figures, tree: Path, text: str):
 def test_pages_are_filled_in_from_the_records(figures, tree: Path):
     page = tree / "README.md"
     page.write_text(
-        "<!-- source: speed --><!-- /source -->\n<!-- figure: speed.chain.times -->1<!-- /figure --> or "
+        "<!-- source: speed --><!-- /source -->\nit is <!-- figure: speed.chain.times -->1<!-- /figure --> or "
         "<!-- figure: speed.chain.times .0f --><!-- /figure -->, <!-- figure: speed.chain.ns --><!-- /figure -->\n"
         "<!-- table: speed.all -->old<!-- /table -->\n",
         encoding="utf-8",
@@ -102,7 +103,7 @@ def test_pages_are_filled_in_from_the_records(figures, tree: Path):
     assert figures.main(["--check"], tree) == 1
     assert figures.main([], tree) == 0
     assert page.read_text(encoding="utf-8") == (
-        f"{SOURCE}<!-- figure: speed.chain.times -->8.25<!-- /figure --> or "
+        f"{SOURCE}it is <!-- figure: speed.chain.times -->8.25<!-- /figure --> or "
         "<!-- figure: speed.chain.times .0f -->8<!-- /figure -->, <!-- figure: speed.chain.ns -->1,400<!-- /figure -->\n"
         "<!-- table: speed.all -->\n\n| what | ns |\n| --- | ---: |\n| chain | 1,400 |\n\n<!-- /table -->\n"
     )
@@ -116,7 +117,7 @@ def test_pages_are_filled_in_from_the_records(figures, tree: Path):
         (SOURCE.replace("0.5", "0.4"), "out of date, run `make fmt`"),
         ("<!-- source: other -->x<!-- /source -->", "there is no record docs/figures/other.json"),
         (
-            "<!-- figure: speed.chain.ns -->1<!-- /figure -->",
+            "it is <!-- figure: speed.chain.ns -->1<!-- /figure -->",
             "speed.chain.ns is quoted, and the page has no source of speed",
         ),
         (
@@ -125,6 +126,10 @@ def test_pages_are_filled_in_from_the_records(figures, tree: Path):
         ),
         (SOURCE + "<!-- figure: speed.chain -->1<!-- /figure -->", "speed.chain is no number"),
         (SOURCE + "<!-- table: speed.fan -->1<!-- /table -->", "the record speed has no table fan"),
+        (
+            SOURCE + "it is\n<!-- figure: speed.chain.ns -->1,400<!-- /figure -->",
+            "'<!-- figure: speed.chain.ns -->' must not begin a line",
+        ),
         (SOURCE + "<!-- figure: speed.chain.ns -->1", "'<!-- figure: speed.chain.ns -->' has no source"),
     ],
 )
