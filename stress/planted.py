@@ -49,15 +49,15 @@ class Fault:
 # Assigning to a method is what planting is, so each of these lines says so to mypy.
 
 
-def _around_each_function(around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Have ``around`` wrap the function of each node that takes one item."""
+def _around_each_function(around: Callable[[Callable[..., Any], bool], Callable[..., Any]]) -> None:
+    """Have ``around`` wrap the function of each node that takes one item; it is told whether that is asynchronous."""
     from meridian.runtime.observe import Observer
 
     function = Observer.function
 
     def wrapped(self: Observer, state: Any, fn: Callable[..., Any]) -> Callable[..., Any]:
         fn = function(self, state, fn)
-        return around(fn) if state.kind in ("map", "drive") else fn
+        return around(fn, state.kind == "drive") if state.kind in ("map", "drive") else fn
 
     Observer.function = wrapped  # type: ignore[method-assign]  # planted
 
@@ -66,7 +66,9 @@ def _leak() -> None:
     kept: list[Any] = []
     calls = 0
 
-    def around(fn: Callable[..., Any]) -> Callable[..., Any]:
+    def around(fn: Callable[..., Any], asynchronous: bool) -> Callable[..., Any]:
+        del asynchronous
+
         def called(item: Any) -> Any:
             nonlocal calls
             calls += 1
@@ -79,19 +81,32 @@ def _leak() -> None:
     _around_each_function(around)
 
 
+def _kept_runs() -> None:
+    from meridian import Scheduler
+
+    make = Scheduler.__init__
+    kept: list[Scheduler] = []
+
+    def keeps(self: Scheduler, *args: Any, **options: Any) -> None:
+        make(self, *args, **options)
+        kept.append(self)
+
+    Scheduler.__init__ = keeps  # type: ignore[method-assign]  # planted
+
+
 def _swallow() -> None:
     calls = 0
 
     async def nothing() -> None:
         """Stands for a call."""
 
-    def around(fn: Callable[..., Any]) -> Callable[..., Any]:
+    def around(fn: Callable[..., Any], asynchronous: bool) -> Callable[..., Any]:
         def called(item: Any) -> Any:
             nonlocal calls
             calls += 1
             if calls % 500:
                 return fn(item)
-            return nothing() if fn.__name__ in ("slow", "suspending") else None
+            return nothing() if asynchronous else None
 
         return called
 
@@ -205,6 +220,7 @@ FAULTS: Final = {
     fault.name: fault
     for fault in (
         Fault("leak", "One message in 10,000 stays behind.", "memory-soak", MEMORY, _leak),
+        Fault("kept-runs", "Every scheduler stays behind.", "churn", MEMORY, _kept_runs),
         Fault(
             "swallow", "One message in 500 never reaches the function.", "overload", CONSERVATION, _swallow
         ),
@@ -234,16 +250,18 @@ LONGER: Final = 20.0
 """A play with a fault may take so many times the seconds of the short form: it ends when the fault is found, and on a busy machine
 the short form has few rounds."""
 
+ROUNDS: Final = 30
+"""Where memory is judged, that is at the end, so there are so many rounds."""
+
 
 def play(scenario: str, engine: str, fault: str | None, seed: int) -> dict[str, Any] | None:
     """Play the short form, or with a fault until it is found, in a process of its own; return the result."""
     loaded = scenarios.load(scenario)
-    seconds = loaded.seconds[0]
-    if fault is not None and not loaded.collects:  # memory is judged at the end
-        seconds *= LONGER
+    seconds = loaded.seconds[0] * (LONGER if fault else 1.0)
+    rounds = ["--rounds", str(ROUNDS)] if fault and loaded.leaves is not None else []
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "stress", scenario, "--engine", engine, "--seconds", str(seconds)]
-        command += ["--seed", str(seed), "--out", folder, *(["--planted", fault] if fault else [])]
+        command += ["--seed", str(seed), "--out", folder, *rounds, *(["--planted", fault] if fault else [])]
         subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
         return record.read(Path(folder, scenario, "result.json"))
 

@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-MEMORY_LIMIT: Final = 0.25
-"""Bytes that a message may leave behind. The soak's messages are so large (`scenarios.memory_soak.BYTES`) that one in 30,000
-is more than that."""
-
 SETTLING_PASSES: Final = 10
 """Passes of the event loop that whatever has ended may need to be gone."""
 
@@ -129,7 +125,7 @@ class Play:
             self._round(Round(self.scenario.name, self._now_playing, self.meter, self.invariants))
             self.rounds += 1
             self.meter.beats += 1
-            if self.scenario.collects:
+            if self.scenario.leaves is not None:
                 self._readings.extend((self.meter.messages, self.watch.settled_rss()))
             elapsed = time.monotonic() - self._began
             self.tell(self.rounds, self.meter.messages, elapsed)
@@ -178,7 +174,7 @@ class Play:
     # ---- the result --------------------------------------------------------------------------------------------
 
     def _write(self, *, partial: bool) -> dict[str, Any]:
-        slope = judge(self.readings(), MEMORY_LIMIT) if self.scenario.collects else None
+        slope = None if self.scenario.leaves is None else judge(self.readings(), self.scenario.leaves)
         if slope is not None and not partial:
             memory = self.invariants[MEMORY]
             memory.checks += slope.verdict in (FLAT, GROWS)
@@ -187,7 +183,7 @@ class Play:
                 memory.told.append(
                     (
                         self.seed,
-                        f"{slope.per_message:.3f} bytes a message ({slope.low:.3f} to {slope.high:.3f}), over {MEMORY_LIMIT}",
+                        f"{slope.per_message:.3f} bytes a message ({slope.low:.3f} to {slope.high:.3f}), over {slope.limit}",
                     )
                 )
         _, choice = engine_factory()
@@ -218,7 +214,7 @@ class Play:
 
     def _again(self) -> str:
         """Return the arguments that play the last round again; or all of them, if only together they broke something."""
-        if self.scenario.collects and self.invariants[MEMORY].broken:
+        if MEMORY in self.invariants and self.invariants[MEMORY].broken:
             return f"--seed {self.seed} --rounds {self.rounds}"
         return f"--seed {self._now_playing} --rounds 1"
 

@@ -95,7 +95,8 @@ class Scenario:
         play: Plays one round.
         invariants: What it promises to look at; one that is never looked at counts as broken.
         virtual: It runs in virtual time, where waiting costs nothing and a wait without end is known at once.
-        collects: Memory is judged: a collection and a reading after each round.
+        leaves: Bytes of resident memory that a message may leave behind; not judged if ``None``. Where it is judged, there is a
+            collection and a reading after each round.
         least: Rounds that are played however long they take; together they look at every invariant.
         seconds: Of a play in the short form, the usual one, and the nightly one.
     """
@@ -105,7 +106,7 @@ class Scenario:
     play: Callable[[Round], Awaitable[None]]
     invariants: tuple[str, ...]
     virtual: bool = True
-    collects: bool = False
+    leaves: float | None = None
     least: int = 1
     seconds: tuple[float, float, float] = (1.0, 7.0, 60.0)
 

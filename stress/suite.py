@@ -92,8 +92,10 @@ class Suite:
                 self._child = None
         result = record.read(path)
         if result is None or (result["partial"] and not self.interrupted):
-            result = self._died(name, engine, child.returncode, result, errors)
+            result = self._without_result(name, engine, child.returncode, result, errors)
             record.write(path, result)
+        if result["verdict"] == record.BROKEN:
+            record.write_text(path.with_name("stderr.txt"), errors)  # where it stood still, say
         line.end(result)
         return result
 
@@ -120,24 +122,24 @@ class Suite:
         there = WITHIN_S - (time.monotonic() - self._began) - START_S * len(left)
         return wanted[0] * min(1.0, max(there / sum(wanted), 0.05))
 
-    def _died(
-        self, name: str, engine: str, code: int, result: dict[str, Any] | None, errors: str
+    def _without_result(
+        self, name: str, engine: str, code: int, begun: dict[str, Any] | None, errors: str
     ) -> dict[str, Any]:
-        """Return a result for a play whose process ended without one."""
+        """Return a result for a play whose process ended without one, or with the one that it ``begun`` with."""
         last = [line for line in errors.splitlines() if line.strip()][-1:]
         seed = self.options.seed
-        found: dict[str, Any] = {
+        known: dict[str, Any] = {
             "scenario": name, "sentence": scenarios.load(name).sentence, "engine": engine, "seed": seed, "form": self.form,
             "rounds": 0, "messages": 0, "elapsed_s": 0.0, "invariants": {}, "memory": None, "samples": [],
             "replay": f"python -m stress {name} --engine {engine} --seed {seed}",
         }  # fmt: skip
-        return {
-            **found,
-            **(result or {}),
-            "partial": False,
-            "verdict": record.BROKEN,
-            "error": f"the process ended with code {code} and without a result{': ' if last else ''}{''.join(last)}",
-        }
+        known |= begun or {}
+        if self.interrupted:
+            return {**known, "partial": True, "verdict": record.PARTIAL, "error": None}
+        error = (
+            f"the process ended with code {code} and without a result{': ' if last else ''}{''.join(last)}"
+        )
+        return {**known, "partial": False, "verdict": record.BROKEN, "error": error}
 
     def _result(self, plays: list[dict[str, Any]], *, partial: bool) -> dict[str, Any]:
         verdicts = [play["verdict"] for play in plays]
