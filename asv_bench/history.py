@@ -17,6 +17,7 @@ what was measured until then is kept and marked as partial.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import math
 import os
@@ -24,7 +25,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,22 @@ def commit_of(name: str) -> str:
     if asked.returncode:
         raise HistoryError(f"git knows no commit {name!r} here")
     return asked.stdout.strip()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Be the only one that measures in this checkout: two would exchange the package under each other's benchmarks.
+
+    Raises:
+        HistoryError: somebody else does.
+    """
+    OUT.mkdir(parents=True, exist_ok=True)
+    with (OUT / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HistoryError("another run measures in this checkout: wait for it") from error
+        yield
 
 
 # ---- asv -------------------------------------------------------------------------------------------------------------
@@ -199,8 +217,14 @@ class Run:
 
         Args:
             steps: What to call each, and asv's arguments.
+
+        Raises:
+            HistoryError: somebody else does so in this checkout.
         """
-        OUT.mkdir(parents=True, exist_ok=True)
+        with alone():
+            self._take(steps)
+
+    def _take(self, steps: Sequence[tuple[str, Sequence[str]]]) -> None:
         noted = OUT / "skipped"
         noted.unlink(missing_ok=True)
         try:

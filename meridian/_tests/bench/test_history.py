@@ -231,6 +231,14 @@ def test_a_selection_that_selects_nothing_is_refused(run_with, tmp_path):
         run_with(Asv(tmp_path), pattern="nosuch")
 
 
+def test_two_runs_in_one_checkout_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(history, "OUT", tmp_path)
+    with history.alone(), pytest.raises(history.HistoryError, match="another run"), history.alone():
+        pass
+    with history.alone():
+        pass
+
+
 def test_a_commit_that_git_does_not_know_is_refused():
     with pytest.raises(history.HistoryError, match="no commit 'no-such-commit'"):
         history.commit_of("no-such-commit")
