@@ -334,8 +334,9 @@ def ancestry() -> list[str]:
 
 def publish(asv: Asv) -> int:
     """Make the pages, and check that they show what was measured; return the exit code."""
-    asv("publish")
     shown = asv.html / "index.json"
+    shown.unlink(missing_ok=True)  # that of the last time says nothing about this one
+    asv("publish")
     benchmarks = json.loads(shown.read_text(encoding="utf-8"))["benchmarks"] if shown.exists() else {}
     graphs = {path.stem for path in (asv.html / "graphs" / "summary").glob("*.json")} & set(benchmarks)
     if graphs:

@@ -244,6 +244,48 @@ def test_a_commit_that_git_does_not_know_is_refused():
         history.commit_of("no-such-commit")
 
 
+class Publisher(Asv):
+    """Stands in for asv: writes its pages, or fails to."""
+
+    def __init__(self, folder, graphs=()):
+        super().__init__(folder)
+        self.html = folder / "html"
+        self.graphs = graphs
+
+    def __call__(self, *arguments, noted=None):
+        for name in self.graphs:
+            graph = self.html / "graphs" / "summary" / f"{name}.json"
+            graph.parent.mkdir(parents=True, exist_ok=True)
+            graph.touch()
+            (self.html / "index.json").write_text(json.dumps({"benchmarks": {name: {}}}))
+        return 0
+
+
+@pytest.fixture
+def courses(monkeypatch):
+    found = []
+    monkeypatch.setattr(history, "ancestry", list)
+    monkeypatch.setattr(page, "read", lambda results, commits: found)
+    return found
+
+
+def test_publishing_writes_both_pages_and_names_partial_commits(courses, tmp_path, capsys):
+    courses.append(Course("box", [("a", 0.0)], {"f": "x"}, {"f": {"a": Point(1.0, 1.0, 1.0)}}))
+    asv = Publisher(tmp_path, graphs=["f"])
+    asv.marked.write_text('{"a": [4, 7]}')
+    assert history.publish(asv) == 0
+    said = capsys.readouterr().err
+    assert "1 benchmarks have a graph" in said
+    assert "partial: a has figures of 4 of 7 cases only" in said
+    assert "partial: 4 of 7 cases" in (tmp_path / "html" / "history.html").read_text()
+
+
+def test_pages_of_an_earlier_time_are_no_pages(courses, tmp_path, capsys):
+    history.publish(Publisher(tmp_path, graphs=["f"]))
+    assert history.publish(Publisher(tmp_path)) == 1  # nothing was measured
+    assert "asv's own pages show nothing" in capsys.readouterr().err
+
+
 # ---- the page ------------------------------------------------------------------------------------------------------
 
 
