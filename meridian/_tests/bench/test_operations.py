@@ -50,6 +50,15 @@ def test_no_payload_is_in_what_is_said_about_errors_and_records():
     assert operations.records_logged(10) > 0
 
 
+@pytest.mark.parametrize("kind", list(operations.TEXTS))
+def test_only_what_is_personal_is_redacted_in_texts(kind):
+    assert operations.texts_redacted(5, kind) > 0
+
+
+def test_a_secret_is_redacted_in_data():
+    assert operations.data_redacted(5) > 0
+
+
 def test_the_first_program_ends():
     try:
         exec(operations.FIRST_MESSAGE, {})
