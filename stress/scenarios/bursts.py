@@ -1,5 +1,7 @@
 """Bursts: long silence, then more at once than the edges hold, from coroutines that wait and from such that don't."""
 
+# req: V3 V4 V5 V7
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """Cancellation storm: whoever waits for room is cancelled at any moment, and tries again; handlers are cancelled in the middle."""
 
+# req: V2 V4 V9
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """Churn: run after run in one process, ended by themselves, by shutdown, by cancellation, and begun again where they stopped."""
 
+# req: V2 V8
+
 from __future__ import annotations
 
 import asyncio

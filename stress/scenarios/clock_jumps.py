@@ -1,5 +1,7 @@
 """Clock jumps: the run's clock leaps forward by hours, and the time of day back and forth, in the middle of everything."""
 
+# req: V8 V14
+
 from __future__ import annotations
 
 import asyncio

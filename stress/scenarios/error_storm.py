@@ -1,5 +1,7 @@
 """Error storm: whatever can raise does so now and then, and each failure is recorded, and nothing else happens."""
 
+# req: V9 V12 V14
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """Memory soak: large messages through graphs of all kinds of nodes, made anew and run again, and memory has to stay flat."""
 
+# req: V14
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """Moving limits: capacities and bands change while messages flow, and all edges share a budget of bytes."""
 
+# req: V3 V6 V14
+
 from __future__ import annotations
 
 import asyncio

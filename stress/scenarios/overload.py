@@ -1,5 +1,7 @@
 """Sustained overload: producers are quicker than the consumer all the time, behind each policy in turn."""
 
+# req: V3 V4 V7 V14
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """Priority inversion: a message in a high band, and CONTROL on a full edge, against a flood in the others."""
 
+# req: V6
+
 from __future__ import annotations
 
 from functools import partial

@@ -1,5 +1,7 @@
 """Slow and stuck consumers: one holds up what feeds it, and nothing else; then it goes on, or the run is stopped."""
 
+# req: V2 V4 V8
+
 from __future__ import annotations
 
 import asyncio

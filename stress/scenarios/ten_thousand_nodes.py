@@ -1,5 +1,7 @@
 """Ten thousand nodes: built, run through at some places, and gone again, with everything accounted for."""
 
+# req: V7 V13
+
 from __future__ import annotations
 
 from functools import partial

@@ -1,5 +1,7 @@
 """Thread storm: many threads feed one graph, some through inlets, some by hand, while others ask how it is."""
 
+# req: V3 V4 V7
+
 from __future__ import annotations
 
 import sys
