@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 SLICE_CAP_NS = 200_000
 """A slice that took longer makes the next one of the same turn smaller, down to a single message."""
 
+SLOW_NS = 100_000_000
+"""A turn that took so long is told: for all that time nothing else on the loop got on."""
+
 NO_LIMIT = 1 << 30
 
 _making_inbox: Final = allocate_lock()
@@ -771,6 +774,7 @@ class PythonEngine:
         self.on_invalid: Callable[[str], None] = _nothing
         self.declares: Callable[[int, str], bool] = _no
         self.on_finished: Callable[[int], None] = _nothing
+        self.on_slow: Callable[[int, int], None] = _nothing
         self.make_node: Callable[[int], NodeState] = self.nodes.__getitem__
 
     # ---- building --------------------------------------------------------------------------------------------
@@ -945,6 +949,8 @@ class PythonEngine:
                 turn.busy_ns += spent
                 turn.slices += 1
                 if spent > SLICE_CAP_NS:
+                    if spent >= SLOW_NS:
+                        self.on_slow(turn.node, spent)
                     batch = turn.batch
                     if batch > 1:
                         turn.batch = max(1, min(handled or 1, batch) * SLICE_CAP_NS // spent)

@@ -26,12 +26,14 @@ from meridian.introspect.model import (
     CpuSnapshot,
     EdgeSnapshot,
     EngineSnapshot,
+    EventsSnapshot,
     LoopSnapshot,
     NodeSnapshot,
     SchedulerSnapshot,
     Shares,
     Snapshot,
 )
+from meridian.observability.events import get_events
 from meridian.redaction import class_name
 from meridian.runtime.facts import running
 
@@ -105,7 +107,7 @@ def look(facts: Facts, before: Snapshot | None) -> Snapshot:
     edges = _edges(facts, before, window_s)
     nodes = _nodes(facts, edges, loop, before, window_s)
     lines = [0, 0, 0] if run is None else [len(line) for line in run.engine.queue.lines]
-    cpu = facts.cpu
+    cpu, events = facts.cpu, get_events()
     if run is not None and run.over:  # it ended meanwhile, and what was read may be of after that
         return look(run.facts(), before)
     return Snapshot(
@@ -138,6 +140,7 @@ def look(facts: Facts, before: Snapshot | None) -> Snapshot:
         edges=tuple(edges),
         errors=tuple(report.errors),
         errors_total=report.errors_total,
+        events=EventsSnapshot(events.last, events.held_back),
     )
 
 

@@ -35,12 +35,23 @@ class Probe:
         lag_ns: How long the last one took to be run, or ``None`` before the first was.
     """
 
-    __slots__ = ("_posted_ns", "_run", "lag_ns")
+    __slots__ = ("_posted_ns", "_run", "_told", "lag_ns")
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._posted_ns: int | None = None
         self.lag_ns: int | None = None
+        self._told = False
+
+    def tell(self, stuck: bool, node: str | None, silent_s: float) -> None:
+        """Write an event when the loop is found stuck, and one when it goes on."""
+        if stuck and not self._told:
+            self._told = True
+            self._run.events.record("loop.stuck", node=node, duration_s=silent_s)
+        elif self._told and not stuck:
+            self._told = False
+            late = None if self.lag_ns is None else self.lag_ns / 1e9
+            self._run.events.record("loop.unstuck", duration_s=late)
 
     def silent_ns(self, now: int) -> int:
         """Return for how long the callback that is with the loop hasn't been run; 0 if none is."""
@@ -82,6 +93,7 @@ def look_at_loop(run: Run, now: int) -> LoopSnapshot:
     probe.post()
     node = engine.scope.node if engine.running else None
     if silent < WORTH_A_LOOK_NS:
+        probe.tell(False, None, 0.0)
         return LoopSnapshot(lag, silent / 1e9, False, node)
     frame = sys._current_frames().get(engine.owner)
     codes: list[CodeType] = []
@@ -92,6 +104,7 @@ def look_at_loop(run: Run, now: int) -> LoopSnapshot:
         frame = frame.f_back
     stuck = silent >= STUCK_S * 1e9
     node = node or _node_of(run.plan, codes)
+    probe.tell(stuck, node, silent / 1e9)
     return LoopSnapshot(lag, silent / 1e9, stuck, node, tuple(reversed(stack)) if stuck else ())
 
 

@@ -235,6 +235,19 @@ class CpuSnapshot:
     quota_source: str
 
 
+@dataclass(frozen=True, slots=True)
+class EventsSnapshot:
+    """The events of the process; see `meridian.observability.events`.
+
+    Attributes:
+        last: Number of the last one.
+        held_back: How many are only counted for now, because they came too fast.
+    """
+
+    last: int
+    held_back: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """One run at one moment.
@@ -258,6 +271,7 @@ class Snapshot:
         edges: In connect order.
         errors: The most recent failures, oldest first.
         errors_total: All failures.
+        events: Where the events of the process have got to.
     """
 
     schema_version: str
@@ -278,6 +292,7 @@ class Snapshot:
     edges: tuple[EdgeSnapshot, ...]
     errors: tuple[ErrorReport, ...]
     errors_total: int
+    events: EventsSnapshot
 
     SHAPES: ClassVar[tuple[type, ...]] = (
         NodeSnapshot,
@@ -291,6 +306,7 @@ class Snapshot:
         EngineSnapshot,
         CpuSnapshot,
         ErrorReport,
+        EventsSnapshot,
     )
     """What it is made of, for the schema."""
 

@@ -7,6 +7,7 @@
     metrics         counters, gauges, histograms; collectors publish when somebody reads
     exposition      the Prometheus text format
     tracing         spans, in memory or to OpenTelemetry
+    events          what went wrong or changed, as typed records in a bounded ring
     context         the trace id and fields that all of them share; the count of reconfigurations
 
 This is a bottom layer: nothing here knows about graphs or the runtime.

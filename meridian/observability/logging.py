@@ -117,14 +117,15 @@ class _Sink(NamedTuple):
 
 
 class _Limit:
-    """One key of a rate-limited warning."""
+    """One key of a rate-limited record."""
 
-    __slots__ = ("due_s", "event", "suppressed")
+    __slots__ = ("due_s", "event", "level", "suppressed")
 
-    def __init__(self) -> None:
+    def __init__(self, level: LogLevel) -> None:
         self.due_s = float("-inf")
         self.suppressed = 0
         self.event = ""
+        self.level = level
 
 
 class Logger:
@@ -215,13 +216,20 @@ class Logger:
         Returns:
             Whether this record was let through.
         """
-        if self._threshold > _WARN:
-            return False
+        return self._threshold <= _WARN and self._limited(LogLevel.WARN, key, event, message, fields)
+
+    def error_limited(self, key: Hashable, event: str, message: str, **fields: object) -> bool:
+        """Write a record of something that failed at most once a second per key; otherwise as `warn_limited`."""
+        return self._limited(LogLevel.ERROR, key, event, message, fields)
+
+    def _limited(
+        self, level: LogLevel, key: Hashable, event: str, message: str, fields: dict[str, object]
+    ) -> bool:
         with self._lock:
             now_s = self._monotonic()
             limit = self._limits.get(key)
             if limit is None:
-                limit = self._add_limit(key, now_s)
+                limit = self._add_limit(key, now_s, level)
             if now_s < limit.due_s:
                 limit.suppressed += 1
                 return False
@@ -229,7 +237,7 @@ class Logger:
             limit.event = event
             suppressed, limit.suppressed = limit.suppressed, 0
         fields["suppressed"] = suppressed
-        self._write(LogLevel.WARN, event, message, fields)
+        self._write(level, event, message, fields)
         return True
 
     def flush_limited(self) -> None:
@@ -239,13 +247,15 @@ class Logger:
             self._limits.clear()
             forgotten, self._forgotten = self._forgotten, 0
         for limit in pending:
-            self.warn(limit.event, "More of the same was not written.", suppressed=limit.suppressed)
+            if limit.level.rank >= self._threshold:
+                text = "More of the same was not written."
+                self._write(limit.level, limit.event, text, {"suppressed": limit.suppressed})
         if forgotten:
             self.warn(
                 "log.suppressed", "More warnings were not written than are told apart.", suppressed=forgotten
             )
 
-    def _add_limit(self, key: Hashable, now_s: float) -> _Limit:
+    def _add_limit(self, key: Hashable, now_s: float, level: LogLevel) -> _Limit:
         if len(self._limits) >= MAX_LIMITED_KEYS:
             # Keys that may write at once anyway need no memory, except for what they still have to tell. Half are let
             # go, so that a flood of new keys doesn't pay for this each time.
@@ -253,7 +263,7 @@ class Logger:
             gone = len(kept) - MAX_LIMITED_KEYS // 2
             self._forgotten += sum(limit.suppressed for _, limit in kept[: max(gone, 0)])
             self._limits = dict(kept[max(gone, 0) :])
-        limit = self._limits[key] = _Limit()
+        limit = self._limits[key] = _Limit(level)
         return limit
 
     def _write(self, level: LogLevel, event: str, message: str, fields: dict[str, object]) -> None:

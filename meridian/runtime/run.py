@@ -24,6 +24,7 @@ from meridian.core.policies import ErrorPolicy
 from meridian.core.ports import PortDirection
 from meridian.engine.step import BUSY, To
 from meridian.observability import context as observability
+from meridian.observability.events import get_events
 from meridian.observability.logging import get_logger
 from meridian.redaction import describe_error
 from meridian.runtime.assembly import Assembly
@@ -226,6 +227,7 @@ class Run:
         self.engine.on_error = self._on_error
         self.engine.on_invalid = self._on_invalid
         self.engine.on_finished = self._on_source_finished
+        self.engine.on_slow = self._on_slow
         self.engine.declares = self._declares
         self.in_flight = 0
         self.open_sources = 0
@@ -261,7 +263,10 @@ class Run:
         self._begin_ns = clock.monotonic_ns()
         self._end_ns: int | None = None
         self._final: RunReport | None = None
-        self._losses: deque[tuple[str, str, int, BaseException | None]] = deque(maxlen=256)
+        self.events = get_events().recorder(self.id, clock.monotonic_ns, clock.time)
+        self._losses: deque[tuple[str, str, BaseException | None]] = deque(maxlen=256)
+        self._told_losses: dict[tuple[str, str], int] = {}
+        """How many losses of each edge and cause were told."""
         self._generation = observability.generation()
         self.observer = self.observer_type(self)
         self._has_source = any(isinstance(node, SourceNode) for _, node in plan.nodes)
@@ -346,9 +351,9 @@ class Run:
         try:
             self.assembly.join()
             await self._start()
-            logger.info(
-                "scheduler.ready", "all nodes started", nodes_count=len(self.plan.nodes) - len(self.failed)
-            )
+            started = len(self.plan.nodes) - len(self.failed)
+            logger.info("scheduler.ready", "all nodes started", nodes_count=started)
+            self.events.record("run.started", total=started)
             self.reason = await self.done
         except BaseException as error:
             self.reason = "failed" if isinstance(error, Exception) else "cancelled"
@@ -371,6 +376,7 @@ class Run:
         for index in hooked:
             if not await self._hook(index, "on_start"):
                 self.failed.add(index)
+                self.events.record("node.failed", node=self.plan.nodes[index].name, state="failed")
                 self.assembly.state(index).held |= FAILED
         self._begin_ns = self.clock.monotonic_ns()
         self._live = True
@@ -481,7 +487,12 @@ class Run:
         self._end_ns = self.clock.monotonic_ns()
         if self.failure is not None and self.reason != "cancelled":
             self.reason = "failed"  # whatever else came to its end in the same slice
-        self._report_losses()
+        self._report_losses(last=True)
+        get_logger().flush_limited()
+        self.events.record(
+            "run.ended", reason=self.reason, duration_s=max(self._end_ns - self._begin_ns, 0) / 1e9
+        )
+        self.events.close()
         self.observer.close(self._end_ns - begin)
         for inlet in self._inlets:
             inlet.detach()
@@ -680,6 +691,7 @@ class Run:
     def _say_stop(self) -> None:
         self._stop_began = True
         get_logger().info("scheduler.shutdown_start", "sources stop, edges drain, nodes stop")
+        self.events.record("run.stopping")
 
     def _begin_stop(self) -> None:
         self._say_stop()
@@ -785,7 +797,8 @@ class Run:
         event = {"on_message": "node.message_error", "on_tick": "node.tick_error"}.get(
             phase, f"node.{phase[3:]}_error"
         )
-        get_logger().error(
+        get_logger().error_limited(
+            (name, phase, described.type, described.where),
             event,
             f"{phase} failed",
             node=name,
@@ -817,36 +830,67 @@ class Run:
         told = ErrorReport(name, phase, described.type, described.where, described.message)
         self.errors.append(told)
         self.last_errors[name] = told
+        self.events.record(
+            "node.error",
+            node=name,
+            phase=phase,
+            error=described.type,
+            where=described.where,
+            message=described.message,
+            total=self.errors_total,
+        )
+
+    def _on_slow(self, index: int, ns: int) -> None:
+        self.events.record("node.slow", node=self.plan.nodes[index].name, duration_s=ns / 1e9)
 
     def _declares(self, index: int, port: str) -> bool:
         """Say whether the node has that output by now; it may have got it after the run began."""
         return any(each.name == port for each in ports_of(self.plan.nodes[index].node.outputs, _OUT))
 
     def _on_invalid(self, edge: str) -> None:
-        get_logger().warn("edge.validation_failed", "payload does not fit the schema", edge_id=edge)
+        get_logger().warn_limited(
+            edge + "validation", "edge.validation_failed", "payload does not fit the schema", edge_id=edge
+        )
 
     def _on_loss(self, edge: str, cause: str, n: int, error: BaseException | None) -> None:
-        self._losses.append((edge, cause, n, error))
+        del n  # what is told comes from the ring's own count
+        self._losses.append((edge, cause, error))
 
-    def _report_losses(self) -> None:
-        logger = get_logger()
+    def _report_losses(self, *, last: bool = False) -> None:
+        """Tell what was lost since the last time, once per edge and cause; at the ``last`` time, what nobody noted too."""
+        lost: dict[tuple[str, str], BaseException | None] = {}
         while self._losses:
-            edge, cause, n, error = self._losses.popleft()
-            if cause == "coalesce_error" and error is not None:
-                described = describe_error(error)
-                logger.error(
-                    "edge.coalesce_error", "coalesce function failed; the older item is lost",
-                    edge_id=edge, error_type=described.type, where=described.where,
-                )  # fmt: skip
-            else:
-                logger.warn_limited(
-                    edge + cause,
-                    "scheduler.message_dropped",
-                    f"messages lost: {cause}",
-                    edge_id=edge,
-                    cause=cause,
-                    n=n,
-                )
+            edge, cause, error = self._losses.popleft()
+            lost[edge, cause] = error
+        if last and self._told_losses:
+            for planned, ring in self.assembly.known_rings():
+                for cause in (ring.lost or ()) if ring is not None else ():
+                    if cause != "replaced":  # that is what a latest edge is for
+                        lost.setdefault((planned.id, cause), None)
+        for (edge, cause), error in lost.items():
+            ring = self.assembly.ring_of(edge)
+            total = 0 if ring is None else (ring.lost or {}).get(cause, 0)
+            n = total - self._told_losses.get((edge, cause), 0)
+            if n > 0:
+                self._told_losses[edge, cause] = total
+                self._tell_loss(edge, cause, n, total, error)
+
+    def _tell_loss(self, edge: str, cause: str, n: int, total: int, error: BaseException | None) -> None:
+        said: dict[str, Any] = {"edge": edge, "cause": cause, "n": n, "total": total}
+        if cause == "coalesce_error" and error is not None:
+            described = describe_error(error)
+            said |= {"error": described.type, "where": described.where}
+            get_logger().error_limited(
+                (edge, described.type, described.where),
+                "edge.coalesce_error", "coalesce function failed; the older item is lost",
+                edge_id=edge, error_type=described.type, where=described.where,
+            )  # fmt: skip
+        else:
+            get_logger().warn_limited(
+                edge + cause, "scheduler.message_dropped", f"messages lost: {cause}",
+                edge_id=edge, cause=cause, n=n,
+            )  # fmt: skip
+        self.events.record("edge.loss", **said)
 
     def _reconfigured(self) -> None:
         """Logging, metrics or tracing changed: choose handlers anew."""

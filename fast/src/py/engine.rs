@@ -16,6 +16,9 @@ use super::step::{self, Step};
 /// A slice that took longer makes the next one of the same turn smaller, down to a single message.
 const SLICE_CAP_NS: i64 = 200_000;
 
+/// A turn that took so long is told. See `meridian.engine.kernel.SLOW_NS`.
+const SLOW_NS: i64 = 100_000_000;
+
 /// What drives rings and turns. `meridian.engine.native.RustEngine` adds what is rare.
 #[pyclass(frozen, subclass, module = "meridian_fast")]
 pub struct Engine {
@@ -152,6 +155,9 @@ impl Engine {
             turn.slices.set(py, turn.slices.get(py) + 1);
             let batch = turn.batch.get(py);
             if spent > SLICE_CAP_NS {
+                if spent >= SLOW_NS {
+                    slf.call_method1(intern!(py, "on_slow"), (turn.node, spent))?;
+                }
                 if batch > 1 {
                     turn.batch
                         .set(py, (handled.max(1).min(batch).saturating_mul(SLICE_CAP_NS) / spent).max(1));

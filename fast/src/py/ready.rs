@@ -14,7 +14,7 @@ use crate::ring::signed;
 #[pyclass(frozen, subclass, module = "meridian_fast", weakref)]
 pub struct Turn {
     #[pyo3(get)]
-    node: i64,
+    pub(super) node: i64,
     band: GilValue<usize>,
     pub(super) batch: GilValue<i64>,
     pub(super) queued: GilValue<bool>,
