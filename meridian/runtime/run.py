@@ -883,7 +883,7 @@ class Run:
             get_logger().error_limited(
                 (edge, described.type, described.where),
                 "edge.coalesce_error", "coalesce function failed; the older item is lost",
-                edge_id=edge, error_type=described.type, where=described.where,
+                edge_id=edge, n=n, error_type=described.type, where=described.where,
             )  # fmt: skip
         else:
             get_logger().warn_limited(

@@ -600,9 +600,10 @@ def test_a_failing_tick_waits_for_its_next_interval(records):
     fails, good = Fails("f"), Ticker()
     simulate(scheduler(fails, good, tick_interval_ms=10, shutdown_timeout_s=0.05), shuffle=False)
     assert fails.ticks == good.ticks  # v1: without a pause
-    assert [each["event"] for each in records() if each["level"] == "ERROR"] == [
-        "node.tick_error"
-    ] * fails.ticks
+    errors = [each for each in records() if each["level"] == "ERROR"]
+    assert {each["event"] for each in errors} == {"node.tick_error"}
+    # At most one a second is written, and the rest is summed up at the end.
+    assert sum(("node" in each) + each["suppressed"] for each in errors) == fails.ticks
 
 
 # ---- ticks ----------------------------------------------------------------------------------------------------
