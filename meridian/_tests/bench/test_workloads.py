@@ -212,7 +212,7 @@ def test_when_the_time_is_up_no_gate_is_begun_and_the_table_says_so(monkeypatch,
     assert asked == []
     assert {row.verdict for row in rows} == {NOT_MEASURED}
     gates.report(rows, False, as_json=False)
-    assert "P1: not measured: the -1 seconds were over (--full measures everything, --only P1 this)." in (
+    assert "P1, P5: not measured: the -1 seconds were over (--full measures everything, --only some)." in (
         capsys.readouterr().out.splitlines()
     )
 
