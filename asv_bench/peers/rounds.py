@@ -78,9 +78,7 @@ def order(rows: list[Row], round: int) -> Iterator[Row]:
     """Give the rows of one round, workload by workload, each time with another contender first."""
     for workload in WORKLOADS:
         mine = [row for row in rows if row.workload == workload and not row.failed]
-        first = (
-            round * 3 % len(mine) if mine else 0
-        )  # neighbours change, too: 3 divides no usual number of contenders
+        first = round % len(mine) if mine else 0
         yield from mine[first:] + mine[:first]
 
 
