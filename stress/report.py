@@ -159,7 +159,10 @@ def _drawn(samples: Sequence[Sample]) -> str:
     from matplotlib import pyplot
 
     with mpl.rc_context({"svg.fonttype": "none", "font.size": 8, "svg.hashsalt": "stress"}):
-        figure, axes = pyplot.subplots(1, len(PLOTS), figsize=(15, 2.2), layout="constrained")
+        figure, axes = pyplot.subplots(1, len(PLOTS), figsize=(15, 2.2))
+        figure.subplots_adjust(
+            left=0.03, right=0.99, bottom=0.2, top=0.85, wspace=0.2
+        )  # a third of the time of a layout
         for axis, (title, values) in zip(axes, PLOTS, strict=True):
             axis.plot(*values(samples), color=BLUE, linewidth=1)
             axis.set_title(title, fontsize=8, loc="left")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BYTES_LEFT: Final = 2.0
 """Bytes that a message may leave behind. A run has 200 messages or so: a scheduler that stays behind is far beyond."""
 
-GRAPHS: Final = 12
+GRAPHS: Final = 3
 """Of each round; each is run up to five times, several at once."""
 
 
@@ -125,4 +125,5 @@ SCENARIO = Scenario(
     play,
     (CONSERVATION, CAPACITY, NO_LOSS, ORDER, CHECKSUM, WAITS, REASON, MEMORY),
     leaves=BYTES_LEFT,
+    least=26,
 )

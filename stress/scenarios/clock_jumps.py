@@ -130,7 +130,7 @@ async def play(round: Round) -> None:
             clock.jump()
             round.look()
 
-    scheduler = Scheduler(SchedulerConfig(tick_interval_ms=random.choice([1, 50, 5_000])), clock=clock)
+    scheduler = Scheduler(SchedulerConfig(tick_interval_ms=random.choice([20, 50, 5_000])), clock=clock)
     scheduler.register(made)
     jumping_task = asyncio.create_task(jump_now_and_then())
     try:
