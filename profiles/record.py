@@ -99,7 +99,7 @@ class Recording:
         wall: Seconds that it took.
         cpu: Seconds on a CPU of the program.
         files: What is kept, by what it is, relative to the run's folder.
-        slopes: What grew while it ran, by name: by second, over the second half.
+        played: What came of the scenario: its verdict, and what grew by second over its second half.
         compared: The earlier run, and the functions whose share changed; ``None`` if there is none.
     """
 
@@ -107,20 +107,32 @@ class Recording:
     engine: str
     kind: str
     verdict: str = MISSING
-    reasons: list[str] = field(default_factory=list[str])
+    reasons: list[str] = field(default_factory=lambda: ["it was not reached"])
     command: list[str] = field(default_factory=list[str])
     samples: int = 0
     errors: int = 0
     wall: float = 0.0
     cpu: float = 0.0
     files: dict[str, str] = field(default_factory=dict[str, str])
-    slopes: dict[str, Any] = field(default_factory=dict[str, Any])
+    played: dict[str, Any] = field(default_factory=dict[str, Any])
     compared: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
         """Names its folder: the scenario and the engine."""
         return f"{self.scenario}-{self.engine}"
+
+    def keep(self) -> None:
+        """Say that it is kept."""
+        self.verdict, self.reasons = KEPT, []
+
+    def reject(self, *reasons: str) -> None:
+        """Say why it is thrown away."""
+        self.verdict, self.reasons = REJECTED, list(reasons)
+
+    def miss(self, reason: str) -> None:
+        """Say why it was not recorded."""
+        self.verdict, self.reasons = MISSING, [reason]
 
 
 def scenarios() -> dict[str, str]:
@@ -193,17 +205,16 @@ class Run:
         try:
             for number, recording in enumerate(self.recordings, 1):
                 self._tell(f"{number} of {len(self.recordings)}: {recording.name}, {recording.kind}")
-                recording.reasons = ["it was not reached"]
                 self._save()
-                recording.reasons = []
-                do[recording.kind](recording)
+                try:
+                    do[recording.kind](recording)
+                finally:
+                    for unchecked in self.out.glob("*/*.raw"):
+                        unchecked.unlink()
                 if recording.reasons:
                     self._tell(f"    {recording.verdict}: {'; '.join(recording.reasons)}")
             self.partial = False
         finally:
-            for recording in self.recordings:
-                if recording.verdict == MISSING and not recording.reasons:
-                    recording.reasons = ["it was not reached"]
             self._save()
 
     @property
@@ -234,7 +245,7 @@ class Run:
 
     def _native(self, recording: Recording) -> None:
         if not SYMBOLS.exists():
-            recording.reasons = ["there is no meridian_fast with symbols (ci/rust symbols builds one)"]
+            recording.miss("there is no meridian_fast with symbols (ci/rust symbols builds one)")
             return
         mode = replace(self.choice.mode, native=True)
         self._stacks(recording, mode, NATIVE_SECONDS, "native", {"PYTHONPATH": str(SYMBOLS)})
@@ -253,7 +264,6 @@ class Run:
         if ran is None:
             return
         text = raw.read_text(errors="replace") if raw.exists() else ""
-        raw.unlink(missing_ok=True)
         seen = checks.Evidence(
             text, ran.samples, ran.errors, mode.rate, ran.due(mode), self._known(recording.scenario),
             native=mode.native, extension=EXTENSION if recording.engine == "rust" else "",
@@ -261,38 +271,36 @@ class Run:
         recording.samples, recording.errors = ran.samples or 0, ran.errors
         wrong = checks.problems(seen) + self._unplayed(recording, ran)
         if wrong:
-            recording.verdict, recording.reasons = REJECTED, wrong
+            recording.reject(*wrong)
             return
         stacks = checks.kept(text)
-        recording.verdict = KEPT
         self._keep(recording, "folded", f"{stem}.folded", folded.write(stacks))
         title = f"{recording.scenario} on the {recording.engine} engine{', native' if mode.native else ''}"
         self._keep(recording, "flame graph", f"{stem}.svg", flame.svg(stacks, title))
         self._compare(recording, stacks, stem, title)
+        recording.keep()
 
     def _timeline(self, recording: Recording) -> None:
-        out = self.out / recording.name / "profile.speedscope.json"
-        ran = self._spied(recording, "speedscope", out, self.choice.mode, TIMELINE_SECONDS, {})
+        raw = self.out / recording.name / "speedscope.raw"
+        ran = self._spied(recording, "speedscope", raw, self.choice.mode, TIMELINE_SECONDS, {})
         if ran is None:
             return
         recording.samples, recording.errors = ran.samples or 0, ran.errors
-        text = out.read_text(errors="replace") if out.exists() else ""
-        wrong = checks.timeline_problems(text, self._known(recording.scenario)) + self._unplayed(
-            recording, ran
-        )
+        text = raw.read_text(errors="replace") if raw.exists() else ""
+        wrong = checks.timeline_problems(text, self._known(recording.scenario))
+        wrong += self._unplayed(recording, ran)
         if wrong:
-            out.unlink(missing_ok=True)
-            recording.verdict, recording.reasons = REJECTED, wrong
+            recording.reject(*wrong)
             return
-        recording.verdict = KEPT
-        recording.files["speedscope"] = str(out.relative_to(self.out))
+        self._keep(recording, "speedscope", "profile.speedscope.json", text)
+        recording.keep()
 
     def _allocations(self, recording: Recording) -> None:
         if find_spec("memray") is None:
-            recording.reasons = ["memray isn't installed (ci/install memray)"]
+            recording.miss("memray isn't installed (ci/install memray)")
             return
         folder = self.out / recording.name
-        raw, page = folder / "memray-profile.bin", folder / "memray.html"
+        raw, page = folder / "memray.raw", folder / "memray.html"
         if not self._time_for(recording, TIMELINE_SECONDS):
             return
         program = [sys.executable, "-m", "memray", "run", "--quiet", "--force", "--output", str(raw), "-m"]
@@ -303,25 +311,23 @@ class Run:
             ran = spy.run(command, limit=60)
             recording.wall += ran.wall
             if ran.code != 0:
-                recording.verdict = REJECTED
-                recording.reasons = [f"memray ended with exit code {ran.code}: {ran.said.strip()[-200:]}"]
+                recording.reject(f"memray ended with exit code {ran.code}: {ran.said.strip()[-200:]}")
                 return
-        raw.unlink()
-        recording.verdict = KEPT
         recording.files["allocations"] = str(page.relative_to(self.out))
+        recording.keep()
 
     # ---- how ---------------------------------------------------------------------------------------------------
 
     def _time_for(self, recording: Recording, seconds: float) -> bool:
         left = self._ends - time.monotonic()
         if left < seconds + STARTING:
-            recording.reasons = [f"no time was left ({max(left, 0):.0f} s)"]
+            recording.miss(f"no time was left ({max(left, 0):.0f} s)")
             return False
         (self.out / recording.name).mkdir(exist_ok=True)
         return True
 
     def _program(self, recording: Recording, seconds: float) -> list[str]:
-        folder = self.out / recording.name / "stress"
+        folder = self.out / recording.name / "stress" / recording.kind
         options = ["--engine", recording.engine, "--seconds", f"{seconds:g}", "--seed", str(self.choice.seed)]
         return [sys.executable, "-m", "stress", recording.scenario, *options, "--out", str(folder)]
 
@@ -345,13 +351,13 @@ class Run:
 
     def _unplayed(self, recording: Recording, ran: spy.Ran) -> list[str]:
         """Say what kept the scenario itself from being played to its end."""
-        result = self.out / recording.name / "stress" / recording.scenario / "result.json"
+        result = self.out / recording.name / "stress" / recording.kind / recording.scenario / "result.json"
         try:
             played = json.loads(result.read_text())
         except (OSError, ValueError):
             last = " ".join(ran.said.split())[-200:]
             return [f"the scenario left no result, and py-spy ended with exit code {ran.code}: {last}"]
-        recording.slopes = slopes(played)
+        recording.played = {"verdict": played["verdict"], **slopes(played)}
         if played["engine"] != recording.engine:
             return [f"it ran on the {played['engine']} engine"]
         if played["partial"] or ran.code == -1:

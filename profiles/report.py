@@ -86,8 +86,8 @@ def _section(name: str, recordings: Sequence[Mapping[str, Any]]) -> str:
             parts.append(f"<a href='{picture}'><img src='{picture}' alt='flame graph of {escape(name)}'></a>")
         if each["compared"]:
             parts.append(_compared(each))
-        if each["slopes"]:
-            parts.append(f"<p class='muted'>{_slopes(each['slopes'])} ({each['kind']})</p>")
+        if each["played"]:
+            parts.append(f"<p class='muted'>{_played(each['played'])} ({each['kind']})</p>")
         if each["command"]:
             command = escape(" ".join(each["command"]))
             parts.append(
@@ -96,12 +96,12 @@ def _section(name: str, recordings: Sequence[Mapping[str, Any]]) -> str:
     return "".join(parts)
 
 
-def _slopes(slopes: Mapping[str, Any]) -> str:
-    grew = slopes["by second"]
-    judged = slopes["judged"]
+def _played(played: Mapping[str, Any]) -> str:
+    grew = played["by second"]
+    judged = played["judged"]
     verdict = "" if judged is None else f"; by message, its memory is {judged['verdict']}"
     return (
-        f"By second, over the second half: {grew['rss'] / 1024:+,.1f} KiB of memory, {grew['descriptors']:+.2f} descriptors, "
+        f"The scenario's own verdict: {escape(played['verdict'])}. By second, over its second half: {grew['rss'] / 1024:+,.1f} KiB of memory, {grew['descriptors']:+.2f} descriptors, "
         f"{grew['threads']:+.2f} threads{verdict}."
     )
 

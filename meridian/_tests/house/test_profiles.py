@@ -230,7 +230,7 @@ if lie != "no result":
     result.parent.mkdir(parents=True, exist_ok=True)
     samples = [[i / 10, i * 100, 0, 1000 + i, 7, 3] for i in range(100)]
     played = "python" if lie == "other engine" else engine
-    result.write_text(json.dumps({{"engine": played, "partial": lie == "partial", "samples": samples, "memory": None}}))
+    result.write_text(json.dumps({{"engine": played, "partial": lie == "partial", "verdict": "kept", "samples": samples, "memory": None}}))
 text = {text!r}
 if lie == "another program":
     text = "spin (other.py:1) 1000\\n"
@@ -284,7 +284,7 @@ def test_a_run_leaves_folded_text_a_flame_graph_a_timeline_and_what_grew(stand_i
         "flame graph": "overload-python/profile.svg",
     }
     assert about["recordings"][2]["files"] == {"speedscope": "overload-python/profile.speedscope.json"}
-    assert first["slopes"]["by second"] == {"rss": 10.0, "descriptors": 0.0, "threads": 0.0}
+    assert first["played"]["by second"] == {"rss": 10.0, "descriptors": 0.0, "threads": 0.0}
     assert {"stress", "overload", "--seed", "1"} <= set(first["command"])
     for recording in about["recordings"]:
         for file in recording["files"].values():
