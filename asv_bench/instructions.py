@@ -40,7 +40,16 @@ from asv_bench.engines import PYTHON, RUST
 from asv_bench.shape import StandingClock
 from asv_bench.trees import Tree, TreeError, tree
 from asv_bench.verdict import GREEN, RED, YELLOW, colored, laid_out
-from asv_bench.watched import OFF, OPERATIONS, PROMETHEUS, ScrapingClock, provided, providers
+from asv_bench.watched import (
+    LOOPS,
+    OFF,
+    OPERATIONS,
+    PROMETHEUS,
+    Operation,
+    ScrapingClock,
+    provided,
+    providers,
+)
 
 WARN, FAIL = 1.02, 1.05
 """More than so many times the instructions of the base is yellow, and red; slopes of one thing differ by less than 1 %."""
@@ -95,8 +104,12 @@ def work(engine: str, cases: Sequence[Case]) -> None:
             print(json.dumps([*case, n, child]), flush=True)
 
 
+def _operation(name: str) -> Operation:
+    return OPERATIONS.get(name) or LOOPS[name]
+
+
 def _counts(case: Case) -> tuple[int, int]:
-    operation = OPERATIONS[case[0]]
+    operation = _operation(case[0])
     return operation.few, operation.many
 
 
@@ -109,7 +122,7 @@ def perform(case: Case, n: int) -> None:
             fan_in = OPERATIONS["fan-in"]
             fan_in.open(ScrapingClock(provider, n))(fan_in.few)
         else:
-            OPERATIONS[name].open(StandingClock())(n)
+            _operation(name).open(StandingClock())(n)
 
 
 # ---- in the process that asks ----------------------------------------------------------------------------------------

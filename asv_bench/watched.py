@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import iscoroutine
-from itertools import repeat
+from itertools import count
 from typing import Any
 
 from asv_bench.shape import CHAIN_HOPS, FAN
-from meridian_conformance.paired import Sample
+from meridian_conformance.paired import Sample, timed
 
 OFF, SINK, PROMETHEUS = "off", "null sink", "prometheus"
 MODES = (OFF, SINK, PROMETHEUS)
@@ -75,12 +75,39 @@ def _put_and_get(policy: str) -> Callable[[Any], Sample]:
     return open
 
 
+def _put(clock: Any) -> Sample:
+    """Put on an edge with room for all of it."""
+    from asv_bench import operations
+
+    def work(n: int) -> None:
+        put = operations.edge(capacity=1 << 30).try_put
+        for i in range(n):
+            put(i)
+
+    return timed(work)
+
+
+def _loop(rounds: int) -> Callable[[Any], Sample]:
+    """Return what opens a loop, for the gates to be tested with."""
+
+    def open(clock: Any) -> Sample:
+        def work(n: int) -> None:
+            for _ in range(n):
+                for _ in range(rounds):
+                    pass
+
+        return timed(work)
+
+    return open
+
+
 POLICIES = ("block", "drop", "latest", "coalesce")
 
 OPERATIONS = {
     operation.name: operation
     for operation in (
         Operation("edge", "put on an edge and get", _sampled("workloads", "put_and_get"), 400, 2_000),
+        Operation("put", "put on an edge with room", _put, 400, 2_000),
         *(Operation(f"edge-{policy}", f"the same, policy {policy}", _put_and_get(policy), 400, 2_000) for policy in POLICIES),
         *(
             Operation(f"full-{policy}", f"put on a full edge, policy {policy}",
@@ -101,6 +128,15 @@ OPERATIONS = {
                   _sampled("operations", "pick_and_push", 10_000), 500, 5_500),
     )
 }  # fmt: skip
+LOOPS = {
+    operation.name: operation
+    for operation in (
+        Operation("loop", "a loop of 1,000 rounds", _loop(1_000), 20, 120),
+        Operation("loop-again", "the same", _loop(1_000), 20, 120),
+        Operation("loop-1200", "a loop of a fifth more", _loop(1_200), 20, 120),
+    )
+}
+"""With which it is tested that the gates can turn red, and don't always."""
 
 
 class NullSink:
@@ -148,10 +184,10 @@ class ScrapingClock:
     def __init__(self, metrics: Any, times: int) -> None:
         self.time = time.time
         self.ns = 0
-        readings = repeat(0, 50)
+        asked = count(1)
 
         def monotonic_ns() -> int:
-            if next(readings, 1) and not self.ns:
+            if next(asked) == 50:
                 before = time.thread_time_ns()
                 for _ in range(times):
                     metrics.render()
