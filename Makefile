@@ -92,7 +92,7 @@ $(VENV)/.ready-fast: $(RUST_SOURCES) $(VENV)/.ready-base | $(VENV)/.ready-test
 	  if [[ $$code == 0 ]]; then touch $@; elif [[ $$code != 77 ]]; then exit $$code; fi
 
 # ---------------------------------------------------------------------------------------------------------- verbs
-.PHONY: help setup demo test coverage lint fmt types conformance formal crosshair mutation stress bench asv bench-v1 bench-peers bench-slo profile docs wheels engines check clean
+.PHONY: help setup demo test coverage lint fmt types conformance formal crosshair mutation stress bench budget compare asv bench-v1 bench-peers bench-slo profile docs wheels engines check clean
 
 help: ## this list
 	@echo "Meridian: make VERB"
@@ -100,7 +100,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "Each verb sets up what it needs. ARGS=... goes to the tool behind test, coverage, conformance, formal, crosshair,"
-	@echo "mutation, stress, bench, asv, bench-v1, bench-peers, bench-slo, profile; PYTHON=... names the interpreter to make $(VENV) with."
+	@echo "mutation, stress, bench, budget, compare, asv, bench-v1, bench-peers, bench-slo, profile; PYTHON=... names the interpreter to make $(VENV) with."
 
 setup: $(VENV)/.ready-demo $(VENV)/.ready-test $(VENV)/.ready-lint $(VENV)/.ready-docs $(VENV)/.ready-build $(VENV)/.ready-bench $(VENV)/.ready-profile $(VENV)/.ready-fast ## everything that any verb needs, at once
 
@@ -159,6 +159,12 @@ stress: $(VENV)/.ready-bench $(VENV)/.ready-fast ## does it survive: seeded scen
 
 bench: $(VENV)/.ready-bench $(VENV)/.ready-fast ## is it fast: the gates as a table of ratios, within two minutes (JSON=1, ARGS="--full" for every workload, FLOOR=FOLDER of a C probe)
 	@$(if $(FLOOR),FLOOR="$(abspath $(FLOOR))") $(PY) -m asv_bench.gates $(if $(JSON),--json) $(ARGS)
+
+budget: $(VENV)/.ready-bench $(VENV)/.ready-fast ## what metrics cost, in instructions and in processor time, against what they may; minutes; needs valgrind (JSON=1)
+	@$(PY) -m asv_bench.overhead $(if $(JSON),--json) $(ARGS)
+
+compare: $(VENV)/.ready-bench $(VENV)/.ready-fast ## is this checkout slower than BASE=main: instructions and processor time of single operations (JSON=1, ARGS="edge chain --lane I")
+	@$(PY) -m asv_bench.compare $(or $(BASE),main) $(if $(JSON),--json) $(ARGS)
 
 asv: $(VENV)/.ready-bench $(VENV)/.ready-build $(VENV)/.ready-fast ## does every benchmark run; ARGS="run", "compare main", "publish", "night": their history over commits
 	@$(PY) -m asv_bench.history $(or $(ARGS),check)

@@ -13,6 +13,13 @@
     slo          the service levels: latencies and throughput of both engines
     peers/       beside pipelines by hand, 1.2.0 and other packages (`make bench-peers`)
     record       what a measurement says about itself, and the records that the documentation quotes
+    watched      what lanes I and R measure, and in which modes of metrics
+    trees        the package of another checkout, or with edits, for processes that measure it
+    instructions lane I: how many instructions an operation takes
+    paired       lane R: processor time over that of another checkout
+    overhead     the budget of metrics, on both lanes (`make budget`)
+    compare      this checkout beside another commit, on both lanes (`make compare`)
+    planted      regressions that the lanes have to find
     benchmarks/  the same workloads for asv, for history over commits
     history      runs asv over commits and counts what came out (`make asv`); with wheels, once, tally, page
 
