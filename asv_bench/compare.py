@@ -19,7 +19,8 @@ from typing import Any
 
 from asv_bench import instructions, paired
 from asv_bench.engines import PYTHON
-from asv_bench.instructions import LaneError, engines_of, progress
+from asv_bench.instructions import LaneError, engines_of
+from asv_bench.record import hear_interruptions, progress
 from asv_bench.trees import ROOT, TreeError, tree
 from asv_bench.verdict import RED
 from asv_bench.watched import OPERATIONS
@@ -68,7 +69,7 @@ def extension_of(base: Path, commit: str) -> Path | None:
         return None
     site = base / "build" / "site"
     if not site.is_dir():
-        progress(f"compare: building meridian_fast of {commit[:12]} ...")
+        progress(f"compare: building meridian_fast of {commit[:12]} ...\n")
         if not (base / ".venv").exists():
             (base / ".venv").symlink_to(ROOT / ".venv")
         wheels = base / "build" / "wheels"
@@ -109,12 +110,12 @@ def main(arguments: list[str] | None = None) -> int:
                 try:
                     extension = extension_of(folder, commit)
                 except LaneError as error:
-                    progress(f"compare: the Rust engine isn't compared, since {error}")
+                    progress(f"compare: the Rust engine isn't compared, since {error}\n")
                     engines = [PYTHON]
             base = stack.enter_context(tree(commit[:12], folder, extension=extension))
             if options.lane != "R":
                 if why := instructions.missing():
-                    progress(f"compare: lane I isn't measured, since {why}")
+                    progress(f"compare: lane I isn't measured, since {why}\n")
                 else:
                     names = options.operation or list(OPERATIONS)
                     there = dict(instructions.measured(base, engines, names))
@@ -122,10 +123,10 @@ def main(arguments: list[str] | None = None) -> int:
             if options.lane != "I":
                 timed.extend(paired.rows(base, head, engines, options.operation or paired.USUAL))
     except (LaneError, TreeError) as error:
-        progress(f"compare: {error}")
+        progress(f"compare: {error}\n")
         code = 2
     except KeyboardInterrupt:
-        progress("compare: interrupted")
+        progress("compare: interrupted\n")
         code = 130
     if options.json:
         print(json.dumps({"base": options.base, "lane_i": counted, "lane_r": timed, "partial": code != 0}))
@@ -142,4 +143,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    hear_interruptions()
     sys.exit(main())

@@ -37,6 +37,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from asv_bench.engines import PYTHON, RUST
+from asv_bench.record import hear_interruptions, progress
 from asv_bench.shape import StandingClock
 from asv_bench.trees import Tree, TreeError, tree
 from asv_bench.verdict import GREEN, RED, YELLOW, colored, laid_out
@@ -224,18 +225,12 @@ def interpreter() -> str:
     return f"{platform.python_implementation()} {platform.python_version()} {platform.machine()}, {platform.python_compiler()}"
 
 
-def progress(text: str) -> None:
-    """Say on stderr what is going on."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
-
-
 def measured(
     of: Tree, engines: Sequence[str], names: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """Count operations, one engine after the other."""
     for engine in engines:
-        progress(f"lane I: {of.label}, {engine} engine, {len(names)} operations under valgrind ...")
+        progress(f"lane I: {of.label}, {engine} engine, {len(names)} operations under valgrind ...\n")
         yield (
             engine,
             {
@@ -291,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := [name for name in options.operation if name not in OPERATIONS]:
         parser.error(f"no operation {', '.join(unknown)}: there are {', '.join(OPERATIONS)}")
     if why := missing():
-        progress(why)
+        progress(f"{why}\n")
         return 3
     names = options.operation or list(OPERATIONS)
     head: dict[str, dict[str, float]] = {}
@@ -312,10 +307,10 @@ def main(arguments: list[str] | None = None) -> int:
             for engine, slopes in measured(here, engines, names):
                 head[engine] = slopes
     except (LaneError, TreeError) as error:
-        progress(f"lane I: {error}")
+        progress(f"lane I: {error}\n")
         code = 2
     except KeyboardInterrupt:
-        progress("lane I: interrupted")
+        progress("lane I: interrupted\n")
         code = 130
     found = rows(head, base)
     if options.json:
@@ -330,4 +325,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    hear_interruptions()
     sys.exit(main())

@@ -33,8 +33,9 @@ from typing import Any
 
 from asv_bench import instructions
 from asv_bench.engines import PYTHON, RUST
-from asv_bench.instructions import SCRAPE, Case, LaneError, engines_of, progress
+from asv_bench.instructions import SCRAPE, Case, LaneError, engines_of
 from asv_bench.paired import QUADS, judge
+from asv_bench.record import hear_interruptions, progress
 from asv_bench.trees import Edit, Tree, TreeError, tree
 from asv_bench.verdict import GREEN, RED, YELLOW, colored, laid_out
 from asv_bench.watched import (
@@ -85,7 +86,7 @@ def judge_count(ratio: float, budget: float) -> str:
 
 def lane_i(head: Tree, without: Tree, engine: str) -> Iterator[Row]:
     """Count what the modes cost."""
-    progress(f"budget, lane I: {engine} engine under valgrind ...")
+    progress(f"budget, lane I: {engine} engine under valgrind ...\n")
     modes: list[Case] = [(name, mode) for name in WORKLOADS for mode in (OFF, SINK, PROMETHEUS)]
     loops: list[Case] = [(name, OFF) for name in LOOPS]
     found = instructions.count(head, engine, [*loops, *modes, SCRAPE]).slopes
@@ -185,14 +186,18 @@ def lane_r(head: Tree, engine: str) -> Iterator[Row]:
     Raises:
         LaneError: it broke.
     """
-    progress(f"budget, lane R: {engine} engine ...")
+    progress(f"budget, lane R: {engine} engine ...\n")
     command = head.command("-m", "asv_bench.overhead", "--worker", engine)
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=head.environment(engine)
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            yield json.loads(line)
+        try:
+            for line in process.stdout:
+                yield json.loads(line)
+        except BaseException:
+            process.kill()
+            raise
         if process.wait():
             raise LaneError(f"lane R's process ended with exit code {process.returncode}")
 
@@ -264,16 +269,16 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         lanes = [options.lane] if options.lane else list(LANES)
         if "I" in lanes and (why := instructions.missing()):
-            progress(f"budget: lane I isn't measured, since {why}")
+            progress(f"budget: lane I isn't measured, since {why}\n")
             lanes.remove("I")
             if not lanes:
                 return 3
         found.extend(measured(lanes, options.engine))
     except (LaneError, TreeError) as error:
-        progress(f"budget: {error}")
+        progress(f"budget: {error}\n")
         code = 2
     except KeyboardInterrupt:
-        progress("budget: interrupted")
+        progress("budget: interrupted\n")
         code = 130
     if options.worker:
         return code
@@ -285,4 +290,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    hear_interruptions()
     sys.exit(main())

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from asv_bench.engines import PYTHON, RUST
-from asv_bench.instructions import LaneError, engines_of, progress
+from asv_bench.instructions import LaneError, engines_of
+from asv_bench.record import hear_interruptions, progress
 from asv_bench.trees import Tree, TreeError, tree
 from asv_bench.verdict import GREEN, RED, YELLOW, colored, laid_out
 from asv_bench.watched import OPERATIONS
@@ -131,7 +132,7 @@ def rows(base: Tree, head: Tree, engines: Sequence[str], names: Sequence[str]) -
     """Measure operations, one after the other."""
     for engine in engines:
         for name in names:
-            progress(f"lane R: {name}, {engine} engine ...")
+            progress(f"lane R: {name}, {engine} engine ...\n")
             yield row(engine, name, measure(base, head, engine, name))
 
 
@@ -172,10 +173,10 @@ def main(arguments: list[str] | None = None) -> int:
             engines = [options.engine] if options.engine else engines_of(head)
             found.extend(rows(base, head, engines, options.operation or USUAL))
     except (LaneError, TreeError) as error:
-        progress(f"lane R: {error}")
+        progress(f"lane R: {error}\n")
         code = 2
     except KeyboardInterrupt:
-        progress("lane R: interrupted")
+        progress("lane R: interrupted\n")
         code = 130
     if options.json:
         print(json.dumps({"budget": BUDGET, "rows": found, "partial": code != 0}))
@@ -185,4 +186,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    hear_interruptions()
     sys.exit(main())

@@ -20,7 +20,8 @@ from typing import Any
 
 from asv_bench import instructions, overhead, paired
 from asv_bench.engines import PYTHON
-from asv_bench.instructions import Case, LaneError, progress
+from asv_bench.instructions import Case, LaneError
+from asv_bench.record import hear_interruptions, progress
 from asv_bench.trees import Edit, Tree, TreeError, tree
 from asv_bench.verdict import GREEN, RED, colored, laid_out
 from asv_bench.watched import OFF, PROMETHEUS
@@ -130,10 +131,10 @@ def looks(repeats: int) -> Iterator[dict[str, Any]]:
     counted = [planted for planted in PLANTED if planted.lane != "R"]
     every = list(dict.fromkeys(case for planted in counted for case in cases(planted)))
     with tree("base") as base:
-        progress("planted: the base, on lane I ...")
+        progress("planted: the base, on lane I ...\n")
         slopes = instructions.count(base, PYTHON, every).slopes
         for planted in PLANTED:
-            progress(f"planted: {planted.what}, lane {planted.lane} ...")
+            progress(f"planted: {planted.what}, lane {planted.lane} ...\n")
             with tree("planted", edits=planted.edits) as head:
                 if planted.lane == "R":
                     found = timed(planted, base, head)
@@ -141,7 +142,7 @@ def looks(repeats: int) -> Iterator[dict[str, Any]]:
                     found = seen(planted, slopes, instructions.count(head, PYTHON, cases(planted)).slopes)
             yield _row(planted, True, *found, found[1] == RED)
         for i in range(repeats):
-            progress(f"planted: nothing, {i + 1} of {repeats} ...")
+            progress(f"planted: nothing, {i + 1} of {repeats} ...\n")
             again = instructions.count(base, PYTHON, every).slopes
             for planted in PLANTED:
                 if (
@@ -192,7 +193,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the table")
     options = parser.parse_args(arguments)
     if why := instructions.missing():
-        progress(why)
+        progress(f"{why}\n")
         return 3
     found: list[dict[str, Any]] = []
     code = 0
@@ -200,10 +201,10 @@ def main(arguments: list[str] | None = None) -> int:
         with busy(options.busy):
             found.extend(looks(options.repeats))
     except (LaneError, TreeError) as error:
-        progress(f"planted: {error}")
+        progress(f"planted: {error}\n")
         code = 2
     except KeyboardInterrupt:
-        progress("planted: interrupted")
+        progress("planted: interrupted\n")
         code = 130
     if options.json:
         print(json.dumps({"looks": found, "partial": code != 0}))
@@ -213,4 +214,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    hear_interruptions()
     sys.exit(main())

@@ -125,7 +125,7 @@ OPERATIONS = {
         Operation("ready-10", "take the next of 10 ready turns, and put it back",
                   _sampled("operations", "pick_and_push", 10), 500, 5_500),
         Operation("ready-10000", "the same of 10,000 ready turns",
-                  _sampled("operations", "pick_and_push", 10_000), 500, 5_500),
+                  _sampled("operations", "pick_and_push", 10_000), 100, 600),
     )
 }  # fmt: skip
 LOOPS = {
