@@ -71,7 +71,8 @@ class Part:
     Attributes:
         name: One word; names its log and its folder.
         title: What it is.
-        command: What to call; ``{out}`` is its folder in the night's directory. Nothing if only the short form has it.
+        command: What to call; ``{out}`` is its folder in the night's directory, ``{last}`` the commit of the last whole night.
+            Nothing if only the short form has it.
         short: The same for the short form; nothing if that leaves it out.
         limit: Most seconds that it may take in the long form.
         short_limit: In the short form.
@@ -169,6 +170,7 @@ PARTS: Final = (
         1800,
         240,
     ),
+    Part("compare", "beside the last night's commit", (*make("compare"), "BASE={last}")),
     Part(
         "planted",
         "planted regressions, which the budget's lanes have to find",
@@ -316,6 +318,7 @@ class Night:
         self._limit = limit
         self._began = time.monotonic()
         self._targets = targets()
+        self._last = last_commit(NIGHTS)
         self._progress = Progress(len(parts))
 
     def run(self) -> int:
@@ -346,9 +349,8 @@ class Night:
 
     def _part(self, part: Part, result: Result) -> None:
         folder = self.out / part.name
-        command = [
-            each.replace("{out}", str(folder)) for each in (part.short if self.short else part.command)
-        ]
+        form = part.short if self.short else part.command
+        command = [each.replace("{out}", str(folder)).replace("{last}", self._last) for each in form]
         result.command = " ".join(command).replace(str(ROOT) + os.sep, "")
         if missing := lacking(command, self._targets):
             result.state, result.why = ABSENT, f"this version has no `{missing}`"
@@ -457,6 +459,18 @@ def targets() -> set[str]:
     """Return what the Makefile can make: verbs, and the stamps of what is set up."""
     text = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(VENV)", ".venv")
     return set(re.findall(r"^([\w./-]+):", text, re.MULTILINE))
+
+
+def last_commit(nights: Path) -> str:
+    """Return the commit of the last night that came to its end, or the one before this one."""
+    for result in sorted(nights.glob("*/result.json"), reverse=True):
+        try:
+            night = json.loads(result.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if not night["partial"] and git("cat-file", "-t", night["commit"]) == "commit":
+            return str(night["commit"])
+    return "HEAD~1"
 
 
 def lacking(command: Sequence[str], targets: set[str]) -> str:

@@ -146,6 +146,17 @@ def test_a_part_that_takes_too_long_is_ended_with_its_children_and_the_next_one_
     assert result["next"]["state"] == "passed"
 
 
+def test_a_night_is_compared_with_the_last_one_that_came_to_its_end(nightly, root: Path, tmp_path: Path):
+    assert nightly.last_commit(tmp_path) == "HEAD~1"
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    for name, partial, commit in (("1", False, head), ("2", True, head[:-1]), ("3", False, "0" * 40)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text(json.dumps({"partial": partial, "commit": commit}))
+    assert nightly.last_commit(tmp_path) == head
+
+
 def test_a_part_that_this_version_lacks_is_named(nightly):
     assert nightly.lacking(["make", "-s", "no-such"], {"stress"}) == "make no-such"
     assert (
@@ -172,9 +183,7 @@ def test_the_short_form_leaves_what_the_night_promises(nightly):
 
 def test_the_long_form_leaves_nothing_out(nightly):
     names = {part.name for part in nightly.chosen(nightly.PARTS, short=False, only="")}
-    promised = (
-        "ci tests faults asan tsan crosshair bench budget planted history stress profile leak peers slo"
-    )
+    promised = "ci tests faults asan tsan crosshair bench budget compare planted history stress profile leak peers slo"
     assert set(promised.split()) <= names
 
 
