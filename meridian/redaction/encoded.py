@@ -34,6 +34,8 @@ def encoded_parts(text: str) -> Iterator[tuple[int, int, str]]:
             if pattern("escape").search(found[0]) is not None:
                 yield *found.span(), unescape(found[0])
     for begin, end in _base64_runs(text):
+        if _is_word(text[begin:end]):
+            continue
         run = text[begin:end].replace("\r", "").replace("\n", "").rstrip("=").translate(_URLSAFE)
         # What stands before it may look like a part of it, so it may begin at any of four places.
         for skipped in range(4):
@@ -74,6 +76,11 @@ def _base64_runs(text: str) -> Iterator[tuple[int, int]]:
         begin, end = found.span()
     if begin >= 0:
         yield begin, end
+
+
+def _is_word(run: str) -> bool:
+    # Of so many characters of base64, one is a capital or a digit: all but one time in ten thousand.
+    return run.islower() and not any(map(str.isdigit, run))
 
 
 def _base64(run: str) -> bytes:

@@ -49,7 +49,7 @@ MAX_ITEMS = 1_000
 """Items of one record, all containers taken together; what is beyond is left out, which is said."""
 
 _LOOKAHEAD = 512  # what begins before the cut is recognised although it ends behind it
-_MAX_REMEMBERED = 4_096
+_MAX_REMEMBERED = 16_384
 _MAX_REMEMBERED_LENGTH = 64
 _UUID_LENGTH = 36  # trace ids: each is new, so remembering doesn't help
 
@@ -165,11 +165,12 @@ class Redactor:
     def _find(self, text: str, depth: int = 0) -> list[_Found]:
         """Return all spans that rules apply to; the flag says that a span was read as it stands."""
         lower = text.lower()
+        has_digit = pattern("digit").search(text) is not None
         # Escapes of line feeds stand where a boundary should be.
         plain = pattern("blank_escape").sub(_blanks, text) if "\\" in text else text
         found: list[_Found] = []
         for detector, rule in self._detectors:
-            if not detector.needs or any(need in lower for need in detector.needs):
+            if detector.may_find(lower, has_digit):
                 found += ((begin, end, rule, True) for begin, end in detector.find(plain))
         if depth < MAX_DEPTH:
             here = sorted(found, key=itemgetter(0))
