@@ -17,7 +17,7 @@ from meridian.observability import LogConfig
 from meridian.observability.logging import replace_config
 
 pytest.importorskip("asv_bench", reason="the benchmarks are not part of the wheel")
-from asv_bench import baseline, engines, gates, operations, probe, workloads
+from asv_bench import baseline, engines, gates, operations, overhead, probe, watched, workloads
 from asv_bench.benchmarks._blocks import Block
 from asv_bench.benchmarks._engine import ENGINES, SKIPPED, Clock, choose
 from asv_bench.shape import WrongResultError
@@ -380,6 +380,13 @@ def test_the_parameters_of_the_benchmarks_are_those_that_the_operations_know():
     assert validators.Schema.params[1] == tuple(operations.SCHEMAS)
     redaction = importlib.import_module("asv_bench.benchmarks.redaction")
     assert redaction.Texts.params == (tuple(operations.TEXTS),)
+
+
+@pytest.mark.req("N4")
+def test_the_history_follows_what_the_lanes_of_instructions_and_of_metrics_judge():
+    lanes = importlib.import_module("asv_bench.benchmarks.lanes")
+    assert set(lanes.OPERATIONS) <= set(watched.OPERATIONS)
+    assert lanes.BUDGETED == overhead.WORKLOADS
 
 
 def test_the_benchmarks_for_asv_leave_the_choice_of_the_engine_to_their_setup():
