@@ -25,7 +25,7 @@ from meridian.redaction import describe_error
 from meridian.testing import DeadlockError, VirtualLoop
 from stress import record
 from stress.scenario import LEFT_OVER, MEMORY, WAITS, Invariant, Meter, Round, Scenario
-from stress.slope import FLAT, GROWS, judge
+from stress.slope import FLAT, GROWS, Slope, judge
 from stress.watch import Watch
 
 if TYPE_CHECKING:
@@ -176,16 +176,7 @@ class Play:
     def _write(self, *, partial: bool) -> dict[str, Any]:
         slope = None if self.scenario.leaves is None else judge(self.readings(), self.scenario.leaves)
         if slope is not None and not partial:
-            memory = self.invariants[MEMORY]
-            memory.checks += slope.verdict in (FLAT, GROWS)
-            if slope.verdict == GROWS and not memory.broken:
-                memory.broken += 1
-                memory.told.append(
-                    (
-                        self.seed,
-                        f"{slope.per_message:.3f} bytes a message ({slope.low:.3f} to {slope.high:.3f}), over {slope.limit}",
-                    )
-                )
+            self._note(slope)
         _, choice = engine_factory()
         verdict = self._verdict(partial)
         result = {
@@ -211,6 +202,15 @@ class Play:
         }
         record.write(self.folder / "result.json", result)
         return result
+
+    def _note(self, slope: Slope) -> None:
+        """Turn what became of the memory into a look at its invariant; none if nobody knows."""
+        memory = self.invariants[MEMORY]
+        memory.checks += slope.verdict in (FLAT, GROWS)
+        if slope.verdict == GROWS:
+            memory.broken += 1
+            measured = f"{slope.per_message:.3f} bytes a message ({slope.low:.3f} to {slope.high:.3f})"
+            memory.told.append((self.seed, f"{measured}, over {slope.limit}"))
 
     def _again(self) -> str:
         """Return the arguments that play the last round again; or all of them, if only together they broke something."""
