@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from meridian.cli.codes import Code, CommandError
 from meridian.cli.streams import answer, when_reader_leaves, write_json
 from meridian.cli.tables import console_for, progress, show_report
-from meridian.cli.target import load, their_traceback
+from meridian.cli.target import exit_code, load, their_traceback
 from meridian.core.errors import ConfigError, EngineError, GraphError, MeridianError, NodeError
 from meridian.core.scheduler import Scheduler
 from meridian.observability.logging import LogLevel, configure
@@ -74,7 +74,7 @@ def _run(target: str, args: Sequence[str], settings: Settings, out: TextIO) -> C
             raise
     except SystemExit as error:  # through the loop and past every task
         failure = CommandError(
-            f"a node called sys.exit({error.code!r}), which ended the run", code=Code.FAILED
+            f"a node called sys.exit({exit_code(error)}), which ended the run", code=Code.FAILED
         )
     except CommandError as error:
         if scheduler is None:

@@ -27,6 +27,7 @@ from meridian.cli.codes import CommandError
 from meridian.core.scheduler import Scheduler
 from meridian.core.subgraph import Subgraph, graph
 from meridian.core.wiring import Flow, Wirable
+from meridian.redaction import type_name
 
 DEFAULTS = ("build", "graph")
 FORMS = "module:attribute or path/to/file.py:attribute"
@@ -330,6 +331,13 @@ def _article(noun: str) -> str:
 # ---- the user's own code -------------------------------------------------------------------------------------------
 
 
+def exit_code(error: SystemExit) -> str:
+    """Return the argument of a call of ``sys.exit``: a number, or else only its type, as a text may hold anything."""
+    if error.code is None:
+        return ""
+    return str(error.code) if type(error.code) in (int, bool) else type_name(error.code)
+
+
 @contextmanager
 def _their_code(doing: str) -> Generator[None]:
     """Turn whatever the user's code raises into a `CommandError` that shows their part of the traceback."""
@@ -338,9 +346,8 @@ def _their_code(doing: str) -> Generator[None]:
     except CommandError:
         raise
     except SystemExit as error:
-        code = "" if error.code is None else repr(error.code)
         raise CommandError(
-            f"{doing} called sys.exit({code}): put what only a script should do below if __name__ == '__main__'"
+            f"{doing} called sys.exit({exit_code(error)}): put what only a script should do below if __name__ == '__main__'"
         ) from error
     except Exception as error:
         raise CommandError(

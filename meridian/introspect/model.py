@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, get_args, get_origin, get_type_hints
 
+from meridian.redaction import redactor
 from meridian.runtime.report import EdgeReport, ErrorReport, NodeReport
 
 if TYPE_CHECKING:
@@ -333,7 +334,10 @@ class Snapshot:
         raise KeyError(id)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain dicts, lists, texts and numbers, ready for JSON. Cost: O(nodes + edges)."""
+        """Return it as plain dicts, lists, texts and numbers, ready for JSON. Cost: O(nodes + edges).
+
+        Names and texts go through the redaction policy.
+        """
         made: dict[str, Any] = as_plain(self)
         return made
 
@@ -368,6 +372,8 @@ def _names(cls: Any) -> tuple[str, ...]:
 def as_plain(value: Any) -> Any:
     """Return a value made of these classes as dicts, lists, texts and numbers."""
     cls = value.__class__
+    if cls is str:
+        return redactor().text(value)
     if cls in _PLAIN:
         return value
     if cls is tuple or cls is list:
@@ -377,7 +383,7 @@ def as_plain(value: Any) -> Any:
     return {name: as_plain(getattr(value, name)) for name in _names(cls)}
 
 
-_PLAIN = frozenset({str, int, float, bool, type(None)})
+_PLAIN = frozenset({int, float, bool, type(None)})
 
 
 @cache

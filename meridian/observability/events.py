@@ -21,6 +21,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
+from meridian.redaction import redactor
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -135,8 +137,13 @@ class Event:
     total: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the keys that are filled, ready for JSON."""
-        return {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
+        """Return the keys that are filled, ready for JSON; names and texts go through the redaction policy."""
+        tell = redactor().text
+        return {
+            name: tell(value) if isinstance(value, str) else value
+            for name in _NAMES
+            if (value := getattr(self, name)) is not None
+        }
 
 
 _NAMES = tuple(field.name for field in fields(Event))

@@ -86,6 +86,9 @@ def _classified(cls: type) -> dict[str, Classification | None]:
     annotated: dict[str, object] = {}
     for base in reversed(cast("tuple[type, ...]", _MRO.__get__(cls))):
         annotated.update(_DICT.__get__(base).get("__annotations__") or {})
+    fields: Any = _declared(cls, "__dataclass_fields__") or {}
+    for name, declared in dict(fields).items():
+        annotated.setdefault(name, declared.type)
     try:
         hints: dict[str, object] = get_type_hints(cls, include_extras=True)
     except Exception:  # noqa: BLE001  # annotations are code, and may name what isn't there
@@ -93,12 +96,10 @@ def _classified(cls: type) -> dict[str, Classification | None]:
     said: dict[str, Classification | None] = {}
     for name in annotated.keys() | hints.keys():
         said[name] = _from_annotation(hints.get(name, annotated.get(name)))
-    fields: Any = _declared(cls, "__dataclass_fields__") or {}
     for name, declared in dict(fields).items():
         word = declared.metadata.get("classification", MISSING)
         if word is not MISSING:
             said[name] = _classification(word)
-        said.setdefault(name, None)
     order = [*fields, *annotated]
     return {name: said[name] for name in dict.fromkeys([*order, *sorted(said)])}
 

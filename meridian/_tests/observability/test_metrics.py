@@ -23,6 +23,7 @@ from meridian.observability import (
     time_block,
 )
 from meridian.observability.metrics import PrometheusCounter, PrometheusGauge, PrometheusHistogram
+from meridian.redaction import Drop, Policy, Rule, install
 
 INF = float("inf")
 
@@ -304,3 +305,32 @@ def test_a_timed_block_belongs_to_the_provider_at_its_end():
     with time_block("t"):
         configure_metrics(metrics)
     assert metrics.histogram("t").count == 1
+
+
+# --- what labels may show
+
+
+@pytest.mark.req("X2")
+def test_labels_that_become_equal_are_one_series_whose_numbers_add_up():
+    metrics = PrometheusMetrics(PrometheusConfig(namespace=""))
+    for address in ("192.0.2.7", "192.0.2.8", "198.51.100.1"):
+        metrics.counter("requests", {"peer": address}).inc()
+    assert {key: made.value for key, made in metrics.get_all_counters().items()} == {
+        "requests{peer=192.0.2.0/24}": 2,
+        "requests{peer=198.51.100.0/24}": 1,
+    }
+
+
+@pytest.mark.req("X2")
+def test_a_narrower_policy_holds_for_series_that_exist_already_and_keeps_them_apart():
+    metrics = PrometheusMetrics(PrometheusConfig(namespace=""))
+    for shop in ("a", "b"):
+        metrics.counter("sold", {"shop": shop}).inc()
+    before = install(Policy("narrow", (Rule("shops", Drop(), key=("shop",)),)))
+    try:
+        text = metrics.render()
+    finally:
+        install(before)
+    assert text == (
+        '# TYPE sold counter\nsold{shop="[redacted:shops]"} 1\nsold{shop="[redacted:shops]",series="2"} 1\n'
+    )

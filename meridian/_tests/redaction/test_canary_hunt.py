@@ -44,8 +44,10 @@ from meridian._tests.redaction.canaries import (
 from meridian.core.errors import NodeError
 from meridian.core.policies import ErrorPolicy
 from meridian.core.scheduler import SchedulerConfig
+from meridian.introspect import snapshot
 from meridian.observability import ObservabilityConfig, configure_observability, get_logger, get_metrics
 from meridian.observability.context import with_context
+from meridian.observability.events import get_events
 from meridian.observability.tracing import InMemoryTracer, OpenTelemetrySpan, get_tracer, start_span
 from meridian.redaction import Exposed, Policy, Redactor, describe_error, install, redactor
 from meridian.redaction.policy import EXPOSABLE
@@ -107,11 +109,14 @@ class Sinks:
             )
         )
         self.reports: list[str] = []
+        self.snapshots: list[str] = []
+        self.since = get_events().last
 
     def report(self, scheduler: Scheduler) -> None:
         report = scheduler.report()
         assert report is not None
         self.reports += [json.dumps(report.as_dict()), repr(report), repr(scheduler)]
+        self.snapshots.append(snapshot(scheduler).as_json())
 
     def contents(self) -> dict[str, bytes]:
         metrics: Any = get_metrics()
@@ -128,6 +133,8 @@ class Sinks:
             "keys of metrics": "\n".join(keys).encode(),
             "spans": "\n".join(spans).encode(),
             "reports": "\n".join(self.reports).encode(),
+            "snapshots": "\n".join(self.snapshots).encode(),
+            "events": json.dumps([each.as_dict() for each in get_events().since(self.since).events]).encode(),
         }
 
     def survivors(self) -> dict[str, list[Survivor]]:
@@ -151,8 +158,9 @@ def test_a_leak_planted_in_any_sink_is_found(sinks: Sinks):
     with start_span("x") as span:
         span.attributes["x"] = leaked
     sinks.reports.append(leaked)
-    # Names of metrics are asked for again when they are read, so a leak has no way in there.
-    assert set(sinks.survivors()) == {"log", "spans", "reports"}
+    sinks.snapshots.append(leaked)
+    # Names of metrics and events are asked for again when they are read, so a leak has no way in there.
+    assert set(sinks.survivors()) == {"log", "spans", "reports", "snapshots"}
     assert HUNTER.survivors(leaked.encode())
 
 
@@ -353,6 +361,25 @@ def test_no_canary_survives_spans(sinks: Sinks):
             start_span(canary.text, {"value": shapes[number % len(shapes)], canary.text: 1}) as span,
         ):
             span.set_attribute("later", shapes[(number + 5) % len(shapes)])
+    assert sinks.survivors() == {}
+
+
+@pytest.mark.req("N7", "X2")
+def test_no_canary_in_the_name_of_a_node_survives_snapshots_events_and_reports(sinks: Sinks):
+    for canary in CANARIES[::7]:
+
+        def fails(payload: object) -> None:
+            raise ValueError
+
+        made = graph("g", source([1], name="s") >> sink(fails, name=canary.text))
+        scheduler = Scheduler()
+        scheduler.register(made)
+        scheduler.run()
+        report = scheduler.report()
+        assert report is not None
+        sinks.reports.append(json.dumps(report.as_dict()))
+        sinks.snapshots.append(snapshot(scheduler).as_json())
+    assert len(get_events().since(sinks.since).events) > 100
     assert sinks.survivors() == {}
 
 
