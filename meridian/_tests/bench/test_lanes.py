@@ -10,7 +10,7 @@ import pytest
 from meridian.observability.metrics import NoopMetrics, get_metrics
 
 pytest.importorskip("asv_bench", reason="the benchmarks are not part of the wheel")
-from asv_bench import compare, instructions, overhead, paired, planted, watched
+from asv_bench import compare, instructions, overhead, paired, planted, record, watched
 from asv_bench.instructions import FAIL, WARN, LaneError
 from asv_bench.shape import StandingClock
 from asv_bench.trees import ROOT, Edit, TreeError, tree
@@ -232,6 +232,18 @@ def budget(capsys):
 
 def test_within_the_budget_is_green(counts, capsys):
     assert budget(capsys) == (0, "budget: green, all 11 are within it.")
+
+
+def test_the_record_of_the_budget_has_what_metrics_cost_and_not_that_the_gate_was_tested(
+    counts, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(record, "FIGURES", tmp_path)
+    assert overhead.main(["--lane", "I", "--engine", "python", "--save"]) == 0
+    kept = json.loads((tmp_path / "budget.json").read_text(encoding="utf-8"))
+    assert kept["command"] == "make budget"
+    assert kept["values"]["I"]["python"]["null_sink_over_off"] == {"edge": 1.0, "chain": 1.0, "fan-in": 1.0}
+    assert {row[3] for row in kept["tables"]["budget"]["rows"]} == {"edge", "chain", "fan-in"}
+    assert len(kept["tables"]["budget"]["rows"]) == 9
 
 
 @pytest.mark.parametrize(
