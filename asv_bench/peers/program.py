@@ -89,17 +89,21 @@ def measure(opened: Opened, seconds: float) -> list[Taken]:
 
 
 def summary(found: list[Taken]) -> dict[str, Any]:
-    """Return one figure for all samples, in nanoseconds and in plain calls; of pings the 50th percentile, and the 99th, too."""
-    figures = [
-        percentile(each.figure, 0.5) if isinstance(each.figure, list) else each.figure for each in found
-    ]
+    """Return one figure for all samples, in plain calls, and what such a call cost; of pings the 50th percentile and the 99th."""
+
+    def calls(share: float) -> float:
+        return median(
+            (percentile(each.figure, share) if isinstance(each.figure, list) else each.figure) / each.call_ns
+            for each in found
+        )
+
     made: dict[str, Any] = {
-        "ns": median(figures),
-        "calls": median(figure / each.call_ns for figure, each in zip(figures, found, strict=True)),
+        "calls": calls(0.5),
+        "call_ns": median(each.call_ns for each in found),
         "samples": len(found),
     }
-    if pings := [each.figure for each in found if isinstance(each.figure, list)]:
-        made["p99_ns"] = median(percentile(each, 0.99) for each in pings)
+    if isinstance(found[0].figure, list):
+        made["p99_calls"] = calls(0.99)
     return made
 
 

@@ -16,7 +16,7 @@ OUR_COLOUR, OTHERS_COLOUR = "#3f51b5", "#8a8fa3"
 NOTE = (
     "Handlers that do real work shrink every ratio: see *work*. Figures of W3 are wall time, all others CPU time. "
     "Each is the median of rounds; in a round everyone runs once, in a fresh process. "
-    "Ratios are made within a round, of costs that are scaled by what a plain call took right before and after."
+    "Costs are scaled by what a plain call took right before and after, and ratios made within a round."
 )
 SHORT = {
     "Meridian, Rust engine": "rust",
@@ -48,7 +48,7 @@ def digits(value: float) -> str:
 
 def ranked(rows: list[Row], workload: str) -> list[Row]:
     """Return the rows of a workload that have figures, the fastest first."""
-    return sorted((row for row in rows if row.workload == workload and row.ns), key=lambda row: row.median)
+    return sorted((row for row in rows if row.workload == workload and row.calls), key=lambda row: row.ns)
 
 
 def table_of(rows: list[Row], workload: str) -> Table:
@@ -68,8 +68,8 @@ def table_of(rows: list[Row], workload: str) -> Table:
         low, high = interval(times) if times else (0.0, 0.0)
         laid.append([
             name,
-            digits(scaled(row, row.median)),
-            *([digits(scaled(row, median(row.p99_ns.values())))] if workload == "W3" else []),
+            digits(scaled(row, row.ns)),
+            *([digits(scaled(row, row.p99_ns))] if workload == "W3" else []),
             digits(median(times)) if times else "–",
             f"{digits(low)} to {digits(high)}" if times else "–",
         ])  # fmt: skip
@@ -119,12 +119,12 @@ def values(rows: list[Row]) -> dict[str, Any]:
     """Return the figures by workload and contender: ``W1.rust.times``, ``W3.python.p99``."""
     found: dict[str, Any] = {}
     for row in rows:
-        if not row.ns:
+        if not row.calls:
             continue
-        figures: dict[str, Any] = {"median": float(f"{scaled(row, row.median):.4g}"), "rounds": len(row.ns)}
-        figures["spread"] = [float(f"{scaled(row, end):.4g}") for end in row.spread]
-        if row.p99_ns:
-            figures["p99"] = float(f"{scaled(row, median(row.p99_ns.values())):.4g}")
+        figures: dict[str, Any] = {"median": float(f"{scaled(row, row.ns):.4g}"), "rounds": len(row.calls)}
+        figures["spread"] = [float(f"{scaled(row, end):.4g}") for end in row.spread_ns]
+        if row.p99_calls:
+            figures["p99"] = float(f"{scaled(row, row.p99_ns):.4g}")
         if times := row.times(base_of(rows, row.workload)):
             figures["times"] = float(f"{median(times):.3g}")
         found.setdefault(row.workload, {})[SHORT[row.contender.name]] = figures
@@ -155,8 +155,8 @@ def panel_of(panel: Any, rows: list[Row], workload: str) -> None:
 
     shown = ranked(rows, workload)[::-1]
     for at, row in enumerate(shown):
-        middle = scaled(row, row.median)
-        low, high = (scaled(row, end) for end in row.spread)
+        middle = scaled(row, row.ns)
+        low, high = (scaled(row, end) for end in row.spread_ns)
         colour = OUR_COLOUR if row.contender.environment == OURS else OTHERS_COLOUR
         panel.axhline(at, color="#eeeeee", linewidth=1, zorder=0)
         panel.errorbar(
@@ -172,7 +172,7 @@ def panel_of(panel: Any, rows: list[Row], workload: str) -> None:
         label.set_fontweight("bold" if row.contender.environment == OURS else "normal")
     panel.set_xscale("log")
     if shown:
-        everything = [scaled(row, end) for row in shown for end in row.spread]
+        everything = [scaled(row, end) for row in shown for end in row.spread_ns]
         panel.set_xlim(min(everything) / 1.6, max(everything) * 4)
     panel.xaxis.set_minor_formatter(NullFormatter())
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

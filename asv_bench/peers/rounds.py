@@ -27,29 +27,36 @@ class Row:
     Attributes:
         contender: Who.
         workload: Its id.
-        ns: A figure for each round that was measured; a ping's p50.
-        calls: The same, by the cost of a plain call at that moment: what ratios are made of.
-        p99_ns: Of pings only.
+        calls: A figure for each round that was measured, in plain calls of that moment; a ping's p50.
+        p99_calls: The same for its p99.
+        call_ns: What a plain call cost, in the middle of all that were measured: turns figures into nanoseconds.
         failed: Why it is measured no longer, or was not at all.
         version: Of its package, as its own process says.
     """
 
     contender: Contender
     workload: str
-    ns: dict[int, float] = field(default_factory=dict)
     calls: dict[int, float] = field(default_factory=dict)
-    p99_ns: dict[int, float] = field(default_factory=dict)
+    p99_calls: dict[int, float] = field(default_factory=dict)
+    call_ns: float = 0.0
     failed: str = ""
     version: str = ""
 
     @property
-    def median(self) -> float:
-        return median(self.ns.values())
+    def ns(self) -> float:
+        """The median, in nanoseconds on a machine of one speed."""
+        return median(self.calls.values()) * self.call_ns
 
     @property
-    def spread(self) -> tuple[float, float]:
+    def p99_ns(self) -> float:
+        """The same of a ping's p99."""
+        return median(self.p99_calls.values()) * self.call_ns
+
+    @property
+    def spread_ns(self) -> tuple[float, float]:
         """Where the median lies with 95 % confidence."""
-        return interval(list(self.ns.values()))
+        low, high = interval(list(self.calls.values()))
+        return low * self.call_ns, high * self.call_ns
 
     def times(self, base: Row) -> list[float]:
         """How many times as fast as the base it was, in each round that has both."""
@@ -117,24 +124,29 @@ def measure(
         ends: When to begin no further round, on the monotonic clock: when the last one would not end before it.
     """
     longest = 0.0
-    for i in range(rounds):
-        began = time.monotonic()
-        if began + longest > ends:
-            return
-        progress(f"round {i + 1} of {rounds} ")
-        for row in order(rows, i):
-            try:
-                found = ask(row, pythons[row.contender.environment], seconds)
-            except ProgramError as error:
-                row.failed = str(error)
-                progress("!")
-                continue
-            row.version = found["version"]
-            row.ns[i] = found["ns"]
-            row.calls[i] = found["calls"]
-            if "p99_ns" in found:
-                row.p99_ns[i] = found["p99_ns"]
-            progress(".")
-        longest = max(longest, time.monotonic() - began)
-        progress(f" {longest:.0f} s\n")
-        yield i
+    speeds: list[float] = []
+    try:
+        for i in range(rounds):
+            began = time.monotonic()
+            if began + longest > ends:
+                return
+            progress(f"round {i + 1} of {rounds} ")
+            for row in order(rows, i):
+                try:
+                    found = ask(row, pythons[row.contender.environment], seconds)
+                except ProgramError as error:
+                    row.failed = str(error)
+                    progress("!")
+                    continue
+                speeds.append(found["call_ns"])
+                row.version = found["version"]
+                row.calls[i] = found["calls"]
+                if "p99_calls" in found:
+                    row.p99_calls[i] = found["p99_calls"]
+                progress(".")
+            longest = max(longest, time.monotonic() - began)
+            progress(f" {longest:.0f} s\n")
+            yield i
+    finally:  # of what was measured until an interruption, too
+        for row in rows:
+            row.call_ns = median(speeds) if speeds else 0.0

@@ -119,13 +119,10 @@ def test_flows_are_summed_up_by_the_median_and_pings_by_percentiles():
             program.Taken(figure, call_ns) for figure, call_ns in zip(figures, (1.0, 10.0, 4.0), strict=False)
         ]
 
-    assert program.summary(taken(1.0, 9.0, 2.0)) == {"ns": 2.0, "calls": 0.9, "samples": 3}
+    assert program.summary(taken(1.0, 9.0, 2.0)) == {"calls": 0.9, "call_ns": 4.0, "samples": 3}
     assert program.summary(taken([1, 2, 3], [4, 5, 6])) == {
-        "ns": 3.5,
-        "calls": 1.25,
-        "samples": 2,
-        "p99_ns": 4.5,
-    }
+        "calls": 1.25, "call_ns": 5.5, "samples": 2, "p99_calls": 1.8,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("opened", ["each_anew", "each_anew_without_loop"])
@@ -164,13 +161,9 @@ def answers(monkeypatch, failing=None, interrupt=0):
             raise KeyboardInterrupt
         if row.contender.name == failing:
             raise ProgramError("boom")
-        ns = 10.0 if row.contender.environment == OURS else 100.0
-        return {
-            "ns": ns,
-            "calls": ns / 50,
-            "version": "9",
-            **({"p99_ns": 2 * ns} if row.workload == "W3" else {}),
-        }
+        calls = 1.0 if row.contender.environment == OURS else 10.0
+        of_pings = {"p99_calls": 2 * calls} if row.workload == "W3" else {}
+        return {"calls": calls, "call_ns": 10.0, "version": "9", **of_pings}
 
     monkeypatch.setattr(rounds, "ask", ask)
     return asked
@@ -214,10 +207,10 @@ def test_a_process_that_fails_says_how_in_one_line(monkeypatch):
 
 def test_a_process_is_told_its_engine(monkeypatch):
     def run(command, env, **options):
-        return subprocess.CompletedProcess(command, 0, json.dumps({"ns": env["MERIDIAN_ENGINE"]}), "")
+        return subprocess.CompletedProcess(command, 0, json.dumps({"engine": env["MERIDIAN_ENGINE"]}), "")
 
     monkeypatch.setattr(subprocess, "run", run)
-    assert [rounds.ask(Row(named(f"Meridian, {name} engine"), "W1"), Path("x"), 0.0)["ns"] for name in ("Rust", "Python")] == [
+    assert [rounds.ask(Row(named(f"Meridian, {name} engine"), "W1"), Path("x"), 0.0)["engine"] for name in ("Rust", "Python")] == [
         "rust", "python",
     ]  # fmt: skip
 
