@@ -579,6 +579,7 @@ tr { border-bottom: 1px solid #f3f4f6; } td.n { text-align: right; font-variant-
 .banner { background: #fef3c7; border: 1px solid #f59e0b; border-radius: 6px; padding: .5em .9em; }
 pre { background: #f9fafb; border: 1px solid #e5e7eb; border-radius: 6px; padding: .7em; overflow-x: auto; font-size: 12.5px; }
 code { font: 12.5px ui-monospace, Menlo, Consolas, monospace; }
+iframe { width: 100%; height: 640px; border: 1px solid #e5e7eb; border-radius: 6px; }
 img { max-width: 100%; border: 1px solid #e5e7eb; border-radius: 6px; margin: .3em 0; }
 """
 CLASSES: Final = {LATE: "late", STOPPED: "stopped", WAITING: "waiting"}
@@ -608,7 +609,7 @@ def page(night: Mapping[str, Any]) -> str:
 
 def row(part: Mapping[str, Any]) -> str:
     """Return a part's row of the table."""
-    links = [f'<a href="{escape(page)}">report</a>' for page in part["pages"]]
+    links = [f'<a href="{escape(page)}">{escape(Path(page).stem)}</a>' for page in part["pages"]]
     links += [f'<a href="{escape(part["log"])}">log</a>'] if part["log"] else []
     state = part["state"]
     name = f'<a href="#{part["name"]}">{escape(part["title"])}</a>' if part["log"] else escape(part["title"])
@@ -631,8 +632,11 @@ def section(part: Mapping[str, Any]) -> str:
         f'<a href="{escape(picture)}"><img loading="lazy" src="{escape(picture)}" alt="{escape(picture)}"></a>'
         for picture in part["pictures"]
     ]
+    if part["pages"] and not part["pictures"]:  # its pictures are in its report
+        report = escape(part["pages"][0])
+        lines.append(f'<iframe loading="lazy" src="{report}" title="{report}"></iframe>')
     if part["tail"]:
-        shown = "" if part["state"] == PASSED and part["pictures"] else " open"
+        shown = "" if part["state"] == PASSED and part["pages"] else " open"
         tail = escape("\n".join(part["tail"]))
         lines.append(f"<details{shown}><summary>the end of its log</summary><pre>{tail}</pre></details>")
     return "".join(lines)
