@@ -153,6 +153,10 @@ def run_command(
             show_default=False,
         ),
     ] = None,
+    inspect: Annotated[
+        bool,
+        typer.Option("--inspect", help="Let other processes of yours look at the run; see MERIDIAN_INSPECT."),
+    ] = False,
 ) -> None:
     """See `RUN`."""
     from meridian.cli.run import Settings, run
@@ -168,6 +172,7 @@ def run_command(
                 shutdown_timeout_s=shutdown_timeout_s,
                 quiet=quiet,
                 log_level=log_level,
+                inspect=inspect,
             ),
         )
     )

@@ -33,6 +33,7 @@ class Settings:
         shutdown_timeout_s: Replaces `SchedulerConfig.shutdown_timeout_s`, if given.
         quiet: No progress and no tables.
         log_level: Of the runtime's log; ``None`` means WARN, unless the target's own code says otherwise.
+        inspect: Let other processes look.
     """
 
     as_json: bool = False
@@ -41,6 +42,7 @@ class Settings:
     shutdown_timeout_s: float | None = None
     quiet: bool = False
     log_level: LogLevel | None = None
+    inspect: bool = False
 
 
 def run(target: str, args: Sequence[str], settings: Settings) -> Code:
@@ -110,6 +112,8 @@ def _soon(loop: asyncio.AbstractEventLoop, stop: Any) -> None:
 
 
 def _configure(scheduler: Scheduler, settings: Settings) -> None:
+    if settings.inspect and not scheduler._inspect:  # the target's own place stays
+        scheduler._inspect = True
     given: dict[str, Any] = {
         name: value
         for name in ("idle_timeout_s", "shutdown_timeout_s")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -86,6 +88,8 @@ class Scheduler:
         config: How; the defaults suit most graphs.
         clock: Where time comes from; the system's by default.
         random: Draws trace ids; the system's entropy by default.
+        inspect: Let other processes of this user look at its runs, through the socket of the process or one at this path;
+            without it the variable ``MERIDIAN_INSPECT`` decides. See `meridian.introspect.serve`.
 
     ``run()`` blocks until the run ends; ``await run_async()`` does the same within a running event loop. A run ends when
     its sources are exhausted and its edges drained, after `shutdown` (or SIGINT, SIGTERM for ``run()``), after
@@ -101,7 +105,9 @@ class Scheduler:
         *,
         clock: Clock | None = None,
         random: Random | None = None,
+        inspect: bool | str | os.PathLike[str] | None = None,
     ) -> None:
+        self._inspect = inspect
         self._cfg = config or SchedulerConfig()
         self._clock: Clock = clock or SystemClock()
         self._random = random
@@ -271,17 +277,26 @@ class Scheduler:
         run.cpu = topology
         with self._lock:
             self._run = run
-            running[run.id] = self
+            running[run.id] = run
             if self._shutdown:
                 run.stopping = True
         try:
-            return await run.main()
+            with self._served():
+                return await run.main()
         finally:
             self._ended = ended = run.facts()._replace(live=None)
             with self._lock:
                 self._run = None
                 del running[run.id]
             logger.info("scheduler.shutdown_complete", "run ended", reason=run.reason, left=ended.report.left)
+
+    def _served(self) -> AbstractContextManager[object]:
+        """Return what lets other processes look during a run, if anybody wants that."""
+        if not (self._inspect or (self._inspect is None and os.environ.get("MERIDIAN_INSPECT"))):
+            return nullcontext()
+        from meridian.introspect.server import serve_run
+
+        return serve_run(self._inspect)
 
     def _plan(self) -> Plan:
         from meridian.runtime.plan import build_plan

@@ -9,7 +9,18 @@ Everything that shows a run stands on this: it says how things are and never cha
 
 from __future__ import annotations
 
-from meridian.introspect.errors import IntrospectionError, NothingRunsError
+from meridian.introspect.client import Client, attach
+from meridian.introspect.errors import (
+    BadAnswerError,
+    IntrospectionError,
+    NoAnswerError,
+    NoSocketError,
+    NoSuchProcessError,
+    NothingRunsError,
+    NotPermittedError,
+    OtherVersionError,
+    ServeError,
+)
 from meridian.introspect.look import Watch, snapshot
 from meridian.introspect.model import (
     SCHEMA_VERSION,
@@ -27,11 +38,14 @@ from meridian.introspect.model import (
     Shares,
     Snapshot,
 )
+from meridian.introspect.server import Server, serve
 
 __all__ = [
     "SCHEMA_VERSION",
     "STUCK_S",
+    "BadAnswerError",
     "BandSnapshot",
+    "Client",
     "CpuSnapshot",
     "EdgeSnapshot",
     "EngineSnapshot",
@@ -39,12 +53,21 @@ __all__ = [
     "Frame",
     "IntrospectionError",
     "LoopSnapshot",
+    "NoAnswerError",
+    "NoSocketError",
+    "NoSuchProcessError",
     "NodeSnapshot",
+    "NotPermittedError",
     "NothingRunsError",
+    "OtherVersionError",
     "Percentiles",
     "SchedulerSnapshot",
+    "ServeError",
+    "Server",
     "Shares",
     "Snapshot",
     "Watch",
+    "attach",
+    "serve",
     "snapshot",
 ]

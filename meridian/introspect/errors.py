@@ -11,3 +11,31 @@ class IntrospectionError(MeridianError):
 
 class NothingRunsError(IntrospectionError, LookupError):
     """There is no run to look at, or it isn't said which."""
+
+
+class ServeError(IntrospectionError):
+    """The socket can't be opened where it is wanted."""
+
+
+class NoSuchProcessError(IntrospectionError):
+    """No process has that number."""
+
+
+class NoSocketError(IntrospectionError):
+    """The process serves no socket, or nobody listens on it any more."""
+
+
+class NotPermittedError(IntrospectionError):
+    """The socket belongs to somebody else."""
+
+
+class NoAnswerError(IntrospectionError):
+    """The process didn't answer in time: it is stopped, or something holds its interpreter."""
+
+
+class OtherVersionError(IntrospectionError):
+    """The process speaks another version of the protocol, or of the snapshot."""
+
+
+class BadAnswerError(IntrospectionError):
+    """An answer was cut short, or makes no sense."""

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from meridian.runtime.facts import Facts
     from meridian.runtime.plan import PlannedEdge
     from meridian.runtime.report import EdgeReport, NodeReport
+    from meridian.runtime.run import Run
 
 _BANDS = [band.name for band in sorted(PriorityBand, reverse=True)]
 """Names of the bands as the engine numbers them."""
@@ -71,7 +72,7 @@ class Watch:
 
         Cost: O(nodes + edges). Never waits for the run, nor lets it wait.
         """
-        facts = (self._scheduler or _only_scheduler()).facts()
+        facts = _only_run().facts() if self._scheduler is None else self._scheduler.facts()
         if facts is None:
             raise NothingRunsError("this scheduler has not run yet")
         before = self._before
@@ -89,13 +90,13 @@ def snapshot(scheduler: Scheduler | None = None) -> Snapshot:
     return Watch(scheduler).look()
 
 
-def _only_scheduler() -> Scheduler:
-    schedulers = list(running.values())
-    if len(schedulers) != 1:
+def _only_run() -> Run:
+    runs = list(running.values())
+    if len(runs) != 1:
         raise NothingRunsError(
-            f"{len(schedulers) or 'no'} schedulers run in this process: say which one, snapshot(scheduler)"
+            f"{len(runs) or 'no'} schedulers run in this process: say which one, snapshot(scheduler)"
         )
-    return schedulers[0]
+    return runs[0]
 
 
 def look(facts: Facts, before: Snapshot | None) -> Snapshot:

@@ -78,11 +78,16 @@ class Probe:
             self.lag_ns = self._run.clock.monotonic_ns() - posted
 
 
-def look_at_loop(run: Run, now: int) -> LoopSnapshot:
-    """Say how the loop of ``run`` does."""
+def probe_of(run: Run) -> Probe:
+    """Return the probe of a run, making it for the first look."""
     if run.probe is None:
         run.probe = Probe(run)
-    probe, engine = run.probe, run.engine
+    return run.probe
+
+
+def look_at_loop(run: Run, now: int) -> LoopSnapshot:
+    """Say how the loop of ``run`` does."""
+    probe, engine = probe_of(run), run.engine
     silent = probe.silent_ns(now)
     own = engine.owner == get_ident()
     if own:

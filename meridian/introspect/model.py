@@ -16,6 +16,8 @@ from meridian.runtime.report import EdgeReport, ErrorReport, NodeReport
 if TYPE_CHECKING:
     from typing import Self
 
+    from meridian.redaction import Redactor
+
 SCHEMA_VERSION = "1.0"
 """``MAJOR.MINOR`` of the keys below."""
 
@@ -334,11 +336,11 @@ class Snapshot:
         raise KeyError(id)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain dicts, lists, texts and numbers, ready for JSON. Cost: O(nodes + edges).
+        """Return it as plain dicts, lists, texts and numbers, ready for JSON; texts go through the redaction policy.
 
-        Names and texts go through the redaction policy.
+        Cost: O(nodes + edges).
         """
-        made: dict[str, Any] = as_plain(self)
+        made: dict[str, Any] = _as_plain(self, _shown_texts())
         return made
 
     def as_json(self) -> str:
@@ -360,7 +362,7 @@ class Snapshot:
             raise ValueError(
                 f"a snapshot of schema {version} can't be read: this Meridian reads {SCHEMA_VERSION}"
             )
-        made: Self = from_plain(cls, data)
+        made: Self = _from_plain(cls, data)
         return made
 
 
@@ -369,18 +371,46 @@ def _names(cls: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(cls))
 
 
-def as_plain(value: Any) -> Any:
+class _Shown(dict[str, str]):
+    """Texts and what may be shown of them; names come again with every look."""
+
+    def __init__(self, policy: Redactor) -> None:
+        self.policy = policy
+
+    def __missing__(self, text: str) -> str:
+        shown = self.policy.text(text)
+        if len(self) < MOST_TEXTS:
+            self[text] = shown
+        return shown
+
+
+MOST_TEXTS = 100_000
+"""So many are remembered; an edge has three of its own, a node one."""
+
+_shown = _Shown(redactor())
+
+
+def _shown_texts() -> _Shown:
+    """Return what the policy in force shows."""
+    global _shown
+    policy = redactor()
+    if _shown.policy is not policy:
+        _shown = _Shown(policy)
+    return _shown
+
+
+def _as_plain(value: Any, shown: _Shown) -> Any:
     """Return a value made of these classes as dicts, lists, texts and numbers."""
     cls = value.__class__
     if cls is str:
-        return redactor().text(value)
+        return shown[value]
     if cls in _PLAIN:
         return value
     if cls is tuple or cls is list:
-        return [as_plain(each) for each in value]
+        return [_as_plain(each, shown) for each in value]
     if cls is dict:
-        return dict(value)
-    return {name: as_plain(getattr(value, name)) for name in _names(cls)}
+        return {shown[key]: each for key, each in value.items()}
+    return {name: _as_plain(getattr(value, name), shown) for name in _names(cls)}
 
 
 _PLAIN = frozenset({int, float, bool, type(None)})
@@ -392,19 +422,19 @@ def _hints(cls: Any) -> dict[str, Any]:
     return {name: hints[name] for name in _names(cls)}
 
 
-def from_plain(kind: Any, value: Any) -> Any:
-    """Return what `as_plain` was given, of type ``kind``."""
+def _from_plain(kind: Any, value: Any) -> Any:
+    """Return what was made plain, of type ``kind``."""
     origin = get_origin(kind)
     if origin is None:
         if not hasattr(kind, "__dataclass_fields__"):
             return value
         hints = _hints(kind)
-        return kind(**{name: from_plain(hints[name], value[name]) for name in hints if name in value})
+        return kind(**{name: _from_plain(hints[name], value[name]) for name in hints if name in value})
     if origin is tuple:
-        return tuple(from_plain(get_args(kind)[0], each) for each in value)
+        return tuple(_from_plain(get_args(kind)[0], each) for each in value)
     if value is None or origin is dict:
         return value
-    return from_plain(next(each for each in get_args(kind) if each is not type(None)), value)
+    return _from_plain(next(each for each in get_args(kind) if each is not type(None)), value)
 
 
 STUCK_S = 0.5

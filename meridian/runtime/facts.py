@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from meridian.core.scheduler import Scheduler
     from meridian.runtime.cpu import CpuTopology
     from meridian.runtime.plan import Plan
     from meridian.runtime.report import ErrorReport, RunReport
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 
 _numbers = itertools.count(1)
 
-running: dict[str, Scheduler] = {}
-"""Schedulers of this process with a run under way, by run id, oldest first."""
+running: dict[str, Run] = {}
+"""The runs of this process that are under way, by id, oldest first."""
 
 
 class Facts(NamedTuple):

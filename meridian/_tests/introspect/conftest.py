@@ -1,11 +1,10 @@
-"""These tests write no log, and run on both engines."""
+"""These tests write no log."""
 
 import io
 from collections.abc import Iterator
 
 import pytest
 
-from meridian.engine.kernel import PythonEngine
 from meridian.observability import logging as log
 
 
@@ -15,8 +14,3 @@ def silence() -> Iterator[None]:
     log.replace_config(log.LogConfig(level="ERROR", stream=io.StringIO()))
     yield
     log.replace_config(kept)
-
-
-@pytest.fixture(autouse=True)
-def _on_each_engine(engine: type[PythonEngine]) -> None:
-    """Every test here runs on both engines."""

@@ -26,7 +26,7 @@ from meridian.observability import logging as log
 from meridian.observability.events import BURST, KINDS, get_events
 from meridian.testing.clock import VirtualClock, VirtualLoop
 
-pytestmark = pytest.mark.req("X1", "N7")
+pytestmark = [pytest.mark.req("X1", "N7"), pytest.mark.usefixtures("engine")]
 
 CANARY = "canary-90b1fe"
 

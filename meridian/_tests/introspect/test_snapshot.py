@@ -32,6 +32,8 @@ from meridian.introspect.schema import snapshot_schema
 from meridian.runtime.report import EdgeReport, NodeReport
 from meridian.testing.clock import VirtualClock, VirtualLoop
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 CANARY = "canary-3f9d27c1"
 
 

@@ -1,0 +1,244 @@
+"""Looking at a run of another process."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meridian.introspect.errors import (
+    BadAnswerError,
+    IntrospectionError,
+    NoAnswerError,
+    NoSocketError,
+    NoSuchProcessError,
+    NothingRunsError,
+    NotPermittedError,
+    OtherVersionError,
+)
+from meridian.introspect.model import SCHEMA_VERSION, Snapshot
+from meridian.introspect.wire import MAX_ANSWER, PROTOCOL, line, socket_path, user_of_peer
+from meridian.observability.events import CAPACITY, Batch, Event
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_HOW = "start it with MERIDIAN_INSPECT=1, meridian run --inspect, or Scheduler(inspect=True)"
+
+
+def attach(target: int | str | os.PathLike[str], *, timeout_s: float = 3.0) -> Client:
+    """Look at the runs of another process.
+
+    Args:
+        target: Its number, or the path of its socket.
+        timeout_s: Most seconds that it may take for an answer, this time and later.
+
+    Raises:
+        NoSuchProcessError, NoSocketError, NotPermittedError: there is nothing to connect to, or it isn't yours.
+        NoAnswerError: the process is stopped, or something holds its interpreter.
+        OtherVersionError, BadAnswerError: what answers isn't a Meridian that this one understands.
+    """
+    pid = target if isinstance(target, int) else None
+    place = Path(target) if not isinstance(target, int) else socket_path(target)
+    if pid is not None:
+        _check_process(pid)
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        _connect(connection, place, pid, timeout_s)
+        return Client(connection, place, pid, timeout_s)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _connect(connection: socket.socket, place: Path, pid: int | None, timeout_s: float) -> None:
+    who = f"process {pid}" if pid is not None else str(place)
+    connection.settimeout(timeout_s)
+    try:
+        connection.connect(str(place))
+        user = user_of_peer(connection)
+    except FileNotFoundError:
+        raise NoSocketError(f"{who} serves no socket at {place}: {_HOW}") from None
+    except PermissionError:
+        raise NotPermittedError(f"you may not look at {who}: {place} belongs to somebody else") from None
+    except ConnectionRefusedError:
+        raise NoSocketError(f"nobody serves {place}: it is no socket, or its process has died") from None
+    except (TimeoutError, BlockingIOError):
+        raise NoAnswerError(_silence(pid, timeout_s)) from None
+    except OSError as error:
+        raise NoSocketError(f"no connection to {place}: {error.strerror or error}") from None
+    if user is not None and user not in (os.geteuid(), 0):
+        raise NotPermittedError(f"{place} is served by another user: it may tell anything")
+
+
+class Client:
+    """A connection to another process; made by `attach`. Close it, or use it as a context manager.
+
+    It keeps the look before, at its other end: rates are those since this client's own last look. After an error of the
+    connection it is closed.
+
+    Attributes:
+        path: The socket.
+        pid: The process, as it says.
+        meridian: Its version of the runtime.
+        runs: Ids of the runs that were under way when it was connected.
+        shed: How many clients that process had turned away or let go by then.
+    """
+
+    def __init__(self, connection: socket.socket, path: Path, pid: int | None, timeout_s: float) -> None:
+        self._connection = connection
+        self._timeout_s = timeout_s
+        self._received = bytearray()
+        self._asked_for = pid
+        self.path = path
+        said = self._ask({"op": "hello", "protocol": PROTOCOL})
+        try:
+            self.pid, self.meridian, self.runs, self.shed = (
+                int(said["pid"]),
+                str(said["meridian"]),
+                tuple(map(str, said["runs"])),
+                int(said["shed"]),
+            )
+            protocol, schema = said["protocol"], str(said["schema_version"])
+        except (KeyError, TypeError, ValueError):
+            raise BadAnswerError(f"what answers at {path} is no Meridian") from None
+        if protocol != PROTOCOL or schema.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
+            raise OtherVersionError(
+                f"process {self.pid} runs Meridian {self.meridian} (protocol {protocol}, snapshots {schema}): this one "
+                f"understands protocol {PROTOCOL} and snapshots {SCHEMA_VERSION}"
+            )
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Take a snapshot of each run that is under way.
+
+        Raises:
+            NoAnswerError, BadAnswerError: the connection is of no use any more.
+        """
+        said = self._ask({"op": "snapshot"})
+        try:
+            return tuple(map(Snapshot.from_dict, said["snapshots"]))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise self._nonsense() from None
+
+    def snapshot(self, run: str | None = None) -> Snapshot:
+        """Take a snapshot of one run; without its id, of the only one.
+
+        Raises:
+            NothingRunsError: there is none, or none with that id, or several and it isn't said which.
+            NoAnswerError, BadAnswerError: as `snapshots`.
+        """
+        shots = self.snapshots()
+        found = [shot for shot in shots if run in (None, shot.run)]
+        if len(found) != 1:
+            there = ", ".join(shot.run for shot in shots) or "none"
+            raise NothingRunsError(
+                f"process {self.pid}: runs under way: {there}; asked for {run or 'the only one'}"
+            )
+        return found[0]
+
+    def events(self, since: int = 0, limit: int = CAPACITY) -> Batch:
+        """Return events after number ``since``; see `EventLog.since`.
+
+        Raises:
+            ValueError: ``since`` or ``limit`` is negative.
+            NoAnswerError, BadAnswerError: as `snapshots`.
+        """
+        if since < 0 or limit < 0:
+            raise ValueError(f"since={since}, limit={limit}: neither may be negative")
+        said = self._ask({"op": "events", "since": since, "limit": limit})
+        known = Event.__dataclass_fields__
+        try:
+            events = tuple(
+                Event(**{key: value for key, value in each.items() if key in known})
+                for each in said["events"]
+            )
+            return Batch(events, int(said["missed"]), int(said["next"]), int(said["held_back"]))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise self._nonsense() from None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            answer: Any = json.loads(self._exchange(line(request)))
+        except IntrospectionError:
+            self.close()
+            raise
+        except (ValueError, RecursionError):
+            raise self._nonsense() from None
+        if not isinstance(answer, dict):
+            raise self._nonsense()
+        if answer.get("ok") is not True:
+            self.close()
+            raise NoAnswerError(f"{self.path} refused: {str(answer.get('message', 'no reason given'))[:300]}")
+        return answer
+
+    def _exchange(self, request: bytes) -> bytes:
+        connection, received = self._connection, self._received
+        until_s = time.monotonic() + self._timeout_s
+        try:
+            connection.settimeout(self._timeout_s)
+            connection.sendall(request)
+            while (end := received.find(b"\n")) < 0:
+                left_s = until_s - time.monotonic()
+                if left_s <= 0:
+                    raise TimeoutError
+                connection.settimeout(left_s)
+                more = connection.recv(1 << 20)
+                if not more:
+                    raise BadAnswerError(
+                        f"the answer of {self.path} was cut short: its process ended, or let us go"
+                    )
+                received += more
+                if len(received) > MAX_ANSWER:
+                    raise BadAnswerError(f"the answer of {self.path} is longer than {MAX_ANSWER} bytes")
+        except TimeoutError:
+            raise NoAnswerError(_silence(self._asked_for, self._timeout_s)) from None
+        except OSError as error:
+            text = f"the connection to {self.path} is broken: {error.strerror or error}"
+            raise BadAnswerError(text) from None
+        answer = bytes(received[:end])
+        del received[: end + 1]
+        return answer
+
+    def _nonsense(self) -> BadAnswerError:
+        self.close()
+        return BadAnswerError(f"an answer of {self.path} makes no sense")
+
+
+def _check_process(pid: int) -> None:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        raise NoSuchProcessError(f"there is no process {pid}") from None
+    except PermissionError:
+        raise NotPermittedError(f"process {pid} belongs to another user") from None
+
+
+def _silence(pid: int | None, timeout_s: float) -> str:
+    who = "the process" if pid is None else f"process {pid}"
+    text = f"{who} didn't answer within {timeout_s:g} s"
+    if pid is not None and _is_stopped(pid):
+        return f"{text}: it is stopped (kill -CONT {pid} lets it go on)"
+    return f"{text}: it may be stopped, or something holds its interpreter"
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        said = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return said.rpartition(")")[2].split()[:1] in (["T"], ["t"])
