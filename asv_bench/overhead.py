@@ -252,7 +252,7 @@ def summary(verdicts: Sequence[str]) -> str:
     return f"budget: green, all {len(verdicts)} are within it."
 
 
-def kept(found: Sequence[Row]) -> dict[str, Any]:
+def kept(found: Sequence[Row], lane: str | None) -> dict[str, Any]:
     """Return the record that the documentation quotes; that the gates were tested is none of its business."""
     rows = [each for each in found if each["what"] != GATE]
     values: dict[str, Any] = {}
@@ -264,7 +264,8 @@ def kept(found: Sequence[Row]) -> dict[str, Any]:
         for each in rows
     ]  # fmt: skip
     columns = ["lane", "engine", "what", "workload", "share of the cost:", "budget:", "verdict"]
-    return record("make budget", values, {"budget": Table(columns, laid)})
+    command = f'make budget ARGS="--lane {lane}"' if lane else "make budget"
+    return record(command, values, {"budget": Table(columns, laid)})
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -301,7 +302,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.worker:
         return code
     if options.save and code == 0:
-        save("budget", kept(found))
+        save("budget", kept(found, options.lane))
     if options.json:
         print(json.dumps({"rows": found, "partial": code != 0}))
     else:

@@ -88,6 +88,10 @@ def main(arguments: list[str] | None = None) -> int:
         progress(" interrupted\n")
         rows = rows or rows_for({})
     partial = interrupted or done < LEAST_ROUNDS
+    if partial and options.save:
+        progress(
+            f"peers: fewer than {LEAST_ROUNDS} rounds or interrupted, so nothing is kept for the documentation\n"
+        )
     found = write(rows, partial, options.out, options.save and not partial)
     if options.json:
         print(json.dumps(found, ensure_ascii=False))

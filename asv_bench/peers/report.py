@@ -135,7 +135,7 @@ def markdown(rows: list[Row], record: dict[str, Any], partial: bool) -> str:
     """Lay everything out as a page."""
     parts = ["# Meridian beside its peers", source(record)]
     if partial:
-        parts.insert(1, "**Partial: interrupted before all rounds were measured.**")
+        parts.insert(1, f"**Partial: it ended after {max(len(row.calls) for row in rows)} rounds.**")
     for workload, what in WORKLOADS.items():
         if ranked(rows, workload):
             parts += [f"## {workload}: {what}", table_of(rows, workload).markdown()]
@@ -211,7 +211,7 @@ def plot(rows: list[Row], record: dict[str, Any], partial: bool, path: Path) -> 
         "Handlers that do real work shrink every ratio: see work.",
     ]
     notes.text(0.02, 0.98, "\n".join(told), va="top", fontsize=9, color="#333333", linespacing=1.5)
-    title = "Meridian beside its peers" + (" (PARTIAL: interrupted)" if partial else "")
+    title = "Meridian beside its peers" + (" (PARTIAL)" if partial else "")
     figure.suptitle(title, fontsize=13, x=0.02, ha="left")
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=130)
     pyplot.close(figure)

@@ -240,7 +240,7 @@ def test_the_record_of_the_budget_has_what_metrics_cost_and_not_that_the_gate_wa
     monkeypatch.setattr(record, "FIGURES", tmp_path)
     assert overhead.main(["--lane", "I", "--engine", "python", "--save"]) == 0
     kept = json.loads((tmp_path / "budget.json").read_text(encoding="utf-8"))
-    assert kept["command"] == "make budget"
+    assert kept["command"] == 'make budget ARGS="--lane I"'
     assert kept["values"]["I"]["python"]["null_sink_over_off"] == {"edge": 1.0, "chain": 1.0, "fan-in": 1.0}
     assert {row[3] for row in kept["tables"]["budget"]["rows"]} == {"edge", "chain", "fan-in"}
     assert len(kept["tables"]["budget"]["rows"]) == 9

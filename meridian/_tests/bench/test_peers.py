@@ -317,7 +317,7 @@ def test_an_interruption_leaves_what_there_is_marked_as_partial(monkeypatch, pre
     found = json.loads(capsys.readouterr().out)
     assert found["partial"] is True
     assert found["values"]["W1"]["rust"]["rounds"] == 1
-    assert "**Partial: interrupted before all rounds were measured.**" in page(prepared)
+    assert "**Partial: it ended after 1 rounds.**" in page(prepared)
     assert not record.FIGURES.exists()  # half of it is nothing for the documentation
 
 
