@@ -276,6 +276,44 @@ def test_nothing_survives_an_error_that_ends_the_run(sinks: Sinks):
     assert sinks.survivors() == {}
 
 
+class Told:
+    """An item that fails when it is asked where it wants to go."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def route_key(self) -> str:
+        raise failing(self.text)
+
+    def __repr__(self) -> str:
+        return self.text
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        raise failing(self.text)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.req("X2")
+def test_nothing_survives_items_that_fail_when_they_are_asked(sinks: Sinks):
+    @function_node
+    def passes(payload: object) -> object:
+        return payload
+
+    @function_node
+    def reads(payload: object) -> object:
+        return {payload: payload.route_key()}  # type: ignore[attr-defined]
+
+    items = [Told(canary.text) for canary in CANARIES]
+    scheduler = run(
+        sinks, graph("g", source(items, name="s") >> passes >> reads >> sink(lambda item: None, name="end"))
+    )
+    assert scheduler.report().errors_total == len(items)
+    assert sinks.survivors() == {}
+
+
 @pytest.mark.req("X2")
 def test_nothing_survives_a_merge_that_fails_or_a_payload_that_is_refused(sinks: Sinks):
     def merge(old: object, new: object) -> object:

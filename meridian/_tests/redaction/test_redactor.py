@@ -1,6 +1,7 @@
 """What is left of texts, values and exceptions, under which rule."""
 
 import json
+import os
 import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
@@ -498,6 +499,49 @@ def test_counts_add_up_across_threads():
     for thread in threads:
         thread.join()
     assert one.counts.read() == {"secret_key": 1200}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # 3.12: fork while threads run
+def test_a_forked_child_can_redact_while_the_parent_counts():
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with redactor().counts._lock:
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:  # pragma: no cover  # another process
+        free = redactor().counts._lock.acquire(timeout=5)
+        os._exit(0 if free else 1)
+    done.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_threads_that_redact_while_policies_change_see_one_policy_or_the_other():
+    policies = [Policy(f"p{n}", (Rule(f"r{n}", Drop(), key=("k",)),)) for n in range(2)]
+    install(policies[0])
+    seen: set[str] = set()
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            seen.update(redactor().data({"k": 1}).values())  # type: ignore[attr-defined]
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for n in range(40):
+        install(policies[n % 2])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert seen <= {"[redacted:r0]", "[redacted:r1]"}
 
 
 def test_counts_of_the_process_go_on_under_a_new_policy():
