@@ -88,6 +88,11 @@ def _is_mixed(text: str) -> bool:
     return any(map(str.isdigit, text)) and any(map(str.isalpha, text)) and text.lower() != text
 
 
+def _is_vendors(text: str) -> bool:
+    # Two of them are beginnings of ordinary names, too, such as npm_config_registry.
+    return _is_mixed(text) or not text.startswith(("npm_", "hf_"))
+
+
 def _has_digit_or_is_long(text: str) -> bool:
     return any(map(str.isdigit, text)) or len(text) >= MIN_TOKEN_LENGTH
 
@@ -162,6 +167,9 @@ def _find_assigned(text: str) -> Iterator[Span]:
         if _is_secret(text[begin:end], strong=found["strong"] is not None):
             yield begin, end
             at = end
+    for found in pattern("option").finditer(text):
+        if _has_digit_or_is_long(found["value"]):
+            yield found.span("value")
 
 
 def _is_secret(value: str, *, strong: bool) -> bool:
@@ -255,6 +263,7 @@ def is_card(digits: str) -> bool:
     return total % 10 == 0
 
 
+_FIRST_GROUP = 4
 _LONGEST_CARD = 37  # 19 digits with a separator between any two
 
 
@@ -278,6 +287,8 @@ def _find_card(text: str) -> Iterator[Span]:
         for begin in begins:
             if begin < done:
                 continue
+            if not run[begin : begin + _FIRST_GROUP].isdigit():
+                continue  # whoever groups the digits of a card begins with four
             within = ends[bisect_right(ends, begin) : bisect_right(ends, begin + _LONGEST_CARD)]
             for end in reversed(within):
                 digits = "".join(filter(str.isdigit, run[begin:end]))
@@ -375,7 +386,7 @@ DETECTORS: tuple[Detector, ...] = (
     Detector(
         "vendor_token",
         _SECRET,
-        _whole("vendor_token", _is_mixed),
+        _whole("vendor_token", _is_vendors),
         ("npm_", "hf_", "glpat-", "dop_v1_", "shpat_", "pypi-age", "sg."),
     ),
     Detector("jwt", _SECRET, _whole("jwt", lambda text: "." in text), ("eyj",)),

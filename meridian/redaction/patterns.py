@@ -28,13 +28,19 @@ SOURCES: dict[str, str] = {
     "bearer": r"(?i:bearer|token)[\s:]{1,4}+(?P<value>[A-Za-z0-9+/=._~-]{8,}+)",
     "basic": r"(?i:basic)\s{1,4}+(?P<value>[A-Za-z0-9+/=_-]{8,}+)",
     "authorization": (
-        r"""(?i:authorization)[\\"']{0,16}+\s{0,4}+[:=]\s{0,4}+[\\"']{0,16}+(?P<value>[^\r\n"']{8,}+)"""
+        r"""(?i:authorization)[\\"']{0,16}+\s{0,4}+[:=]\s{0,4}+[\\"']{0,16}+"""
+        r"""(?P<value>(?i:digest)\s[^\r\n]{8,}+|[^\r\n"']{8,}+)"""
     ),
     # Up to where the value begins; where it ends depends on how it is quoted.
     "assigned": (
         r"(?i:(?P<strong>passw(?:or)?d|passphrase|pwd|secret|api[_-]?+key|(?:access|account|private|signing)[_-]?+key)"
         r"|token|auth|credentials?+|cookie|session[_-]?+id|signature|\bsig|\bkey)"
-        r"""[\\"']{0,16}+\s{0,4}+(?:=>|[:=])\s{0,4}+(?P<quote>\\{0,16}+["'])?+"""
+        r"""[\\"']{0,16}+\s{0,4}+(?:=>|[:=]|>(?=[^\s=<]))\s{0,4}+"""
+        r"""(?:[bBrRuUfF]{0,2}+(?P<quote>\\{0,16}+(?:\"{3}|'{3}|["'])))?"""
+    ),
+    "option": (
+        r"--?(?i:(?:[a-z0-9]{1,16}+[-_]){0,3}+(?:password|passwd|passphrase|pass|secret|token|key))"
+        r"""\s{1,4}+(?P<value>[^\s"'-][^\s"']{3,}+)"""
     ),
     "unquoted": r"""[^\s"'\\,;&<>(){}]{1,}+""",
     "authority": r"""://(?P<rest>[^\s"'<>]{1,}+)""",
@@ -43,9 +49,9 @@ SOURCES: dict[str, str] = {
     "phone_international": r"(?<!\d)(?:\+|(?<![A-Za-z0-9+])(?<!\d[.:-])00)[1-9](?:[ .()/-]{0,2}+\d){7,14}+(?!\d)",
     "phone_american": r"(?<![A-Za-z0-9+])(?<!\d[.-])(?:1[ .-])?+(?:\(\d{3}\) ?+|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-])",
     "phone_national": r"(?<![A-Za-z0-9+])(?<!\d[.:/-])\(?+0[1-9]\d{0,4}+\)?+(?:[ /.-]{1,3}+\d{2,8}+){1,5}+(?!\w)",
-    "digits": r"(?<!\d)\d(?:[ -]?+\d){12,}+",
+    "digits": r"(?<!\d)\d(?:[ ._-]?+\d){12,}+",
     "iban": r"(?<![A-Za-z0-9])(?=[A-Za-z]{2}\d{2}[ -]?+[A-Za-z0-9]{2})",
-    "ipv4": r"(?<!\d)(?<!\d\.)(?:\d{1,3}+\.){3}+\d{1,3}+(?P<prefix>/\d{1,2}+)?+(?!\.?+\d)",
+    "ipv4": r"(?<!\d)(?<!\d\.)(?:\d{1,3}+\.){3}+\d{1,3}+(?P<prefix>/\d{1,2}+)?(?!\.?+\d)",
     "ipv6": r"(?<![0-9A-Za-z])[0-9A-Fa-f:.]{3,}+",
     "digit": r"\d",
     "date": (

@@ -73,9 +73,9 @@ def _item(op: Any, argument: Any, *, tail: bool) -> tuple[int, int]:
             if ways > 1 and high > 8:
                 raise Superlinear(f"a choice within a long repeat: {argument}")
             return high * steps * ways ** min(high, 8 if ways > 1 else 1), 1
-        if ways > 1:
+        if ways > 1 and high > 1:
             raise Superlinear(f"a choice within a repeat that gives back: {argument}")
-        return high * steps + 1, high - low + 1
+        return high * steps + 1, high * ways - low + 1
     raise Superlinear(f"unknown: {op}")
 
 

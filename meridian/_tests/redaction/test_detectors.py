@@ -31,6 +31,14 @@ FOUND = [
     ("assigned_secret", "Server=db;Pwd=s3cr3t;"),
     ("assigned_secret", "?access_token=12345678abc"),
     ("assigned_secret", '{"client_secret": "abcd"}'),
+    ("assigned_secret", "{'password': b'hunter'}"),
+    ("assigned_secret", 'password = """hunter"""'),
+    ("assigned_secret", "<password>hunter</password>"),
+    ("assigned_secret", "tool --db-password hunter2 --verbose"),
+    ("authorization", 'Authorization: Digest username="ada", response="6629fae49393"'),
+    ("vendor_token", "glpat-abcdefghij0123456789"),
+    ("card", "4111.1111.1111.1111"),
+    ("card", "4111_1111_1111_1111"),
     ("email", "<ada.lovelace+news@mail.example.co.uk>"),
     ("email", "jürgen@bücher.example"),
     ("iban", "GB29 NWBK 6016 1331 9268 19"),
@@ -93,6 +101,7 @@ LEFT_ALONE = [
     "numbers:output->end:input 1,234,567.89 0.0123456789 1e-10 50 000 000",
     "4111 1111 1111 1112 and 1234567890123456",  # no checksum, no issuer
     "DE89 3704 4400 5320 1300 01",
+    "npm_config_registry_of_the_house --token-file a.txt --key value -> x",
     "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod",
 ]
 
