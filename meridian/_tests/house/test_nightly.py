@@ -187,6 +187,12 @@ def test_the_long_form_leaves_nothing_out(nightly):
     assert set(promised.split()) <= names
 
 
+def test_everything_that_a_night_calls_is_there(nightly):
+    targets = nightly.targets()
+    commands = [form for part in nightly.PARTS for form in (part.command, part.short) if form]
+    assert [missing for command in commands if (missing := nightly.lacking(command, targets))] == []
+
+
 def test_an_unknown_part_is_refused_by_name(nightly, capsys):
     with pytest.raises(SystemExit) as ended:
         nightly.main(["--only", "no-such"])
