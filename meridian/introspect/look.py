@@ -233,7 +233,8 @@ def _stalled_s(report: EdgeReport, before: EdgeSnapshot | None, window_s: float 
 def _rate(now: int, before: int | None, window_s: float | None) -> float | None:
     if before is None or not window_s:
         return None
-    return max(now - before, 0) / window_s  # counts of two looks may each lie a slice apart
+    # Counts of two looks may each lie a slice apart.
+    return (now - before) / window_s if now > before else 0.0
 
 
 # ---- nodes -----------------------------------------------------------------------------------------------------------
@@ -296,8 +297,13 @@ def _nodes(
     return made
 
 
+_IDLE = Shares(0.0, 0.0, 1.0)
+
+
 def _shares(busy_s: float, blocked_s: float, of_s: float) -> Shares:
     """Return shares of ``of_s``; several waits of one node may overlap, and a slice may reach into the next window."""
+    if not busy_s and not blocked_s:
+        return _IDLE  # most nodes of a large graph
     busy = min(max(busy_s / of_s, 0.0), 1.0)
     blocked = min(max(blocked_s / of_s, 0.0), 1.0 - busy)
     return Shares(busy, blocked, 1.0 - busy - blocked)

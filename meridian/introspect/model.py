@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, get_args, get_origin, get_type_hints
 
 from meridian.redaction import redactor
@@ -410,7 +411,16 @@ def _as_plain(value: Any, shown: _Shown) -> Any:
         return [_as_plain(each, shown) for each in value]
     if cls is dict:
         return {shown[key]: each for key, each in value.items()}
-    return {name: _as_plain(getattr(value, name), shown) for name in _names(cls)}
+    names, values = _names(cls), _values(cls)(value)
+    return {
+        name: each if each.__class__ in _PLAIN else _as_plain(each, shown)
+        for name, each in zip(names, values, strict=True)
+    }
+
+
+@cache
+def _values(cls: Any) -> attrgetter[Any]:
+    return attrgetter(*_names(cls))
 
 
 _PLAIN = frozenset({int, float, bool, type(None)})
