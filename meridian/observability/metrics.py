@@ -26,7 +26,7 @@ from typing import Generic, Protocol, TypeVar, cast
 
 from meridian.observability.accounts import close_book
 from meridian.observability.context import bump_generation
-from meridian.redaction import describe_error, redactor
+from meridian.redaction import Redactor, describe_error, redactor
 
 __all__ = [
     "DEFAULT_LATENCY_BUCKETS",
@@ -293,24 +293,41 @@ class PrometheusHistogram(_Instrument):
 
 _I = TypeVar("_I", bound=_Instrument)
 
+_MOST_REMEMBERED = 65_536  # label sets as they were asked for, of one kind of instrument
+
 
 class _Family(Generic[_I]):
     """All instruments of one kind, by name and labels."""
 
-    __slots__ = ("_lock", "_made", "_make", "_prefix")
+    __slots__ = ("_asked", "_lock", "_made", "_make", "_prefix", "_shown")
 
     def __init__(self, namespace: str, make: Callable[[str, Labels | None], _I]) -> None:
         self._prefix = f"{namespace}_" if namespace else ""
         self._make = make
         self._made: dict[tuple[str, LabelPairs], _I] = {}
+        # Collectors ask for the same series at each read, and a read shows the same again.
+        self._asked: tuple[Redactor, dict[tuple[str, LabelPairs], _I]] = (redactor(), {})
+        self._shown: tuple[Redactor, list[tuple[tuple[str, LabelPairs], _I]]] = (redactor(), [])
         self._lock = threading.Lock()
 
     def get(self, name: str, labels: Labels | None) -> _I:
-        # Redacted before anything is counted: two addresses of one network become one series, whose numbers add up.
-        name = redactor().text(name)
-        if labels:
-            labels = cast("dict[str, str]", redactor().data(dict(labels)))
         # By pairs and not by the readable key: two different label sets can read the same.
+        asked_for = name, tuple(sorted(labels.items())) if labels else ()
+        policy, asked = self._asked
+        if policy is not redactor():  # what was asked for before may be shown otherwise now
+            policy, asked = self._asked = redactor(), {}
+        made = asked.get(asked_for)
+        if made is None:
+            if len(asked) >= _MOST_REMEMBERED:
+                asked.clear()
+            made = asked[asked_for] = self._redacted(policy, name, labels)
+        return made
+
+    def _redacted(self, policy: Redactor, name: str, labels: Labels | None) -> _I:
+        # Before anything is counted: two addresses of one network become one series, whose numbers add up.
+        name = policy.text(name)
+        if labels:
+            labels = cast("dict[str, str]", policy.data(dict(labels)))
         pairs = tuple(sorted(labels.items())) if labels else ()
         made = self._made.get((name, pairs))
         if made is None:
@@ -327,15 +344,20 @@ class _Family(Generic[_I]):
 
     def shown(self) -> list[tuple[tuple[str, LabelPairs], _I]]:
         """Return the same by what the policy of this moment shows, which may be less than when they were made."""
-        shown: dict[tuple[str, LabelPairs], _I] = {}
-        for (name, pairs), made in self.items():
-            labels = cast("dict[str, str]", redactor().data(dict(pairs)))
-            name, pairs = redactor().text(name), tuple(labels.items())
-            key, number = (name, pairs), 2
-            while key in shown:  # their numbers are kept apart, as a scrape refuses two series of one name
-                key, number = (name, (*pairs, ("series", str(number)))), number + 1
-            shown[key] = made
-        return list(shown.items())
+        policy, items = redactor(), self.items()
+        if self._shown[0] is not policy or len(self._shown[1]) != len(items):
+            shown: dict[tuple[str, LabelPairs], _I] = {}
+            for (name, pairs), made in items:
+                labels = cast("dict[str, str]", policy.data(dict(pairs)))
+                name, pairs = policy.text(name), tuple(labels.items())
+                key, number = (name, pairs), 2
+                while (
+                    key in shown
+                ):  # their numbers are kept apart, as a scrape refuses two series of one name
+                    key, number = (name, (*pairs, ("series", str(number)))), number + 1
+                shown[key] = made
+            self._shown = policy, list(shown.items())
+        return self._shown[1]
 
 
 def _readable(pairs: LabelPairs) -> str:
