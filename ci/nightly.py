@@ -164,9 +164,9 @@ PARTS: Final = (
     Part("bench", "benchmark gates", make("bench", arguments="--full"), make("bench"), 1800, 200),
     Part(
         "budget",
-        "what metrics cost; instructions and paired ratios",
+        "what metrics cost; instructions, and at length paired ratios",
         make("budget"),
-        make("budget"),
+        make("budget", arguments="--lane I"),
         1800,
         240,
     ),
