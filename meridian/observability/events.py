@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
-from meridian.redaction import redactor
+from meridian.redaction.installed import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,6 +82,11 @@ KINDS: Mapping[str, Kind] = {
     "loop.unstuck": Kind(
         "info", ("duration_s",), "A later look found that it goes on; so late was its answer."
     ),
+    "redaction.widened": Kind(
+        "warn",
+        ("what", "reason"),
+        "A redaction policy lets more out of the process than the one before; concerns no single run.",
+    ),
     "events.suppressed": Kind(
         "warn",
         ("of", "node", "edge", "cause", "error", "n"),
@@ -100,7 +106,7 @@ class Event:
         level: ``info``, ``warn`` or ``error``.
         at_s: When, on the run's clock. Only differences mean something.
         wall_s: When, in seconds since 1970.
-        run: Id of the run.
+        run: Id of the run; ``None`` for what concerns the whole process.
         node: Name of the node it is about.
         edge: Id of the edge it is about.
         phase: Which hook failed.
@@ -109,8 +115,9 @@ class Event:
         message: The exception's text, or ``[redacted]``.
         cause: Why messages were lost: as in `EdgeReport.lost`.
         state: The state it is in now.
-        reason: Why the run ended.
+        reason: Why the run ended, or why more is let out.
         duration_s: How long it took.
+        what: What is let out.
         of: The kind that was suppressed.
         n: How many it stands for.
         total: How many there are by now.
@@ -121,7 +128,7 @@ class Event:
     level: str
     at_s: float
     wall_s: float
-    run: str
+    run: str | None = None
     node: str | None = None
     edge: str | None = None
     phase: str | None = None
@@ -132,6 +139,7 @@ class Event:
     state: str | None = None
     reason: str | None = None
     duration_s: float | None = None
+    what: str | None = None
     of: str | None = None
     n: int | None = None
     total: int | None = None
@@ -180,6 +188,7 @@ class EventLog:
         self._last = 0
         self._recorders: WeakSet[Recorder] = WeakSet()
         self.renew_lock()
+        self._of_process = self.recorder(None, time.monotonic_ns, time.time)
 
     def renew_lock(self) -> None:
         """Forget who holds the lock: for a forked child, where that thread doesn't exist."""
@@ -197,7 +206,13 @@ class EventLog:
         with self.lock:
             return sum(each.held_back for each in self._recorders)
 
-    def recorder(self, run: str, monotonic_ns: Callable[[], int], wall_s: Callable[[], float]) -> Recorder:
+    def record(self, kind: str, **said: Any) -> bool:
+        """Write an event that concerns the whole process; see `Recorder.record`."""
+        return self._of_process.record(kind, **said)
+
+    def recorder(
+        self, run: str | None, monotonic_ns: Callable[[], int], wall_s: Callable[[], float]
+    ) -> Recorder:
         """Return what a run writes events with, by its own clock; close it when the run ends."""
         made = Recorder(self, run, monotonic_ns, wall_s)
         with self.lock:
@@ -228,7 +243,7 @@ class EventLog:
         """Return a reader of its own that starts after event ``since``, or with what comes from now on."""
         return Subscription(self, self._last if since is None else since)
 
-    def append(self, kind: str, at_s: float, wall_s: float, run: str, said: dict[str, Any]) -> None:
+    def append(self, kind: str, at_s: float, wall_s: float, run: str | None, said: dict[str, Any]) -> None:
         """Number an event and keep it; recorders call this, with the lock held."""
         self._last += 1
         self._ring.append(
@@ -279,7 +294,7 @@ class Recorder:
     """What one run writes events with; made by `EventLog.recorder`."""
 
     def __init__(
-        self, log: EventLog, run: str, monotonic_ns: Callable[[], int], wall_s: Callable[[], float]
+        self, log: EventLog, run: str | None, monotonic_ns: Callable[[], int], wall_s: Callable[[], float]
     ) -> None:
         self._log = log
         self._run = run

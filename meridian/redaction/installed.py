@@ -60,8 +60,11 @@ def counts() -> dict[str, int]:
 
 
 def _announce(what: str, reason: str, policy: Policy) -> None:
-    # Imported here because the logger stands above this layer.
+    # Imported here because events and the logger stand above this layer.
+    from meridian.observability.events import get_events
     from meridian.observability.logging import get_logger
+
+    get_events().record("redaction.widened", what=what, reason=reason)
 
     get_logger().warn(
         "redaction.exposure_widened",

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import meridian
-from meridian.observability.events import BURST, INTERVAL_S, KINDS, MOST_KEYS, Event, EventLog
+from meridian.observability.events import BURST, INTERVAL_S, KINDS, MOST_KEYS, Event, EventLog, get_events
+from meridian.redaction import Exposed, Policy, install
 
 pytestmark = pytest.mark.req("X1", "N7")
 
@@ -60,6 +61,16 @@ def test_an_event_has_its_number_both_times_its_level_and_what_its_kind_says(tim
         "node": "parse",
         "duration_s": 0.3,
     }
+
+
+@pytest.mark.req("X2")
+def test_a_policy_that_lets_more_out_is_an_event_of_the_process():
+    news = get_events().subscribe()
+    before = install(Policy(expose=(Exposed("error_messages", "a test looks at it"),)))
+    install(before)
+    (event,) = [each for each in news.take().events if each.kind == "redaction.widened"]
+    assert (event.run, event.what, event.reason) == (None, "error_messages", "a test looks at it")
+    assert "run" not in event.as_dict()
 
 
 def test_an_event_cannot_be_changed(time):
@@ -233,8 +244,6 @@ def test_the_page_lists_every_kind_as_it_is():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_a_forked_child_can_write_though_its_parent_held_the_lock():
-    from meridian.observability.events import get_events
-
     log = get_events()
     inside, go_on = threading.Event(), threading.Event()
 
