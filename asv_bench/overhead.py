@@ -44,6 +44,7 @@ from asv_bench.watched import (
     OPERATIONS,
     PROMETHEUS,
     SINK,
+    ProcessorClock,
     ScrapingClock,
     provided,
     providers,
@@ -133,7 +134,7 @@ def tested(found: Row, want: str) -> Row:
 
 def in_mode(name: str, provider: Any) -> Sample:
     """Return the sample of an operation with a metrics provider."""
-    sample = OPERATIONS[name].open(None)
+    sample = OPERATIONS[name].open(ProcessorClock())
 
     def sampled(n: int) -> int:
         with provided(provider):

@@ -28,7 +28,7 @@ from asv_bench.instructions import LaneError, engines_of
 from asv_bench.record import hear_interruptions, progress
 from asv_bench.trees import Tree, TreeError, tree
 from asv_bench.verdict import GREEN, RED, YELLOW, colored, laid_out
-from asv_bench.watched import OPERATIONS
+from asv_bench.watched import OPERATIONS, ProcessorClock
 from meridian_conformance.paired import Measured, Sample, compare
 
 BUDGET = 1.10
@@ -52,7 +52,7 @@ def serve(name: str, engine: str) -> None:
     if hasattr(os, "sched_setaffinity"):  # all three on one processor: no two are alike
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     operation = OPERATIONS[name]
-    sample = operation.open(None)
+    sample = operation.open(ProcessorClock())
     sample(operation.few)  # what is loaded or made on first use is
     gc.collect()
     gc.disable()

@@ -26,7 +26,9 @@ needs_valgrind = pytest.mark.skipif(which("valgrind") is None, reason="only CI r
 
 
 @pytest.mark.parametrize("name", watched.OPERATIONS)
-@pytest.mark.parametrize("clock", [None, StandingClock()], ids=["clock", "standing clock"])
+@pytest.mark.parametrize(
+    "clock", [None, StandingClock(), watched.ProcessorClock()], ids=["system", "standing", "processor"]
+)
 def test_each_operation_does_what_it_says(name, clock):
     assert watched.OPERATIONS[name].open(clock)(64) >= 0
 
