@@ -311,11 +311,12 @@ def test_a_terminal_gets_one_line_that_is_kept_up_to_date_and_colours(monkeypatc
 
 def test_a_play_in_which_nothing_moves_any_more_is_ended_by_its_watch(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(watch, "EVERY_S", 0.001)
-    monkeypatch.setattr(watch, "STILL_LOOKS", 3)
     exits = []
     over = threading.Event()
 
     async def hangs(round: Round) -> None:
+        monkeypatch.setattr(watch, "STILL_LOOKS", 3)  # not before, or it looks away from what begins slowly
+        round.arrived(1)
         over.wait(60)
 
     def leave(code: int) -> None:
