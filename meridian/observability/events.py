@@ -52,6 +52,9 @@ class Kind(NamedTuple):
     means: str
 
 
+_KEY = ("node", "edge", "cause", "error", "what")
+"""With the kind, what tells one key from another when a writer is held back."""
+
 KINDS: Mapping[str, Kind] = {
     "run.started": Kind("info", ("total",), "All nodes were started; `total` is how many."),
     "run.stopping": Kind("info", (), "Sources stop, edges drain, nodes stop."),
@@ -89,7 +92,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "events.suppressed": Kind(
         "warn",
-        ("of", "node", "edge", "cause", "error", "n"),
+        ("of", *_KEY, "n"),
         "`n` more events of the kind `of` were only counted, because they came too fast.",
     ),
 }
@@ -310,7 +313,7 @@ class Recorder:
     def record(self, kind: str, **said: Any) -> bool:
         """Write an event, or only count it if too many of its key came before.
 
-        A key is the kind with the node or edge, the cause, and the class of the exception.
+        A key is the kind with the node or edge, the cause, the class of the exception, and what is let out.
 
         Args:
             kind: One of `KINDS`.
@@ -319,7 +322,7 @@ class Recorder:
         Returns:
             Whether it was written.
         """
-        key = kind, said.get("node"), said.get("edge"), said.get("cause"), said.get("error")
+        key = kind, *map(said.get, _KEY)
         with self._log.lock:
             now = self._monotonic_ns()
             limit = self._limits.get(key) or self._new_limit(key, now)
@@ -358,12 +361,11 @@ class Recorder:
 
     def _new_limit(self, key: tuple[str | None, ...], now: int) -> _Limit:
         if len(self._limits) >= MOST_KEYS:
-            key = (key[0], None, None, None, None)  # they share one: a flood of keys must not fill the memory
+            key = key[0], *[None] * len(_KEY)  # they share one: a flood of keys must not fill the memory
             shared = self._limits.get(key)
             if shared is not None:
                 return shared
-        kind, node, edge, cause, error = key
-        said = {"of": kind, "node": node, "edge": edge, "cause": cause, "error": error}
+        said = {"of": key[0], **dict(zip(_KEY, key[1:], strict=True))}
         limit = self._limits[key] = _Limit(now, said)
         return limit
 

@@ -22,11 +22,14 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from meridian.observability.accounts import close_book
 from meridian.observability.context import bump_generation
-from meridian.redaction import Redactor, describe_error, redactor
+from meridian.redaction import describe_error, redactor
+
+if TYPE_CHECKING:
+    from meridian.redaction import Redactor
 
 __all__ = [
     "DEFAULT_LATENCY_BUCKETS",

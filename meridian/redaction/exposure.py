@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from meridian.redaction.installed import install, redactor
-from meridian.redaction.policy import Exposed
 
 _WHAT = "error_messages"
 
@@ -49,6 +48,8 @@ def expose(*, error_messages: bool) -> Exposure:
             with expose(error_messages=True):
                 scheduler.run()
     """
+    from meridian.redaction.policy import Exposed
+
     before = exposure()
     policy = redactor().policy
     if error_messages != before.error_messages:

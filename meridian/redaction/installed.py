@@ -9,24 +9,36 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from meridian.redaction.policy import Policy
-from meridian.redaction.redactor import Redactor
-
 if TYPE_CHECKING:
+    from meridian.redaction.applied import Redactor
     from meridian.redaction.errors import ErrorDescription
+    from meridian.redaction.policy import Policy
 
 _lock = threading.Lock()
-_redactor = Redactor(Policy())
+_redactor: Redactor | None = None
+"""Made when it is asked for, since the modules that it takes are not imported before."""
 
 
 def redactor() -> Redactor:
     """Return the redactor of the policy in force."""
-    return _redactor
+    return _redactor or _default()
+
+
+def _default() -> Redactor:
+    """Put the default policy in force, unless there is another by now."""
+    global _redactor
+    from meridian.redaction.applied import Redactor
+    from meridian.redaction.policy import Policy
+
+    with _lock:
+        if _redactor is None:
+            _redactor = Redactor(Policy())
+        return _redactor
 
 
 def describe_error(exc: BaseException) -> ErrorDescription:
     """Describe an exception without its payload; never raises, whatever the exception is made of."""
-    return _redactor.describe(exc)
+    return redactor().describe(exc)
 
 
 def install(policy: Policy) -> Policy:
@@ -42,7 +54,11 @@ def install(policy: Policy) -> Policy:
         The policy before, to be put back with another call.
     """
     global _redactor
+    from meridian.redaction.applied import Redactor
+
+    redactor()
     with _lock:
+        assert _redactor is not None
         before = _redactor.policy
         _redactor = Redactor(policy, _redactor.counts)
     for exposed in policy.expose:
@@ -56,7 +72,7 @@ def install(policy: Policy) -> Policy:
 
 def counts() -> dict[str, int]:
     """Return how often each rule was applied in this process, sorted by name; what it was applied to isn't kept."""
-    return _redactor.counts.read()
+    return redactor().counts.read()
 
 
 def _announce(what: str, reason: str, policy: Policy) -> None:
@@ -78,7 +94,8 @@ def _announce(what: str, reason: str, policy: Policy) -> None:
 def _renew_locks() -> None:
     global _lock
     _lock = threading.Lock()
-    _redactor.counts.renew_lock()
+    if _redactor is not None:
+        _redactor.counts.renew_lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -189,7 +189,7 @@ impl LimitedRing {
         let own = ring.enter(py)?;
         debug_assert!(own || ring.owner.get(py) == 0 || !ring.has_waiters(py));
         let core = budget.as_ref().map(|budget| Arc::clone(&budget.get().core));
-        Self::limits(slf, |limits| {
+        let freed = Self::limits(slf, |limits| {
             for (_, entered) in &mut limits.notes {
                 *entered = entered.saturating_add(now.saturating_sub(then));
             }
@@ -201,11 +201,12 @@ impl LimitedRing {
                 budget.charge(bytes);
             }
             limits.budget = core;
+            bytes > 0
         });
         let old = ring
             .links
             .with(py, |links| (std::mem::replace(&mut links.budget, budget), links.clock.replace(clock)));
-        if let (Some(budget), _) = &old {
+        if let (Some(budget), Some(true)) = (&old.0, freed) {
             budget.get().let_on(py)?;
         }
         Ok(())

@@ -22,8 +22,9 @@ from meridian import (
 )
 from meridian.core.function import Inlet
 from meridian.introspect import snapshot
+from meridian.observability import events
 from meridian.observability import logging as log
-from meridian.observability.events import BURST, KINDS, get_events
+from meridian.observability.events import BURST, KINDS, EventLog, get_events
 from meridian.testing.clock import VirtualClock, VirtualLoop
 
 pytestmark = [pytest.mark.req("X1", "N7"), pytest.mark.usefixtures("engine")]
@@ -32,7 +33,8 @@ CANARY = "canary-90b1fe"
 
 
 @pytest.fixture
-def news():
+def news(monkeypatch):
+    monkeypatch.setattr(events, "_log", EventLog())  # with nothing of other tests that is still to be told
     return get_events().subscribe()
 
 

@@ -349,3 +349,18 @@ def test_two_rings_do_the_same():
 def test_the_machine_knows_an_interrupt_from_a_failure():
     assert outcome(lambda: [Message(DATA, (1,))]) == [("DATA", [1])]
     assert outcome(POLICIES["interrupts"](None).answer) == (Interrupt, "policy")
+
+
+@pytest.mark.req("N2.1", "V14")
+@pytest.mark.parametrize("held", [(), (1, 2)])
+def test_another_clock_lets_those_on_who_wait_if_bytes_came_free_meanwhile_and_else_nobody(held):
+    machine = Rings()
+    limits = {"max_bytes": None, "max_age": None, "limit": 9, "share": 0}
+    machine.make(capacity=1, policy="block", limits=limits, size="sum")
+    machine.attach(band=0)
+    if held:
+        machine.put((held, None), None)
+    machine.wait()
+    machine.use_another_clock(ns=1)
+    machine.equal_in_everything_that_can_be_seen()
+    assert [turn.waits_for is None for turn in machine.sides[0].turns] == [bool(held)]

@@ -29,7 +29,7 @@ from meridian.redaction import (
     install,
     redactor,
 )
-from meridian.redaction.redactor import MAX_ITEMS, MAX_NESTING, MAX_TEXT
+from meridian.redaction.applied import MAX_ITEMS, MAX_NESTING, MAX_TEXT
 
 SALT = b"sixteen bytes or more"
 CARD = "4111 1111 1111 1111"
