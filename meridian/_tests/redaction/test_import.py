@@ -33,5 +33,5 @@ def test_what_is_imported_later_takes_no_other_names_place():
 
 
 def test_a_name_that_is_not_there_is_refused_as_ever():
-    with pytest.raises(AttributeError, match=r"module 'meridian\.redaction' has no attribute 'Polcy'"):
-        getattr(meridian.redaction, "Polcy")  # noqa: B009 - a checker would refuse the plain attribute
+    with pytest.raises(AttributeError, match=r"module 'meridian\.redaction' has no attribute 'Rulebook'"):
+        getattr(meridian.redaction, "Rulebook")  # noqa: B009 - a checker would refuse the plain attribute
