@@ -246,12 +246,11 @@ def test_sigterm_ends_a_run_in_good_order():
 @pytest.mark.v1("L1", "D19")
 def test_endless_tickers_end_at_a_quiet_moment_after_the_timeout():
     ticker, out = Ticker(), Collect("c")
-    made = run(chain(ticker, out), shutdown_timeout_s=0.05)
-    report = made.report()
+    report = simulate(scheduler(chain(ticker, out), shutdown_timeout_s=0.05)).report
     assert report.reason == "quiet"
-    assert 0.05 <= report.elapsed_s < 2
+    assert report.elapsed_s == pytest.approx(0.05, abs=0.002)
     assert out.got == list(range(ticker.ticks))
-    assert ticker.ticks > 1
+    assert ticker.ticks == pytest.approx(50, abs=2)
     assert report.left == {}
 
 
