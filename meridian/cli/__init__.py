@@ -8,7 +8,9 @@
     info
     nodes
     scaffold
+    options     arguments and options that several commands have in common
     target      finds what TARGET names, and says what is wrong with it
+    process     finds the running process that is meant
     tables      a report as tables, at the end and while it runs
     streams     who owns stdout; readers that go away
     complete    TARGET in the shell, without running anything

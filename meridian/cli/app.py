@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 import typer
 
-from meridian.cli.complete import complete_node, complete_target
+from meridian.cli.complete import complete_node
+from meridian.cli.options import ArgsArgument, TargetArgument, seconds
 from meridian.cli.streams import VERSION
 from meridian.observability.logging import LogLevel
 
@@ -80,29 +80,6 @@ def meridian_command(
     del version
 
 
-def _seconds(value: float | None) -> float | None:
-    if value is not None and not (math.isfinite(value) and value >= 0):
-        raise typer.BadParameter(f"{value} is not a number of seconds: give a finite number of at least 0")
-    return value
-
-
-TargetArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="TARGET",
-        help="module:attribute or path/to/file.py:attribute; without an attribute 'build' or 'graph' is meant.",
-        autocompletion=complete_target,
-        show_default=False,
-    ),
-]
-ArgsArgument = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="ARGS", help="After --: what TARGET's own code finds in sys.argv.", show_default=False
-    ),
-]
-
-
 @app.command("run", help=RUN)
 def run_command(
     target: TargetArgument,
@@ -119,7 +96,7 @@ def run_command(
         typer.Option(
             "--timeout-s",
             metavar="SECONDS",
-            callback=_seconds,
+            callback=seconds,
             help="Ask the run to stop after so many seconds.",
         ),
     ] = None,
@@ -128,7 +105,7 @@ def run_command(
         typer.Option(
             "--idle-timeout-s",
             metavar="SECONDS",
-            callback=_seconds,
+            callback=seconds,
             help="Stop after so many seconds without anything to do.",
         ),
     ] = None,
@@ -137,7 +114,7 @@ def run_command(
         typer.Option(
             "--shutdown-timeout-s",
             metavar="SECONDS",
-            callback=_seconds,
+            callback=seconds,
             help="Drain for so many seconds at most.",
         ),
     ] = None,

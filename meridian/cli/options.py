@@ -1,0 +1,55 @@
+"""Arguments and options that several commands have in common."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import typer
+
+from meridian.cli.complete import complete_target
+
+
+def seconds(value: float | None) -> float | None:
+    """Return a number of seconds, as typer's callbacks do.
+
+    Raises:
+        BadParameter: it is none.
+    """
+    if value is not None and not (math.isfinite(value) and value >= 0):
+        raise typer.BadParameter(f"{value} is not a number of seconds: give a finite number of at least 0")
+    return value
+
+
+TargetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="module:attribute or path/to/file.py:attribute; without an attribute 'build' or 'graph' is meant.",
+        autocompletion=complete_target,
+        show_default=False,
+    ),
+]
+
+ArgsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="ARGS", help="After --: what TARGET's own code finds in sys.argv.", show_default=False
+    ),
+]
+
+PidOption = Annotated[
+    int | None,
+    typer.Option(
+        "--pid",
+        metavar="N",
+        min=1,
+        help="The process with this number; without it and --socket, the only one of yours that lets itself be looked at.",
+        show_default=False,
+    ),
+]
+
+SocketOption = Annotated[
+    str | None,
+    typer.Option("--socket", metavar="PATH", help="The process that serves this socket.", show_default=False),
+]
