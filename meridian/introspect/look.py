@@ -38,6 +38,8 @@ from meridian.redaction import class_name
 from meridian.runtime.facts import running
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from meridian.core.node import Node
     from meridian.core.scheduler import Scheduler
     from meridian.engine.kernel import NodeState
@@ -97,6 +99,11 @@ def _only_run() -> Run:
             f"{len(runs) or 'no'} schedulers run in this process: say which one, snapshot(scheduler)"
         )
     return runs[0]
+
+
+def look_at_all(before: Mapping[str, Snapshot | None]) -> list[Snapshot]:
+    """Take a snapshot of each run of this process that is under way, oldest first, with rates since those of ``before``, by run."""
+    return [look(run.facts(), before.get(id)) for id, run in list(running.items())]
 
 
 def look(facts: Facts, before: Snapshot | None) -> Snapshot:

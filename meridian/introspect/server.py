@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from meridian import __version__
 from meridian.introspect.errors import ServeError
-from meridian.introspect.look import look
+from meridian.introspect.look import look_at_all
 from meridian.introspect.loop import probe_of
 from meridian.introspect.model import SCHEMA_VERSION, STUCK_S, Snapshot
 from meridian.introspect.wire import MAX_REQUEST, PROTOCOL, line, socket_directory, socket_path, user_of_peer
@@ -267,11 +267,9 @@ class Server:
         }
 
     def _snapshots(self, client: _Client) -> list[dict[str, Any]]:
-        made: dict[str, Snapshot] = {}
-        for id, run in list(running.items()):
-            made[id] = look(run.facts(), client.before.get(id))
-        client.before = made
-        return [each.as_dict() for each in made.values()]
+        made = look_at_all(client.before)
+        client.before = {each.run: each for each in made}
+        return [each.as_dict() for each in made]
 
 
 def _is_settled() -> bool:

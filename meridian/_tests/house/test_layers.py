@@ -58,6 +58,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("introspection", ("meridian.introspect",)),
     ("nodes", ("meridian.nodes", "meridian.testing")),
+    ("adapters", ("meridian.observability.adapters",)),
     ("inspect", ("meridian.inspect",)),
     ("operate", ("meridian.__main__", "meridian.cli", "meridian.scaffolding")),
     ("the house", ("meridian", "meridian._v1_paths")),
@@ -72,6 +73,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("meridian.cli.streams", "meridian"): "the version has one home, and reports name it",
     ("meridian.introspect.look", "meridian"): "so do snapshots",
     ("meridian.introspect.server", "meridian"): "so does the socket",
+    ("meridian.observability.adapters.catalogue", "meridian"): "so do metrics",
     (
         "meridian.core.scheduler",
         "meridian.introspect.server",

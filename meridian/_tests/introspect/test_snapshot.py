@@ -25,32 +25,17 @@ from meridian import (
     source,
     via,
 )
+from meridian._tests.introspect.beside import run_beside
 from meridian.core.function import Inlet
 from meridian.core.runtime_plan import PriorityBand
 from meridian.introspect import NothingRunsError, Snapshot, Watch, snapshot
 from meridian.introspect.schema import snapshot_schema
 from meridian.runtime.report import EdgeReport, NodeReport
-from meridian.testing.clock import VirtualClock, VirtualLoop
+from meridian.testing.clock import VirtualClock
 
 pytestmark = pytest.mark.usefixtures("engine")
 
 CANARY = "canary-3f9d27c1"
-
-
-def run_beside(scheduler, beside):
-    """Run ``scheduler`` on a virtual loop next to the coroutine ``beside``; return what that returns."""
-
-    async def both():
-        scheduler._clock = asyncio.get_running_loop().clock
-        run = asyncio.create_task(scheduler.run_async())
-        try:
-            return await beside()
-        finally:
-            scheduler.shutdown()
-            await run
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(both())
 
 
 def clock():
