@@ -21,6 +21,7 @@ from meridian.introspect.errors import (
     OtherVersionError,
     ServeError,
 )
+from meridian.introspect.findings import RULES, Finding, Rule, find, find_unreachable
 from meridian.introspect.look import Watch, snapshot
 from meridian.introspect.model import (
     SCHEMA_VERSION,
@@ -41,6 +42,7 @@ from meridian.introspect.model import (
 from meridian.introspect.server import Server, serve
 
 __all__ = [
+    "RULES",
     "SCHEMA_VERSION",
     "STUCK_S",
     "BadAnswerError",
@@ -50,6 +52,7 @@ __all__ = [
     "EdgeSnapshot",
     "EngineSnapshot",
     "EventsSnapshot",
+    "Finding",
     "Frame",
     "IntrospectionError",
     "LoopSnapshot",
@@ -61,6 +64,7 @@ __all__ = [
     "NothingRunsError",
     "OtherVersionError",
     "Percentiles",
+    "Rule",
     "SchedulerSnapshot",
     "ServeError",
     "Server",
@@ -68,6 +72,8 @@ __all__ = [
     "Snapshot",
     "Watch",
     "attach",
+    "find",
+    "find_unreachable",
     "serve",
     "snapshot",
 ]
