@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from meridian.cli import operate
 from meridian.cli.complete import complete_node
 from meridian.cli.options import ArgsArgument, TargetArgument, seconds
 from meridian.cli.streams import VERSION
@@ -200,6 +201,8 @@ def nodes_command(
 
     raise typer.Exit(nodes(name, as_json=as_json, as_schema=as_schema))
 
+
+operate.register(app)
 
 scaffold_app = typer.Typer(help=SCAFFOLD, no_args_is_help=True)
 app.add_typer(scaffold_app, name="scaffold")

@@ -6,6 +6,7 @@ colours, and every one of them is told apart by its characters, too.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,7 +28,7 @@ LINES = {
     UP | RIGHT | DOWN | LEFT: "┼",
 }  # fmt: skip
 
-PLAIN, CHOSEN = "┌─┐│└┘", "╔═╗║╚╝"
+PLAIN, CHOSEN = tuple("┌─┐│└┘"), tuple("╔═╗║╚╝")
 """Frames: corners and sides of a box, and of the one that is selected."""
 
 STYLES = ("line", "line.full", "line.loss")
@@ -133,7 +134,7 @@ class Drawing:
             self._labels[y].append((x, route.id))
 
     def _trace(self, id: str, points: Sequence[tuple[int, int]]) -> None:
-        for (x1, y1), (x2, y2) in zip(points, points[1:], strict=False):
+        for (x1, y1), (x2, y2) in itertools.pairwise(points):
             if y1 == y2:
                 a, b = min(x1, x2), max(x1, x2)
                 for x in range(a, b + 1):
@@ -164,9 +165,17 @@ class Drawing:
         characters, styles = [" "] * (end - begin), [""] * (end - begin)
 
         def put(x: int, text: str, style: str) -> None:
-            for i, character in enumerate(text, x - begin):
-                if 0 <= i < len(characters):
+            i = x - begin
+            for character in text:
+                width = words.cell_width(character) if character > "\u02ff" else 1
+                if not width and 0 < i <= len(characters):
+                    characters[i - 1] += character
+                elif width == 1 and 0 <= i < len(characters):
                     characters[i], styles[i] = character, style
+                elif width == 2 and 0 <= i < len(characters) - 1:
+                    characters[i], characters[i + 1] = character, ""
+                    styles[i] = styles[i + 1] = style
+                i += width
 
         for x, (mask, ids) in self._cells[y].items():
             if begin <= x < end:
@@ -194,7 +203,7 @@ class Drawing:
             loop = "↻" if box.name in self.layout.loops else across
             return low + loop + across * (inner - 1) + last, face.style
         text = face.title if at == 1 else face.text if at == 2 else ""
-        return f"{down}{words.cut(text, inner - 2):^{inner}}{down}", face.style
+        return f"{down} {words.pad(text, inner - 2, '^')} {down}", face.style
 
     def text(self, shown: Faces, selected: str | None = None) -> str:
         """Return all of it, without styles."""

@@ -71,10 +71,10 @@ def fold(nodes: Sequence[NodeSnapshot], edges: Iterable[EdgeSnapshot], unfolded:
     """
     box = {node.name: box_of(node.name, unfolded) for node in nodes}
     members: dict[str, list[str]] = {}
-    for node in nodes:
-        members.setdefault(box[node.name], []).append(node.name)
+    for name, into in box.items():  # of names that redaction made equal there is one
+        members.setdefault(into, []).append(name)
     links = []
-    for edge in edges:
+    for edge in {edge.id: edge for edge in edges}.values():
         source, target = box.get(edge.source), box.get(edge.target)
         if source is None or target is None or (source == target and edge.source != edge.target):
             continue

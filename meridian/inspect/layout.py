@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from meridian.inspect.words import cells
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -177,16 +179,16 @@ def _back_links(names: Sequence[str], links: Sequence[Link]) -> set[str]:
         stack = [(root, iter(outs[root]))]
         while stack:
             name, following = stack[-1]
-            link = next(following, None)
-            if link is None:
+            out = next(following, None)
+            if out is None:
                 open_.discard(name)
                 stack.pop()
-            elif link.target in open_:
-                back.add(link.id)
-            elif link.target not in seen:
-                seen.add(link.target)
-                open_.add(link.target)
-                stack.append((link.target, iter(outs[link.target])))
+            elif out.target in open_:
+                back.add(out.id)
+            elif out.target not in seen:
+                seen.add(out.target)
+                open_.add(out.target)
+                stack.append((out.target, iter(outs[out.target])))
     return back
 
 
@@ -359,10 +361,11 @@ def _place_ends(place: _Place) -> None:
     place.ins.sort(key=lambda piece: piece.bundle.source.middle)
     place.outs.sort(key=lambda bundle: fmean(piece.target.middle for piece in bundle.pieces))
     first, rows = (place.y, 1) if place.name is None else (place.y + 1, place.height - 2)
-    for ends in (place.ins, place.outs):
+    sides: tuple[Sequence[_Piece | _Bundle], ...] = (place.ins, place.outs)
+    for ends in sides:
         above = (rows - len(ends)) // 2
-        for i, end in enumerate(ends):
-            end.row = first + above + i
+        for row, end in enumerate(ends, first + above):
+            end.row = row
 
 
 # ---- columns ---------------------------------------------------------------------------------------------------------
@@ -379,12 +382,12 @@ def _columns(bundles: Sequence[_Bundle]) -> int:
     later: dict[_Bundle, set[_Bundle]] = {bundle: set() for bundle in turning}
     for bundle in turning:
         for piece in bundle.pieces:
-            other = leaves.get(piece.row)
-            if other is not None and other is not bundle and other in later:
-                later[other].add(bundle)
+            first = leaves.get(piece.row)
+            if first is not None and first is not bundle and first in later:
+                later[first].add(bundle)
     before = dict.fromkeys(turning, 0)
-    for following in later.values():
-        for bundle in following:
+    for behind in later.values():
+        for bundle in behind:
             before[bundle] += 1
     waiting = sorted(turning, key=lambda bundle: bundle.span())
     least = dict.fromkeys(turning, 0)
@@ -400,9 +403,9 @@ def _columns(bundles: Sequence[_Bundle]) -> int:
             taken.extend([] for _ in range(column + 1 - len(taken)))
         taken[column].append((top, bottom))
         bundle.column = column
-        for following in later[bundle]:
-            before[following] -= 1
-            least[following] = max(least[following], column + 1)
+        for other in later[bundle]:
+            before[other] -= 1
+            least[other] = max(least[other], column + 1)
     return len(taken)
 
 
@@ -449,4 +452,4 @@ def _assemble(layers: list[list[_Place]], loops: dict[str, list[str]]) -> Layout
 
 
 def _width(name: str) -> int:
-    return min(max(len(name) + 4, SMALLEST), WIDEST)
+    return min(max(cells(name) + 4, SMALLEST), WIDEST)

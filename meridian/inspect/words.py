@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,17 +66,52 @@ def percent(share: float | None) -> str:
     return NOTHING if share is None else f"{share * 100:.0f}%"
 
 
+def cells(text: str) -> int:
+    """Return how many cells of a terminal a text takes."""
+    return len(text) if text.isascii() else sum(map(cell_width, text))
+
+
+def cell_width(character: str) -> int:
+    """Return how many cells one character takes: none where it belongs to the one before, two in East Asian scripts."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
 def cut(text: str, width: int) -> str:
     """Return at most ``width`` cells of a text; one that is longer shows its beginning and its end.
 
     Names differ at the end more often than at the beginning.
     """
-    if len(text) <= width:
+    if cells(text) <= width:
         return text
     if width < 3:
-        return text[:width]
-    tail = (width - 1) // 2
-    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+        return _head(text, width)
+    tail = _head(text[::-1], (width - 1) // 2)[::-1]
+    return f"{_head(text, width - 1 - cells(tail))}…{tail}"
+
+
+def _head(text: str, width: int) -> str:
+    taken = 0
+    for i, character in enumerate(text):
+        taken += cell_width(character)
+        if taken > width:
+            return text[:i]
+    return text
+
+
+def pad(text: str, width: int, align: str = "<") -> str:
+    """Return a text of exactly ``width`` cells, cut or padded.
+
+    Args:
+        text: On one line.
+        width: Cells.
+        align: ``<``, ``>`` or ``^``, as in format strings.
+    """
+    text = cut(text, width)
+    room = width - cells(text)
+    left = {"<": 0, ">": room, "^": room // 2}[align]
+    return " " * left + text + " " * (room - left)
 
 
 def fill(depth: float, capacity: float) -> str:

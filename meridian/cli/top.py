@@ -1,0 +1,82 @@
+"""``meridian top --once``: a running process as tables or JSON."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from meridian.cli.codes import Code, CommandError
+from meridian.cli.process import choose, connect, refused
+from meridian.cli.streams import answer, write_json
+from meridian.cli.tables import MOST_ROWS, Column, console_for, print_table
+from meridian.inspect import columns
+from meridian.inspect.reader import presentable
+from meridian.inspect.summary import headline, stuck
+from meridian.introspect import Client, IntrospectionError, Snapshot
+
+if TYPE_CHECKING:
+    from meridian.observability.events import Batch
+
+
+def once(pid: int | None, path: str | None, interval_s: float, *, as_json: bool) -> Code:
+    """Look at a process twice and write what there is; return the exit code."""
+    return answer(None, as_json, lambda out: _once(choose(pid, path), interval_s, out, as_json=as_json))
+
+
+def _once(place: int | Path, interval_s: float, out: TextIO, *, as_json: bool) -> Code:
+    try:
+        with connect(place) as client:
+            _before, now, batch = _look_twice(client, interval_s)
+    except CommandError as failure:
+        failure.extra["snapshots"] = []
+        raise
+    if as_json:
+        said = {
+            "pid": client.pid,
+            "snapshots": [shot.as_dict() for shot in now],
+            "events": [event.as_dict() for event in batch.events],
+            "events_missed": batch.missed,
+        }
+        write_json(out, None, said)
+        return Code.OK
+    _show(now, console_for("stdout"), client.pid)
+    return Code.OK
+
+
+def _look_twice(
+    client: Client, interval_s: float
+) -> tuple[tuple[Snapshot, ...], tuple[Snapshot, ...], Batch]:
+    """Return both looks, since rates and recent shares are those between them, and the events so far."""
+    try:
+        before = client.snapshots()
+        if before:
+            time.sleep(interval_s)
+        # A run that ends meanwhile closes the socket: what was seen of it is told then.
+        return before, client.snapshots() or before, client.events()
+    except IntrospectionError as error:
+        raise refused(error) from error
+
+
+def _show(shots: Sequence[Snapshot], console: Console, pid: int) -> None:
+    if not shots:
+        console.print(Text(f"process {pid} lets itself be looked at; no run is under way in it"))
+    for shot in map(presentable, shots):
+        console.print(Text(headline(shot), style="bold"))
+        if shot.loop.stuck:
+            console.print(Text(stuck(shot), style="bold red"))
+        _show_table(console, columns.NODES, shot.nodes)
+        _show_table(console, columns.EDGES, shot.edges)
+
+
+def _show_table(console: Console, wanted: Sequence[columns.Column[Any]], rows: Sequence[Any]) -> None:
+    if not rows:
+        return
+    console.print()
+    print_table(console, [Column(each.head, [each.text(row) for row in rows[:MOST_ROWS]]) for each in wanted])
+    if len(rows) > MOST_ROWS:
+        console.print(Text(f"and {len(rows) - MOST_ROWS:,} more: --json lists them all"))

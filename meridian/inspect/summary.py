@@ -1,0 +1,51 @@
+"""A run in one line, and what is to be said before everything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meridian.inspect import words
+
+if TYPE_CHECKING:
+    from meridian.introspect import Snapshot
+
+FRAMES = 3
+"""So many calls of a stuck loop fit on its line; the innermost matter."""
+
+
+def headline(shot: Snapshot) -> str:
+    """Return what a run is and how it does, in a line."""
+    state = shot.status if shot.reason is None else f"{shot.status} ({shot.reason})"
+    return " · ".join(
+        [
+            f"pid {shot.pid}",
+            f"run {shot.run}",
+            f"{state} {words.seconds(shot.elapsed_s)}",
+            f"engine {shot.engine.name}",
+            *numbers(shot),
+        ]
+    )
+
+
+def numbers(shot: Snapshot) -> list[str]:
+    """Return how many nodes and edges there are, what moves, what was lost, and how the loop does."""
+    delivered = [edge.delivered_per_s for edge in shot.edges if edge.delivered_per_s is not None]
+    lost = sum(map(words.lost, shot.edges))
+    said = [f"{len(shot.nodes):,} nodes", f"{len(shot.edges):,} edges"]
+    if delivered:
+        said.append(f"{words.short(sum(delivered))} msg/s")
+    if lost:
+        said.append(f"{words.short(lost)} lost")
+    if shot.errors_total:
+        said.append(f"{words.short(shot.errors_total)} error{'s' * (shot.errors_total > 1)}")
+    said.append(f"loop lag {words.seconds(shot.loop.lag_s)}")
+    return said
+
+
+def stuck(shot: Snapshot) -> str:
+    """Return who keeps the loop: the node and the innermost calls, where they are known."""
+    where = f" in node {shot.loop.node}" if shot.loop.node is not None else ""
+    frames = " ← ".join(
+        f"{frame.function} {frame.file}:{frame.line}" for frame in shot.loop.stack[-FRAMES:][::-1]
+    )
+    return f"LOOP STUCK for {words.seconds(shot.loop.silent_s)}{where}: {frames or 'no stack known'}"
