@@ -36,7 +36,9 @@ def top_command(
     ] = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Write snapshots and events as one JSON object to stdout; means --once."),
+        typer.Option(
+            "--json", help="Write snapshots and findings as one JSON object to stdout; means --once."
+        ),
     ] = False,
     interval_s: Annotated[
         float,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,9 +15,9 @@ from meridian.cli.process import choose, connect, refused
 from meridian.cli.streams import answer, write_json
 from meridian.cli.tables import MOST_ROWS, Column, console_for, print_table
 from meridian.inspect import columns
-from meridian.inspect.reader import presentable
+from meridian.inspect.reader import presentable, presentable_finding
 from meridian.inspect.summary import headline, stuck
-from meridian.introspect import Client, IntrospectionError, Snapshot
+from meridian.introspect import Client, Finding, IntrospectionError, Snapshot, find, find_unreachable
 
 if TYPE_CHECKING:
     from meridian.observability.events import Batch
@@ -31,20 +31,26 @@ def once(pid: int | None, path: str | None, interval_s: float, *, as_json: bool)
 def _once(place: int | Path, interval_s: float, out: TextIO, *, as_json: bool) -> Code:
     try:
         with connect(place) as client:
-            _before, now, batch = _look_twice(client, interval_s)
+            before, now, batch = _look_twice(client, interval_s)
     except CommandError as failure:
         failure.extra["snapshots"] = []
+        if isinstance(error := failure.__cause__, IntrospectionError):
+            pid = place if isinstance(place, int) else None
+            failure.extra["findings"] = [{"run": None, **find_unreachable(pid, error).as_dict()}]
         raise
+    earlier = {shot.run: shot for shot in before}
+    findings = {shot.run: find(shot, earlier.get(shot.run)) for shot in now}
     if as_json:
         said = {
             "pid": client.pid,
             "snapshots": [shot.as_dict() for shot in now],
+            "findings": [{"run": run, **each.as_dict()} for run, found in findings.items() for each in found],
             "events": [event.as_dict() for event in batch.events],
             "events_missed": batch.missed,
         }
         write_json(out, None, said)
         return Code.OK
-    _show(now, console_for("stdout"), client.pid)
+    _show(now, findings, console_for("stdout"), client.pid)
     return Code.OK
 
 
@@ -62,13 +68,19 @@ def _look_twice(
         raise refused(error) from error
 
 
-def _show(shots: Sequence[Snapshot], console: Console, pid: int) -> None:
+def _show(
+    shots: Sequence[Snapshot], findings: Mapping[str, Sequence[Finding]], console: Console, pid: int
+) -> None:
     if not shots:
         console.print(Text(f"process {pid} lets itself be looked at; no run is under way in it"))
     for shot in map(presentable, shots):
         console.print(Text(headline(shot), style="bold"))
         if shot.loop.stuck:
             console.print(Text(stuck(shot), style="bold red"))
+        for finding in map(presentable_finding, findings[shot.run]):
+            style = "bold red" if finding.severity == "error" else "yellow"
+            console.print(Text(f"{finding.severity} [{finding.rule}] {finding.what}", style=style))
+            console.print(Text(f"  why: {finding.why}\n  fix: {finding.fix}"))
         _show_table(console, columns.NODES, shot.nodes)
         _show_table(console, columns.EDGES, shot.edges)
 

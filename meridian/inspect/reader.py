@@ -9,26 +9,29 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from meridian.introspect import (
     BadAnswerError,
     Client,
+    Finding,
     IntrospectionError,
     NoAnswerError,
     NoSocketError,
     NoSuchProcessError,
     Snapshot,
     attach,
+    find,
+    find_unreachable,
 )
 from meridian.observability.events import Event
 from meridian.redaction import redactor
 from meridian.redaction.names import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 HOW = "Start it with  meridian run --inspect TARGET  or  MERIDIAN_INSPECT=1 python app.py"
@@ -71,6 +74,7 @@ class Reading:
         events: Those since the look before.
         missed: How many events were overwritten before this reader came for them.
         held_back: How many events the process only counts for now.
+        findings: What is wrong, by run; under ``None``, with the process itself.
         places: If there are several: the processes to choose from.
     """
 
@@ -82,6 +86,7 @@ class Reading:
     events: tuple[Event, ...] = ()
     missed: int = 0
     held_back: int = 0
+    findings: Mapping[str | None, tuple[Finding, ...]] = field(default_factory=dict)
     places: tuple[int | Path, ...] = ()
 
 
@@ -108,6 +113,7 @@ class Reader:
         self._pid: int | None = None
         self._since = 0
         self._has_seen = False
+        self._before: dict[str, Snapshot] = {}
 
     def choose(self, place: int | Path) -> None:
         """Say which process is meant."""
@@ -140,6 +146,11 @@ class Reader:
             self._client = self._connect(place)
             self._pid = self._client.pid
         shots = tuple(map(presentable, self._client.snapshots()))
+        findings: dict[str | None, tuple[Finding, ...]] = {
+            shot.run: tuple(map(presentable_finding, find(shot, self._before.get(shot.run))))
+            for shot in shots
+        }
+        self._before = {shot.run: shot for shot in shots}
         batch = self._client.events(self._since)
         self._since = batch.next
         self._has_seen = self._has_seen or bool(shots)
@@ -152,6 +163,7 @@ class Reader:
             tuple(map(_presentable_event, batch.events)),
             batch.missed,
             batch.held_back,
+            findings,
         )
 
     def _choice(self, found: tuple[int | Path, ...]) -> Reading:
@@ -179,7 +191,12 @@ class Reader:
             )
         else:
             status = Status.REFUSED
-        return Reading(status, self._wall_s(), clean(redactor().text(text), 400), self._pid)
+        pid = self._place if isinstance(self._place, int) else self._pid
+        findings: dict[str | None, tuple[Finding, ...]] = {}
+        if status is not Status.ENDED:
+            findings[None] = (presentable_finding(find_unreachable(pid, error)),)
+        text = clean(redactor().text(text), _LONGEST)
+        return Reading(status, self._wall_s(), text, pid, findings=findings)
 
     def _let_go(self) -> None:
         if self._client is not None:
@@ -190,6 +207,11 @@ class Reader:
 def presentable(shot: Snapshot) -> Snapshot:
     """Return a snapshot whose texts may be put on a screen: redacted here, too, on one line, nothing that steers a terminal."""
     return Snapshot.from_dict(_printable(shot.as_dict()))
+
+
+def presentable_finding(finding: Finding) -> Finding:
+    """Return a finding whose texts may be put on a screen."""
+    return Finding(**_printable(finding.as_dict()))
 
 
 def _presentable_event(event: Event) -> Event:

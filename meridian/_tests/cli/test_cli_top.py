@@ -48,7 +48,8 @@ def slow(folder, write, process, monkeypatch):
 def test_once_names_nodes_and_edges_and_where_they_wait(slow, meridian):
     said = meridian("top", "--once", "--pid", str(slow.pid), "--interval", "0.1")
     assert said.exit_code == 0, said.output
-    head, _, nodes, *rest = said.stdout.splitlines()
+    head, *said = said.stdout.splitlines()
+    nodes, *rest = said[said.index("") + 1 :]  # findings come first, if it has been slow for long enough
     assert head.startswith(f"pid {slow.pid} · run {slow.pid}-1 · running ")
     assert nodes.split()[:2] == ["Node", "Doing"]
     assert rest[1].split()[:3] == ["parse", "■", "blocked"]
@@ -56,7 +57,7 @@ def test_once_names_nodes_and_edges_and_where_they_wait(slow, meridian):
     assert any(line.split()[:3] == ["parse:output->write:input", "████████", "8/8"] for line in rest)
 
 
-def test_once_as_json_has_snapshots_and_events(slow, meridian):
+def test_once_as_json_has_snapshots_findings_and_events(slow, meridian):
     said = meridian("top", "--json", "--interval", "0.1")  # the only process there is
     assert said.exit_code == 0, said.output
     told = json.loads(said.stdout)
@@ -64,6 +65,7 @@ def test_once_as_json_has_snapshots_and_events(slow, meridian):
     assert (told["pid"], told["events_missed"]) == (slow.pid, 0)
     assert shot.node("parse").waits_for == "parse:output->write:input"
     assert shot.window_s is not None
+    assert {finding["run"] for finding in told["findings"]} <= {shot.run}
     assert [event["kind"] for event in told["events"]] == ["run.started", "node.error"]
 
 
@@ -82,6 +84,7 @@ def test_a_stopped_process_is_said_to_be_stopped(slow, meridian, monkeypatch):
     said = meridian("top", "--json")
     told = json.loads(said.stdout)
     assert (said.exit_code, told["snapshots"]) == (Code.FAILED, [])
+    assert [(each["run"], each["rule"]) for each in told["findings"]] == [(None, "process-stopped")]
     assert f"it is stopped (kill -CONT {slow.pid} lets it go on)" in told["error"]
 
 
