@@ -8,7 +8,7 @@ import typer
 
 from meridian.cli import operate
 from meridian.cli.complete import complete_node
-from meridian.cli.options import ArgsArgument, TargetArgument, seconds
+from meridian.cli.options import ArgsArgument, RedactionOption, TargetArgument, seconds
 from meridian.cli.streams import VERSION
 from meridian.observability.logging import LogLevel
 
@@ -135,8 +135,10 @@ def run_command(
         bool,
         typer.Option("--inspect", help="Let other processes of yours look at the run; see MERIDIAN_INSPECT."),
     ] = False,
+    redaction: RedactionOption = None,
 ) -> None:
     """See `RUN`."""
+    del redaction  # it is in force already
     from meridian.cli.run import Settings, run
 
     raise typer.Exit(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from meridian.cli.options import PidOption, SocketOption
+from meridian.cli.options import PidOption, RedactionOption, SocketOption
 
 TOP = """Show how a running process does: its nodes and edges, their rates and waits.
 
@@ -46,8 +46,10 @@ def top_command(
             "--interval", metavar="SECONDS", callback=_interval, help="Seconds from one look to the next."
         ),
     ] = 1.0,
+    redaction: RedactionOption = None,
 ) -> None:
     """See `TOP`."""
+    del redaction  # it is in force already
     from meridian.cli.top import once as look_once
 
     if not (once or as_json):

@@ -21,6 +21,22 @@ def seconds(value: float | None) -> float | None:
     return value
 
 
+def _policy_file(path: str | None) -> str | None:
+    """Put a redaction policy in force before anything else is done, as typer's callbacks do.
+
+    Raises:
+        BadParameter: it has a mistake; the policy in force stays.
+    """
+    if path is not None:
+        from meridian.redaction import PolicyError, install_file
+
+        try:
+            install_file(path)
+        except PolicyError as error:
+            raise typer.BadParameter(str(error)) from None
+    return path
+
+
 TargetArgument = Annotated[
     str,
     typer.Argument(
@@ -53,3 +69,16 @@ SocketOption = Annotated[
     str | None,
     typer.Option("--socket", metavar="PATH", help="The process that serves this socket.", show_default=False),
 ]
+
+RedactionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--redaction",
+        metavar="FILE",
+        callback=_policy_file,
+        is_eager=True,
+        help="Redaction policy to go by; read once, at the start. MERIDIAN_REDACTION names one for every command.",
+        show_default=False,
+    ),
+]
+"""Its callback does all there is to do: a command takes it and forgets it."""

@@ -157,6 +157,7 @@ def _discard(stream: Any) -> None:
 def _answer(target: str | None, as_json: bool, body: Callable[[TextIO], Code]) -> Code:
     with output(as_json) as out:
         try:
+            _install_policy()
             return body(out)
         except CommandError as error:
             tell(error)
@@ -168,6 +169,22 @@ def _answer(target: str | None, as_json: bool, body: Callable[[TextIO], Code]) -
             if as_json:
                 write_json(out, target, {"error": "interrupted"})
             return Code.INTERRUPTED
+
+
+def _install_policy() -> None:
+    """Put the policy in force that the environment names, before anything is shown.
+
+    Raises:
+        CommandError: it has a mistake; the policy in force stays.
+    """
+    if not os.environ.get("MERIDIAN_REDACTION"):
+        return
+    from meridian.redaction import PolicyError, install_asked
+
+    try:
+        install_asked()
+    except PolicyError as error:
+        raise CommandError(f"MERIDIAN_REDACTION: {error}") from None
 
 
 def write_json(stream: TextIO, target: str | None, content: dict[str, Any]) -> None:

@@ -81,6 +81,15 @@ def _not_negative(name: str, value: Any) -> None:
         raise ConfigError(f"{name}={value!r}: a finite number that isn't negative")
 
 
+def _install_policy() -> None:
+    from meridian.redaction import PolicyError, install_asked
+
+    try:
+        install_asked()
+    except PolicyError as error:
+        raise ConfigError(f"MERIDIAN_REDACTION: {error}") from error
+
+
 class Scheduler:
     """Runs graphs.
 
@@ -237,6 +246,8 @@ class Scheduler:
         from meridian.runtime.run import Run
 
         self._cfg.check()
+        if os.environ.get("MERIDIAN_REDACTION"):
+            _install_policy()
         began = self._clock.monotonic_ns()
         with collector_paused():
             plan = self._plan()

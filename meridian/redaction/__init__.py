@@ -24,7 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 from meridian.redaction.errors import ErrorDescription
 from meridian.redaction.exposure import Exposure, expose, exposure
-from meridian.redaction.installed import counts, describe_error, install, redactor
+from meridian.redaction.installed import (
+    counts,
+    describe_error,
+    install,
+    install_asked,
+    install_file,
+    redactor,
+)
 from meridian.redaction.names import class_name, type_name
 
 if TYPE_CHECKING:
@@ -63,6 +70,8 @@ __all__ = [
     "expose",
     "exposure",
     "install",
+    "install_asked",
+    "install_file",
     "redactor",
     "type_name",
 ]

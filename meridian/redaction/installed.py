@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from meridian.redaction.errors import ErrorDescription
     from meridian.redaction.policy import Policy
 
+VARIABLE = "MERIDIAN_REDACTION"
+"""Names the file of the policy that holds in this process."""
+
 _lock = threading.Lock()
 _redactor: Redactor | None = None
 """Made when it is asked for, since the modules that it takes are not imported before."""
+_file: str | None = None
+"""The file whose policy was put in force last."""
 
 
 def redactor() -> Redactor:
@@ -68,6 +73,53 @@ def install(policy: Policy) -> Policy:
         if rule not in policy.rules:
             _announce(rule.name, "the rule was left out of the new policy", policy)
     return before
+
+
+def install_file(path: str | os.PathLike[str]) -> Policy:
+    """Read a policy from a file and put it in force; it is read once, and later changes of the file are not seen.
+
+    Args:
+        path: The file; see `Policy.load`.
+
+    Returns:
+        The policy before.
+
+    Raises:
+        PolicyError: it can't be read, or has a mistake; the policy before stays in force.
+    """
+    global _file
+    from meridian.observability.logging import get_logger  # stands above this layer
+    from meridian.redaction.names import clean
+    from meridian.redaction.policy import Policy, PolicyError
+
+    name = clean(os.path.basename(os.path.abspath(path)))
+    try:
+        policy = Policy.load(path)
+    except (OSError, ValueError) as error:
+        if isinstance(error, PolicyError):
+            raise
+        why = (error.strerror if isinstance(error, OSError) else None) or "it is no path"
+        raise PolicyError(f"can't be read: {why}", file=name) from None
+    before = install(policy)
+    _file = name
+    get_logger().debug(
+        "redaction.policy_read",
+        "A policy was read from a file; later changes of the file are not seen.",
+        file=name,
+        policy=policy.name,
+    )
+    return before
+
+
+def install_asked() -> None:
+    """Put the policy in force whose file `VARIABLE` names, unless one was read from a file already.
+
+    Raises:
+        PolicyError: as `install_file`.
+    """
+    asked = os.environ.get(VARIABLE)
+    if asked and _file is None:
+        install_file(asked)
 
 
 def counts() -> dict[str, int]:
