@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, TextIO
+from functools import partial
+from typing import Any, NamedTuple, TextIO
 
 from meridian.cli.codes import Code, CommandError
-from meridian.cli.streams import answer, when_reader_leaves, write_json
+from meridian.cli.streams import answer, tell, when_reader_leaves, write_json
 from meridian.cli.tables import console_for, progress, show_report
 from meridian.cli.target import exit_code, load, their_traceback
 from meridian.core.errors import ConfigError, EngineError, GraphError, MeridianError, NodeError
@@ -51,6 +52,58 @@ def run(target: str, args: Sequence[str], settings: Settings) -> Code:
 
 
 def _run(target: str, args: Sequence[str], settings: Settings, out: TextIO) -> Code:
+    quiet = settings.quiet
+    outcome = drive(
+        target, args, settings, lambda scheduler, _: nullcontext() if quiet else progress(scheduler)
+    )
+    report, failure = outcome.report, outcome.failure
+    if report is None:
+        return outcome.code
+    if failure is not None and not settings.as_json:
+        sys.stdout.flush()
+    if settings.as_json:
+        record = report.as_dict() if failure is None else {**report.as_dict(), "error": str(failure)}
+        write_json(out, target, record)
+    elif not quiet:
+        sys.stdout.flush()  # what the graph printed stands above its report
+        show_report(report, console_for("stderr"))
+    if failure is not None:
+        tell(failure)
+    return outcome.code
+
+
+class Outcome(NamedTuple):
+    """What became of a run.
+
+    Attributes:
+        report: What it did, or ``None`` if a signal came before it began.
+        code: What to exit with.
+        failure: What went wrong, or ``None``.
+    """
+
+    report: RunReport | None
+    code: Code
+    failure: CommandError | None
+
+
+def drive(
+    target: str,
+    args: Sequence[str],
+    settings: Settings,
+    beside: Callable[[Scheduler, Callable[[], None]], AbstractContextManager[object]],
+) -> Outcome:
+    """Load a target and run it to its end, which signals may ask for.
+
+    Args:
+        target: What to run.
+        args: What its code finds in ``sys.argv[1:]``.
+        settings: How.
+        beside: Gets the scheduler, and a function that asks the run to stop, from any thread; what it returns is entered
+            while the run goes on.
+
+    Raises:
+        CommandError: it can't be loaded, or the run was refused before it began.
+    """
     # Before the target is loaded, so that its own configuration wins; an explicit option wins over that.
     configure(settings.log_level or LogLevel.WARN, json=not sys.stderr.isatty())
     scheduler: Scheduler | None = None
@@ -62,14 +115,9 @@ def _run(target: str, args: Sequence[str], settings: Settings, out: TextIO) -> C
             if settings.log_level is not None:
                 configure(settings.log_level)
             _configure(scheduler, settings)
-            loop, stop = runner.get_loop(), scheduler.shutdown
-            quiet = settings.quiet
             # Through the loop: a signal may come while this very thread holds what `shutdown` needs.
-            with (
-                stop_on_signals(lambda: _soon(loop, stop)) as came,
-                when_reader_leaves(lambda: _soon(loop, stop)),
-                nullcontext() if quiet else progress(scheduler),
-            ):
+            stop = partial(_soon, runner.get_loop(), scheduler.shutdown)
+            with stop_on_signals(stop) as came, when_reader_leaves(stop), beside(scheduler, stop):
                 runner.run(_main(scheduler, settings.timeout_s))
     except KeyboardInterrupt:
         if not came:
@@ -84,24 +132,10 @@ def _run(target: str, args: Sequence[str], settings: Settings, out: TextIO) -> C
         failure = error
     report = scheduler.report() if scheduler is not None else None
     code = _code(report, came, failure)
-    if report is None:  # it never began
-        if failure is not None:
-            failure.code = code
-            raise failure
-        return code
-    if failure is not None and not settings.as_json:
-        sys.stdout.flush()
-    if settings.as_json:
-        record = report.as_dict() if failure is None else {**report.as_dict(), "error": str(failure)}
-        write_json(out, target, record)
-    elif not settings.quiet:
-        sys.stdout.flush()  # what the graph printed stands above its report
-        show_report(report, console_for("stderr"))
-    if failure is not None:
-        from meridian.cli.streams import tell
-
-        tell(failure)
-    return code
+    if report is None and failure is not None:  # it never began
+        failure.code = code
+        raise failure
+    return Outcome(report, code, failure)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, stop: Any) -> None:

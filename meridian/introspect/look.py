@@ -276,7 +276,7 @@ def _nodes(
         past = None if before is None else before.nodes[i]
         recent = None
         if past is not None and window_s:
-            recent = _shares(busy_s - past.busy_s, blocked_s[i] - past.blocked_s, window_s)
+            recent = shares(busy_s - past.busy_s, blocked_s[i] - past.blocked_s, window_s)
         made.append(
             NodeSnapshot(
                 report.name,
@@ -294,7 +294,7 @@ def _nodes(
                 in_flight=in_flight,
                 blocked_s=blocked_s[i],
                 wait_age_s=ages.get(i),
-                shares=_shares(busy_s, blocked_s[i], elapsed_s) if elapsed_s else None,
+                shares=shares(busy_s, blocked_s[i], elapsed_s) if elapsed_s else None,
                 recent=recent,
                 handled_per_s=_rate(report.handled, None if past is None else past.handled, window_s),
                 produced_per_s=_rate(report.produced, None if past is None else past.produced, window_s),
@@ -307,7 +307,7 @@ def _nodes(
 _IDLE = Shares(0.0, 0.0, 1.0)
 
 
-def _shares(busy_s: float, blocked_s: float, of_s: float) -> Shares:
+def shares(busy_s: float, blocked_s: float, of_s: float) -> Shares:
     """Return shares of ``of_s``; several waits of one node may overlap, and a slice may reach into the next window."""
     if not busy_s and not blocked_s:
         return _IDLE  # most nodes of a large graph

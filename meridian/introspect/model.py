@@ -341,8 +341,7 @@ class Snapshot:
 
         Cost: O(nodes + edges).
         """
-        made: dict[str, Any] = _as_plain(self, _shown_texts())
-        return made
+        return as_plain(self)
 
     def as_json(self) -> str:
         """Return it as one line of JSON."""
@@ -398,6 +397,12 @@ def _shown_texts() -> _Shown:
     if _shown.policy is not policy:
         _shown = _Shown(policy)
     return _shown
+
+
+def as_plain(value: Any) -> dict[str, Any]:
+    """Return an object made of these classes as plain dicts, lists, texts and numbers; texts as the policy shows them."""
+    made: dict[str, Any] = _as_plain(value, _shown_texts())
+    return made
 
 
 def _as_plain(value: Any, shown: _Shown) -> Any:
