@@ -1,9 +1,11 @@
-"""The command line: ``meridian run``, ``validate``, ``info``, ``nodes`` and ``scaffold``.
+"""The command line: ``meridian run``, ``profile``, ``validate``, ``info``, ``nodes`` and ``scaffold``.
 
 ::
 
     app         the commands gathered, the help, the exit codes in words
+    operate     those of them that look at a process
     run         one module for each command
+    profile     with profile_table and profile_plot, which show one
     validate
     info
     nodes

@@ -15,8 +15,8 @@ from meridian.observability.logging import LogLevel
 # Lines end in a semicolon because older typers join them.
 EPILOG = """[bold]Exit codes:[/]
 0 it ran to its end, the graph is valid, or what was asked for is done;
-1 the run failed, the graph is invalid, or a file can't be written;
-2 the command line is wrong, or TARGET can't be loaded;
+1 the run failed, the graph is invalid, a process doesn't answer, or a file can't be written;
+2 the command line is wrong, TARGET can't be loaded, or there is no such process;
 3 a package of an extra is missing;
 130, 143 SIGINT or SIGTERM came, and a run was drained and reported first."""
 

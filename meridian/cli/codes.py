@@ -14,9 +14,9 @@ class Code(IntEnum):
     OK = 0
     """What was asked for is done: a graph ran to its end, or to the end that was asked for; a graph is valid."""
     FAILED = 1
-    """The run failed, the graph is invalid, or a file can't be written (one that is there is not replaced)."""
+    """The run failed, the graph is invalid, a process doesn't answer, or a file can't be written."""
     USAGE = 2
-    """The command line is wrong, or the target can't be loaded; nothing was done."""
+    """The command line is wrong, the target can't be loaded, or there is no such process to look at; nothing was done."""
     MISSING = 3
     """A package of an extra is missing; the message says what to install."""
     INTERRUPTED = 130

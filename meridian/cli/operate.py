@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from meridian.cli.options import PidOption, RedactionOption, SocketOption
+from meridian.cli.complete import complete_target
+from meridian.cli.options import ArgsArgument, PidOption, RedactionOption, SocketOption
 
 TOP = """Show how a running process does: its nodes and edges, their rates and waits.
 
@@ -15,6 +17,15 @@ The process is --pid, --socket, or the only one of yours that lets itself be loo
 meridian run --inspect TARGET, or with MERIDIAN_INSPECT=1.
 
 Example: [bold]meridian top --once --json > top.json[/]"""
+
+
+PROFILE = """Look at a run for a while, and say where its time goes and who waits for whom.
+
+The run is that of a running process (--pid, --socket, or the only one that lets itself be looked at), or of TARGET, which is \
+run for so long. Per node: busy, blocked, idle, time for each message. Per edge: depth over time, how often it was full, losses. \
+Ctrl-C shows what there is so far.
+
+Example: [bold]meridian profile --pid 4711 --seconds 10 --plot profile.svg[/]"""
 
 
 def _interval(value: float) -> float:
@@ -26,6 +37,7 @@ def _interval(value: float) -> float:
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
     app.command("top", help=TOP)(top_command)
+    app.command("profile", help=PROFILE)(profile_command)
 
 
 def top_command(
@@ -55,3 +67,99 @@ def top_command(
     if not (once or as_json):
         raise typer.BadParameter("give --once", param_hint="top")
     raise typer.Exit(look_once(pid, socket, interval_s, as_json=as_json))
+
+
+def _positive(value: float) -> float:
+    if not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter(f"{value} can't be used: give a finite number above 0")
+    return value
+
+
+def _rate(value: float) -> float:
+    if not 0.01 <= value <= 1000:
+        raise typer.BadParameter(f"{value} looks a second can't be had: give a number from 0.01 to 1000")
+    return value
+
+
+def profile_command(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TARGET]",
+            help="Run this, module:attribute or path/to/file.py:attribute, instead of looking at a running process.",
+            autocompletion=complete_target,
+            show_default=False,
+        ),
+    ] = None,
+    args: ArgsArgument = None,
+    pid: PidOption = None,
+    socket: SocketOption = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run",
+            metavar="ID",
+            help="Id of the run, where the process has several.",
+            show_default=False,
+        ),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="SECONDS", callback=_positive, help="How long to look.")
+    ] = 5.0,
+    hz: Annotated[
+        float,
+        typer.Option(
+            "--hz",
+            metavar="N",
+            callback=_rate,
+            help="Looks a second; fewer if the graph is so large that they take long.",
+        ),
+    ] = 10.0,
+    timeout_s: Annotated[
+        float,
+        typer.Option(
+            "--timeout-s",
+            metavar="SECONDS",
+            callback=_positive,
+            help="Most seconds that a process may take for an answer.",
+        ),
+    ] = 5.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write the profile as one JSON object to stdout.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Write it as JSON to a file, too, for meridian compare.",
+            show_default=False,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw it: FILE.svg, or FILE.html.", show_default=False),
+    ] = None,
+    redaction: RedactionOption = None,
+) -> None:
+    """See `PROFILE`."""
+    del redaction  # it is in force already
+    from meridian.cli.profile import Settings, profile
+
+    raise typer.Exit(
+        profile(
+            target,
+            args or [],
+            Settings(
+                seconds=seconds,
+                hz=hz,
+                as_json=as_json,
+                pid=pid,
+                socket=socket,
+                run=run,
+                timeout_s=timeout_s,
+                out=out,
+                plot=plot,
+            ),
+        )
+    )

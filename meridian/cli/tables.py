@@ -119,11 +119,11 @@ def show_report(report: RunReport, console: Console) -> None:
             console,
             _edges(_choose(report.edges, MOST_ROWS, _edge_weight), report.elapsed_s, console.width),
         )
-        _say_more(console, len(report.edges), "edges")
+        say_more(console, len(report.edges), "edges")
     if report.nodes:
         console.print()
         print_table(console, _nodes(_choose(report.nodes, MOST_ROWS, _node_weight)))
-        _say_more(console, len(report.nodes), "nodes")
+        say_more(console, len(report.nodes), "nodes")
     if report.errors:
         console.print()
         title = f"{report.errors_total:,} errors"
@@ -153,7 +153,8 @@ def print_table(console: Console, columns: Sequence[Column]) -> None:
         console.file.write(line.rstrip() + "\n")
 
 
-def _say_more(console: Console, n: int, what: str) -> None:
+def say_more(console: Console, n: int, what: str) -> None:
+    """Say how many rows a table of `MOST_ROWS` leaves out, if it does."""
     if n > MOST_ROWS:
         console.print(Text(f"and {n - MOST_ROWS:,} more {what}: --json lists them all"))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meridian.introspect.errors import (
     BadAnswerError,
+    ConnectionLostError,
     IntrospectionError,
     NoAnswerError,
     NoSocketError,
@@ -199,7 +200,7 @@ class Client:
                 connection.settimeout(left_s)
                 more = connection.recv(1 << 20)
                 if not more:
-                    raise BadAnswerError(
+                    raise ConnectionLostError(
                         f"the answer of {self.path} was cut short: its process ended, or let us go"
                     )
                 received += more
@@ -209,7 +210,7 @@ class Client:
             raise NoAnswerError(_silence(self._asked_for, self._timeout_s)) from None
         except OSError as error:
             text = f"the connection to {self.path} is broken: {error.strerror or error}"
-            raise BadAnswerError(text) from None
+            raise ConnectionLostError(text) from None
         answer = bytes(received[:end])
         del received[: end + 1]
         return answer

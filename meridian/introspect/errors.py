@@ -39,3 +39,7 @@ class OtherVersionError(IntrospectionError):
 
 class BadAnswerError(IntrospectionError):
     """An answer was cut short, or makes no sense."""
+
+
+class ConnectionLostError(BadAnswerError):
+    """The connection ended before the answer did: its process ended, or let us go."""

@@ -207,7 +207,8 @@ class Profile:
         elapsed_s: Age of the run at the last look.
         window_s: Seconds that the profile is about.
         wanted_s: Seconds that it was to be about.
-        end: Why it ended: ``complete``, ``run ended``, ``interrupted``, ``process ended``, ``no answer``.
+        end: Why it ended: ``complete``, ``run ended``, ``interrupted``, ``process ended`` (or it let go of
+            the connection), ``no answer``.
         partial: It is about less than was wanted, though the run went on.
         status: ``running`` or ``stopped``.
         reason: Why the run ended, or ``None``.
@@ -572,7 +573,10 @@ def chains(shot: Snapshot) -> Iterator[ChainProfile]:
     awaited = {targets[edge] for edge in waits.values()}
     seen: set[str] = set()
     # Those in a circle are all awaited; what hasn't been reached from a beginning is in one.
-    for begin in (*(name for name in waits if name not in awaited), *(name for name in waits if name in awaited)):
+    for begin in (
+        *(name for name in waits if name not in awaited),
+        *(name for name in waits if name in awaited),
+    ):
         if begin in seen:
             continue
         path, edges = [begin], []

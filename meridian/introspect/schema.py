@@ -8,21 +8,42 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from meridian.introspect.model import SCHEMA_VERSION, Snapshot
+from meridian.introspect.profile import PROFILE_VERSION, Profile
 
 _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
 
 def snapshot_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of `Snapshot.as_dict`.
+    """Return the JSON Schema (2020-12) of `Snapshot.as_dict`."""
+    return document_schema(Snapshot, "snapshot", SCHEMA_VERSION, Snapshot.SHAPES)
+
+
+def profile_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of `Profile.as_dict`."""
+    made = document_schema(Profile, "profile", PROFILE_VERSION, Profile.SHAPES)
+    made["properties"]["kind"]["const"] = "profile"
+    return made
+
+
+def document_schema(cls: type[Any], name: str, version: str, shapes: tuple[type, ...]) -> dict[str, Any]:
+    """Return the schema of a whole document.
 
     It leaves room for more keys, as later minor versions add some.
+
+    Args:
+        cls: Its class.
+        name: What it is called among the documents of Meridian.
+        version: ``MAJOR.MINOR``; a document of the same major version fits.
+        shapes: The classes that it is made of.
     """
-    return {
+    made = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:meridian:snapshot:{SCHEMA_VERSION}",
-        **object_schema(Snapshot),
-        "$defs": {cls.__name__: object_schema(cls) for cls in Snapshot.SHAPES},
+        "$id": f"urn:meridian:{name}:{version}",
+        **object_schema(cls),
+        "$defs": {shape.__name__: object_schema(shape) for shape in shapes},
     }
+    made["properties"]["schema_version"]["pattern"] = rf"^{version.partition('.')[0]}\."
+    return made
 
 
 def object_schema(cls: type[Any]) -> dict[str, Any]:
@@ -31,15 +52,13 @@ def object_schema(cls: type[Any]) -> dict[str, Any]:
     for base in reversed(cls.__mro__):
         said.update(_attributes(base.__doc__ or ""))
     names = [field.name for field in fields(cls)]
-    schema: dict[str, Any] = {
+    return {
         "title": cls.__name__,
         "description": (cls.__doc__ or "").partition("\n")[0],
         "type": "object",
         "required": names,
         "properties": {name: {**_schema(hints[name]), "description": said[name]} for name in names},
     }
-    schema["properties"].get("schema_version", {})["pattern"] = rf"^{SCHEMA_VERSION.partition('.')[0]}\."
-    return schema
 
 
 def _schema(kind: Any) -> dict[str, Any]:

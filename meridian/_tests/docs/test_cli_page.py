@@ -81,7 +81,11 @@ def test_the_page_lists_the_exit_codes_there_are():
 
 @pytest.mark.parametrize(
     ("section", "commands"),
-    [("run", [["run"]]), ("scaffold", [["scaffold", "node"], ["scaffold", "subgraph"]])],
+    [
+        ("run", [["run"]]),
+        ("profile", [["profile"]]),
+        ("scaffold", [["scaffold", "node"], ["scaffold", "subgraph"]]),
+    ],
 )
 def test_the_page_lists_every_option_in_a_table(section, commands):
     text = PAGE.partition(f"## meridian {section}\n")[2].partition("\n## ")[0]
