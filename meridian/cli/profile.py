@@ -23,12 +23,8 @@ from meridian.cli.streams import VERSION, answer, tell, write_json
 from meridian.cli.tables import SHARE, console_for
 from meridian.core.scheduler import Scheduler
 from meridian.introspect.client import Client
-from meridian.introspect.errors import (
-    BadAnswerError,
-    ConnectionLostError,
-    NoAnswerError,
-    NothingRunsError,
-)
+from meridian.introspect.errors import ConnectionLostError, IntrospectionError, NothingRunsError
+from meridian.introspect.findings import find_unreachable
 from meridian.introspect.look import Watch
 from meridian.introspect.model import Snapshot
 from meridian.introspect.profile import Profile, Recorder
@@ -170,8 +166,9 @@ def _progress(what: str, settings: Settings) -> Generator[Callable[[float, int],
 def _attached(settings: Settings, out: TextIO) -> Code:
     recorder = Recorder()
     code = Code.OK
-    failure: CommandError | None = None
-    with connect(choose(settings.pid, settings.socket), timeout_s=settings.timeout_s) as client:
+    failed: IntrospectionError | None = None
+    place = choose(settings.pid, settings.socket)
+    with _connected(place, settings.timeout_s) as client:
         try:
             look = _asking(client, settings.run)
             sampler = _Sampler(settings, recorder, look, _sleep)
@@ -180,22 +177,37 @@ def _attached(settings: Settings, out: TextIO) -> Code:
             end = "complete"
         except KeyboardInterrupt:
             end, code = "interrupted", Code.INTERRUPTED
-        except NothingRunsError as error:
+        except IntrospectionError as error:
             if not recorder.n:
-                raise refused(error) from error
-            end = "run ended"
-        except ConnectionLostError as error:
-            if not recorder.n:
-                raise refused(error) from error
-            end = "process ended"
-        except (NoAnswerError, BadAnswerError) as error:
-            if not recorder.n:
-                raise refused(error) from error
-            end, failure, code = "no answer", refused(error), Code.FAILED
+                raise _unreachable(place, error, refused(error)) from error
+            if isinstance(error, NothingRunsError):
+                end = "run ended"
+            elif isinstance(error, ConnectionLostError):
+                end = "process ended"
+            else:
+                end, failed, code = "no answer", error, Code.FAILED
     if not recorder.n:
         raise CommandError("interrupted before there was a look", code=Code.INTERRUPTED)
-    made = recorder.profile(wanted_s=settings.seconds, hz=settings.hz, end=end, measured="answer")
-    return _write(made, None, settings, out, code, failure)
+    made = recorder.profile(
+        wanted_s=settings.seconds, hz=settings.hz, end=end, measured="answer", failed=failed
+    )
+    return _write(made, None, settings, out, code, None if failed is None else refused(failed))
+
+
+def _connected(place: int | Path, timeout_s: float) -> Client:
+    try:
+        return connect(place, timeout_s=timeout_s)
+    except CommandError as failure:
+        if isinstance(error := failure.__cause__, IntrospectionError):
+            _unreachable(place, error, failure)
+        raise
+
+
+def _unreachable(place: int | Path, error: IntrospectionError, failure: CommandError) -> CommandError:
+    """Return a failure to look with what was found to be the cause."""
+    pid = place if isinstance(place, int) else None
+    failure.extra["findings"] = [find_unreachable(pid, error).as_dict()]
+    return failure
 
 
 def _sleep(seconds: float) -> bool:

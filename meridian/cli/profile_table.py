@@ -9,6 +9,7 @@ from rich.text import Text
 
 from meridian.cli.tables import MOST_ROWS, Column, print_table, say_more
 from meridian.introspect.profile import ChainProfile, EdgeProfile, NodeProfile, Profile
+from meridian.redaction import redactor
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -40,6 +41,14 @@ def show_profile(profile: Profile, console: Console) -> None:
     """Print a profile."""
     _headline(profile, console)
     nodes, edges = by_weight(profile)
+    shown = redactor().text
+    for finding in profile.findings:
+        style = "bold red" if finding.severity == "error" else "yellow"
+        console.print()
+        console.print(
+            Text(shown(f"{finding.severity} [{finding.rule}] {finding.what}"), style=style), soft_wrap=True
+        )
+        console.print(Text(shown(f"  why: {finding.why}\n  fix: {finding.fix}")), soft_wrap=True)
     if profile.chains:
         console.print()
         print_table(console, _chains(profile.chains[:MOST_ROWS], profile.looks.n))

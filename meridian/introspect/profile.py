@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from meridian.introspect.errors import NothingRunsError
+from meridian.introspect.findings import Finding, find, find_unreachable
 from meridian.introspect.look import shares
 from meridian.introspect.model import (
     EngineSnapshot,
@@ -25,6 +26,7 @@ from meridian.runtime.report import ErrorReport
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from meridian.introspect.errors import IntrospectionError
     from meridian.introspect.model import EdgeSnapshot, NodeSnapshot, Snapshot
 
 PROFILE_VERSION = "1.0"
@@ -219,6 +221,7 @@ class Profile:
         nodes: In start order.
         edges: In connect order.
         chains: Who waited for whom, what was seen most often first.
+        findings: What is wrong, and what to do about it, the most severe first.
     """
 
     kind: str
@@ -242,6 +245,7 @@ class Profile:
     nodes: tuple[NodeProfile, ...]
     edges: tuple[EdgeProfile, ...]
     chains: tuple[ChainProfile, ...]
+    findings: tuple[Finding, ...]
 
     SHAPES: ClassVar[tuple[type, ...]] = (
         NodeProfile,
@@ -254,6 +258,7 @@ class Profile:
         Frame,
         EngineSnapshot,
         ErrorReport,
+        Finding,
     )
     """What it is made of, for the schema."""
 
@@ -348,8 +353,23 @@ class Recorder:
             for edge_looks in self._edges:
                 del edge_looks.points[1::2]
 
-    def profile(self, *, wanted_s: float, hz: float, end: str, measured: str) -> Profile:
-        """Return what was seen so far; the arguments are the fields of that name.
+    def profile(
+        self,
+        *,
+        wanted_s: float,
+        hz: float,
+        end: str,
+        measured: str,
+        failed: IntrospectionError | None = None,
+    ) -> Profile:
+        """Return what was seen so far.
+
+        Args:
+            wanted_s: As the field of that name; so are hz, end and measured.
+            hz: Looks a second.
+            end: Why it ended.
+            measured: How the looks were measured.
+            failed: Why the next look failed, if it did because nobody answers: that is a finding, too.
 
         Raises:
             NothingRunsError: nothing was seen.
@@ -401,6 +421,10 @@ class Recorder:
                     (chain for seen in self._chains.values() for chain in seen.profile()),
                     key=lambda chain: -chain.looks,
                 )
+            ),
+            findings=(
+                *(() if failed is None else (find_unreachable(last.pid, failed),)),
+                *find(last, None if self._whole else first),
             ),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from meridian.introspect.model import SCHEMA_VERSION, Snapshot
 from meridian.introspect.profile import PROFILE_VERSION, Profile
@@ -36,7 +36,7 @@ def document_schema(cls: type[Any], name: str, version: str, shapes: tuple[type,
         version: ``MAJOR.MINOR``; a document of the same major version fits.
         shapes: The classes that it is made of.
     """
-    made = {
+    made: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:meridian:{name}:{version}",
         **object_schema(cls),
@@ -72,6 +72,8 @@ def _schema(kind: Any) -> dict[str, Any]:
         return {"type": "array", "items": _schema(args[0])}
     if origin is dict:
         return {"type": "object", "additionalProperties": _schema(args[1])}
+    if origin is Literal:
+        return {"enum": list(args)}
     if kind in _TYPES:
         return {"type": _TYPES[kind]}
     return {"$ref": f"#/$defs/{kind.__name__}"}

@@ -202,6 +202,7 @@ def test_a_target_whose_handler_never_returns_gives_a_verdict(write, process):
     assert made["loop"]["stuck"] > 0
     assert made["loop"]["node"] == "culprit"
     assert made["loop"]["stack"][-1]["function"] == "endless"
+    assert (made["findings"][0]["rule"], made["findings"][0]["node"]) == ("loop-stuck", "culprit")
     assert "the run doesn't stop: what keeps it is interrupted" in err
     assert "Traceback" not in err
 
@@ -307,6 +308,7 @@ def test_a_process_that_is_stopped_meanwhile_gives_what_there_is_and_the_reason(
     made = profile_in(ran)
     assert (ran.exit_code, made["end"], made["partial"]) == (1, "no answer", True)
     assert "it is stopped (kill -CONT" in made["error"]
+    assert made["findings"][0]["rule"] == "process-stopped"
     assert made["chains"][0]["culprit"] == "<b>&hang"
 
 
@@ -314,9 +316,9 @@ def test_a_process_that_is_stopped_from_the_start_is_said_to_be(doomed, meridian
     stop(doomed)
     ran = meridian("profile", "--pid", str(doomed.pid), "--timeout-s", "0.5", "--json")
     assert ran.exit_code == 1
-    assert (
-        f"process {doomed.pid} didn't answer within 0.5 s: it is stopped" in json.loads(ran.stdout)["error"]
-    )
+    made = json.loads(ran.stdout)
+    assert f"process {doomed.pid} didn't answer within 0.5 s: it is stopped" in made["error"]
+    assert [found["rule"] for found in made["findings"]] == ["process-stopped"]
 
 
 @pytest.mark.parametrize(

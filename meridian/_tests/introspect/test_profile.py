@@ -96,7 +96,7 @@ def test_a_whole_profile_begins_with_the_run():
     shots = [
         a_shot(
             4.0,
-            [a_node("read", produced=8, busy_s=1.0)],
+            [a_node("read", produced=8, busy_s=1.0), a_node("out")],
             [an_edge("read", "out", accepted=8, lost={"dropped": 2})],
         )
     ]
