@@ -124,13 +124,14 @@ lint: $(VENV)/.ready-lint ## style: ruff, spelling, change fragments, clippy and
 	@$(PY) ci/check_fragments.py
 	@ci/rust lint
 
-fmt: $(VENV)/.ready-lint ## formats, mends what ruff can, regenerates docs/requirements.md, the index of v1, the rules, the schemas, the figures
+fmt: $(VENV)/.ready-lint ## formats, mends what ruff can, regenerates docs/requirements.md, the index of v1, the rules (kit, lint), the schemas, the figures
 	@$(PY) -m ruff check --fix --exit-zero --quiet .
 	@$(PY) -m ruff format .
 	@$(PY) ci/requirements_table.py
 	@$(PY) ci/v1_index.py
 	@$(PY) ci/rules_page.py
 	@$(PY) ci/schemas.py
+	@$(PY) ci/lint_page.py
 	@$(PY) ci/figures.py
 
 types: $(VENV)/.ready-lint $(VENV)/.ready-fast ## mypy strict, pyright strict, and the Rust stub against the built module

@@ -1,4 +1,4 @@
-"""The command line: ``meridian run``, ``profile``, ``validate``, ``info``, ``nodes`` and ``scaffold``.
+"""The command line: ``meridian run``, ``profile``, ``validate``, ``lint``, ``info``, ``nodes`` and ``scaffold``.
 
 ::
 
@@ -7,6 +7,7 @@
     run         one module for each command
     profile     with profile_table and profile_plot, which show one
     validate
+    lint
     info
     nodes
     scaffold

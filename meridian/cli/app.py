@@ -7,15 +7,21 @@ from typing import Annotated
 import typer
 
 from meridian.cli import operate
-from meridian.cli.complete import complete_node
-from meridian.cli.options import ArgsArgument, RedactionOption, TargetArgument, seconds
+from meridian.cli.complete import complete_node, complete_rule
+from meridian.cli.options import (
+    ArgsArgument,
+    OptionalTargetArgument,
+    RedactionOption,
+    TargetArgument,
+    seconds,
+)
 from meridian.cli.streams import VERSION
 from meridian.observability.logging import LogLevel
 
 # Lines end in a semicolon because older typers join them.
 EPILOG = """[bold]Exit codes:[/]
 0 it ran to its end, the graph is valid, or what was asked for is done;
-1 the run failed, the graph is invalid, a process doesn't answer, or a file can't be written;
+1 the run failed, the graph is invalid, lint found errors, a process doesn't answer, or a file can't be written;
 2 the command line is wrong, TARGET can't be loaded, or there is no such process;
 3 a package of an extra is missing;
 130, 143 SIGINT or SIGTERM came, and a run was drained and reported first."""
@@ -32,6 +38,13 @@ VALIDATE = """Show everything that is wrong with a graph, without running it.
 Each issue has a level, a code and the fix. Errors refuse a run, warnings don't; the exit code is 1 if there are errors.
 
 Example: [bold]meridian validate app.py:build[/]"""
+
+LINT = """Look for smells in a graph, without running it: what may lose messages, stand still, or hold up the rest.
+
+Each finding has a rule, its place and a fix. The exit code is 1 if there are errors, with --strict also if there are \
+warnings. A comment [bold]# meridian: ignore\\[RULE] reason[/] on the line suppresses one.
+
+Example: [bold]meridian lint app.py:build --strict[/]"""
 
 INFO = """Show version, engine and why, Python, platform, processors, and optional packages.
 
@@ -170,6 +183,62 @@ def validate_command(
     from meridian.cli.validate import validate
 
     raise typer.Exit(validate(target, args or [], as_json=as_json))
+
+
+@app.command("lint", help=LINT)
+def lint_command(
+    target: OptionalTargetArgument = None,
+    args: ArgsArgument = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--select",
+            metavar="RULES",
+            help="Look with these rules only, with commas between; replaces what pyproject.toml selects.",
+            autocompletion=complete_rule,
+            show_default=False,
+        ),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ignore",
+            metavar="RULES",
+            help="Leave these rules out, besides those that pyproject.toml ignores.",
+            autocompletion=complete_rule,
+            show_default=False,
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail, too.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write the findings as one JSON object to stdout.")
+    ] = False,
+    as_github: Annotated[
+        bool, typer.Option("--github", help="Write them as annotations, for GitHub's workflows.")
+    ] = False,
+    explained: Annotated[
+        str | None,
+        typer.Option(
+            "--explain",
+            metavar="RULE",
+            help="Show one rule with its reason, its fix and examples.",
+            autocompletion=complete_rule,
+            show_default=False,
+        ),
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Show all rules.")] = False,
+    redaction: RedactionOption = None,
+) -> None:
+    """See `LINT`."""
+    del redaction  # it is in force already
+    from meridian.cli.lint import Wishes, explain, lint_target, list_rules
+
+    if listed:
+        raise typer.Exit(list_rules(as_json=as_json))
+    if explained is not None:
+        raise typer.Exit(explain(explained, as_json=as_json))
+    wishes = Wishes(select or (), ignore or (), strict, as_json, as_github)
+    raise typer.Exit(lint_target(target, args or [], wishes))
 
 
 @app.command("info", help=INFO)

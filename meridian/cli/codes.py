@@ -14,7 +14,7 @@ class Code(IntEnum):
     OK = 0
     """What was asked for is done: a graph ran to its end, or to the end that was asked for; a graph is valid."""
     FAILED = 1
-    """The run failed, the graph is invalid, a process doesn't answer, or a file can't be written."""
+    """The run failed, the graph is invalid, lint found errors, a process doesn't answer, or a file can't be written."""
     USAGE = 2
     """The command line is wrong, the target can't be loaded, or there is no such process to look at; nothing was done."""
     MISSING = 3

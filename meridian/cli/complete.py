@@ -1,4 +1,4 @@
-"""TARGET, and names of nodes, in the shell; completed without running or importing anything of the user's."""
+"""TARGET, names of nodes and ids of rules in the shell; completed without running or importing anything of the user's."""
 
 from __future__ import annotations
 
@@ -33,6 +33,14 @@ def complete_node(incomplete: str) -> list[str]:
 
     begun = incomplete.lower()
     return [entry.name for entry in catalogue() if entry.name.lower().startswith(begun)]
+
+
+def complete_rule(incomplete: str) -> list[str]:
+    """Return the ids of lint rules that begin like this; after a comma, that the last one may go on with."""
+    from meridian.lint import rules
+
+    done, comma, begun = incomplete.rpartition(",")
+    return [f"{done}{comma}{id}" for id in rules() if id.startswith(begun)]
 
 
 def _defined(path: Path) -> list[str]:

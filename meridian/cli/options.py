@@ -37,15 +37,17 @@ def _policy_file(path: str | None) -> str | None:
     return path
 
 
-TargetArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="TARGET",
-        help="module:attribute or path/to/file.py:attribute; without an attribute 'build' or 'graph' is meant.",
-        autocompletion=complete_target,
-        show_default=False,
-    ),
-]
+_TARGET = typer.Argument(
+    metavar="TARGET",
+    help="module:attribute or path/to/file.py:attribute; without an attribute 'build' or 'graph' is meant.",
+    autocompletion=complete_target,
+    show_default=False,
+)
+
+TargetArgument = Annotated[str, _TARGET]
+
+OptionalTargetArgument = Annotated[str | None, _TARGET]
+"""For commands that also do something without a graph."""
 
 ArgsArgument = Annotated[
     list[str] | None,

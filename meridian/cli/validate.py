@@ -19,7 +19,8 @@ from meridian.redaction import redactor
 from meridian.runtime.plan import build_plan
 from meridian.runtime.validate import validate_together
 
-_STYLES = {"error": "bold red", "warning": "bold yellow"}
+STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+"""How levels are shown."""
 
 
 def validate(target: str, args: Sequence[str], *, as_json: bool) -> Code:
@@ -47,25 +48,26 @@ def _validate(target: str, args: Sequence[str], as_json: bool, out: TextIO) -> C
         for issue in issues:
             console.print(_line(issue), soft_wrap=True)
         if errors:
-            said = (f"invalid: {_count(errors, 'error')}", "bold red")
+            said = (f"invalid: {count(errors, 'error')}", "bold red")
         else:
             plan = build_plan(graphs)
             said = (
-                f"valid: {_count(len(plan.nodes), 'node')}, {_count(len(plan.edges), 'edge')}",
+                f"valid: {count(len(plan.nodes), 'node')}, {count(len(plan.edges), 'edge')}",
                 "bold green",
             )
         warnings = len(issues) - errors
         console.print(
-            Text.assemble(said, f", {_count(warnings, 'warning')}" if warnings else ""), soft_wrap=True
+            Text.assemble(said, f", {count(warnings, 'warning')}" if warnings else ""), soft_wrap=True
         )
     return Code.FAILED if errors else Code.OK
 
 
 def _line(issue: ValidationIssue) -> Text:
     return Text.assemble(
-        (issue.level, _STYLES.get(issue.level, "bold")), redactor().text(f" {issue.code}: {issue.message}")
+        (issue.level, STYLES.get(issue.level, "bold")), redactor().text(f" {issue.code}: {issue.message}")
     )
 
 
-def _count(n: int, noun: str) -> str:
+def count(n: int, noun: str) -> str:
+    """Return a number with its noun."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -13,8 +13,11 @@ from meridian.cli.codes import Code
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
-HOW_TO = (ROOT / "docs" / "how-to" / "scaffold.md").read_text(encoding="utf-8")
-FILES = re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', PAGE, re.MULTILINE | re.DOTALL)
+HOW_TO = {
+    page: (ROOT / "docs" / "how-to" / f"{page}.md").read_text(encoding="utf-8")
+    for page in ("lint", "scaffold")
+}
+FILE = re.compile(r'^```python title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 
 def commands(page: str) -> list[tuple[str, str]]:
@@ -42,15 +45,22 @@ def matches(shown: str, printed: str) -> bool:
 @pytest.mark.req("N1.4", "X6")
 @pytest.mark.parametrize(("command", "shown"), COMMANDS, ids=[command for command, _ in COMMANDS])
 def test_a_command_prints_what_the_page_shows(tmp_path, command, shown):
-    for name, text in FILES:
-        (tmp_path / name).write_text(text, encoding="utf-8")
+    write_files(tmp_path, PAGE)
     check(tmp_path, command, shown)
 
 
-@pytest.mark.req("N1.4")
-def test_the_commands_of_the_page_about_scaffolding_print_what_it_shows_one_after_the_other(tmp_path):
-    for command, shown in commands(HOW_TO):
+@pytest.mark.req("N1.3", "N1.4")
+@pytest.mark.parametrize("page", HOW_TO)
+def test_the_commands_of_a_page_print_what_it_shows_one_after_the_other(tmp_path, page):
+    write_files(tmp_path, HOW_TO[page])
+    for command, shown in commands(HOW_TO[page]):
         check(tmp_path, command, shown)
+
+
+def write_files(folder: Path, page: str) -> None:
+    """Write the files that a page shows."""
+    for name, text in FILE.findall(page):
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 PROGRAMS = {"meridian": [sys.executable, "-m", "meridian"], "python": [sys.executable, "-W", "error"]}
@@ -84,6 +94,7 @@ def test_the_page_lists_the_exit_codes_there_are():
     [
         ("run", [["run"]]),
         ("profile", [["profile"]]),
+        ("lint", [["lint"]]),
         ("scaffold", [["scaffold", "node"], ["scaffold", "subgraph"]]),
     ],
 )

@@ -57,6 +57,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     ("introspection", ("meridian.introspect",)),
+    ("lint", ("meridian.lint",)),
     ("nodes", ("meridian.nodes", "meridian.testing")),
     ("adapters", ("meridian.observability.adapters",)),
     ("inspect", ("meridian.inspect",)),

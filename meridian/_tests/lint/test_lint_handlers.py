@@ -1,0 +1,194 @@
+"""What rules see in the code of handlers, beyond their own examples."""
+
+import pytest
+
+from meridian.lint import lint
+
+pytestmark = pytest.mark.req("N1.3")
+
+HEAD = """
+import asyncio, contextlib, functools, queue, subprocess, threading, time
+import time as clock
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from time import sleep as pause
+from meridian import Message, MessageType, Node, To, graph, node, sink, source
+
+lock, event, waiting, done = threading.Lock(), threading.Event(), queue.Queue(), Future()
+path = Path("x")
+
+def nap():
+    time.sleep(1)
+
+def deep():
+    nap()
+
+async def late():
+    await asyncio.sleep(0)
+"""
+
+
+def found(load, body: str, *, head: str = "@node\ndef handle(x: int) -> None:") -> list[tuple[str, int]]:
+    """The rules that find something in a handler, with lines counted from its first statement."""
+    text = f"{HEAD}\n{head}\n"
+    first = text.count("\n") + 1
+    indented = "".join(f"    {line}\n" for line in body.splitlines())
+    made = load(f"{text}{indented}\ndef build():\n    return graph('g', source([1]) >> handle)\n")
+    return [(each.rule, each.line - first + 1) for each in lint(made, ignore=["print-in-handler"])]
+
+
+ASYNC = "@node\nasync def handle(x: int) -> None:"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "time.sleep(1)",
+        "clock.sleep(1)",
+        "pause(1)",
+        "from time import sleep\nsleep(1)",
+        "import time as t\nt.sleep(1)",
+        "input()",
+        "subprocess.run(['true'])",
+        "lock.acquire()",
+        "event.wait()",
+        "waiting.get()",
+        "done.result()",
+        "nap()",
+        "deep()",
+    ],
+)
+def test_what_waits_without_await_is_seen_under_any_name_and_some_calls_deep(load, call):
+    assert [rule for rule, _ in found(load, call)] == ["blocking-call"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "lock.acquire(blocking=False)",
+        "lock.acquire(False)",
+        "waiting.get(timeout=0)",
+        "waiting.get_nowait()",
+        "sleep = len\nsleep([])",
+        "threading.Thread(target=nap)",
+        "def inner():\n    time.sleep(1)\nlist(map(str, ()))",
+        "f = lambda: time.sleep(1)",
+        "open('x')",
+        "path.read_text()",
+    ],
+)
+def test_what_only_looks_like_waiting_is_not_told(load, call):
+    assert found(load, call) == []
+
+
+@pytest.mark.parametrize("call", ["open('x')", "path.read_text()", "nap()"])
+def test_in_async_handlers_files_count_too(load, call):
+    assert found(load, f"await late()\n{call}", head=ASYNC)[0][0] == "blocking-call"
+
+
+@pytest.mark.parametrize("call", ["await asyncio.to_thread(nap)", "await asyncio.sleep(1)", "await late()"])
+def test_what_is_awaited_is_not_told(load, call):
+    assert found(load, call, head=ASYNC) == []
+
+
+def test_a_lock_of_the_node_itself_is_known(load):
+    made = load(
+        HEAD + "class Locked(Node):\n"
+        "    def __init__(self):\n"
+        "        super().__init__('locked', Node.with_ports('x', ['in'], []).inputs)\n"
+        "        self.lock = threading.Lock()\n"
+        "    def work(self):\n"
+        "        self.lock.acquire()\n"
+        "    async def _handle_message(self, port, msg):\n"
+        "        self.work()\n"
+        "        with self.lock:\n"
+        "            await late()\n"
+        "def build(): return graph('g', source([1]) >> Locked())\n"
+    )
+    assert {each.rule for each in lint(made)} == {"blocking-call", "lock-across-await"}
+
+
+@pytest.mark.parametrize(
+    ("body", "rules"),
+    [
+        ("late()", ["unawaited"]),
+        ("asyncio.sleep(1)", ["unawaited"]),
+        ("task = asyncio.create_task(late())\nawait task", []),
+        ("asyncio.get_running_loop().create_task(late())\nawait late()", ["dropped-task"]),
+        ("async with asyncio.TaskGroup() as group:\n    group.create_task(late())", []),
+        ("asyncio.get_running_loop().run_until_complete(late())\nawait late()", ["loop-in-handler"]),
+        ("try:\n    await late()\nexcept:\n    x += 1", ["swallowed-cancel"]),
+        ("try:\n    await late()\nexcept asyncio.CancelledError:\n    x += 1", ["swallowed-cancel"]),
+        ("try:\n    await late()\nexcept BaseException:\n    x += 1\n    raise", []),
+        ("task = asyncio.ensure_future(late())\ntask.cancel()\ntry:\n    await task\nexcept asyncio.CancelledError:\n    x += 1", []),
+        ("try:\n    await late()\nexcept Exception:\n    x += 1", []),
+        ("try:\n    await late()\nexcept Exception:\n    pass", ["swallowed-error"]),
+        ("with suppress(Exception):\n    await late()", ["swallowed-error"]),
+        ("with contextlib.suppress(KeyError):\n    await late()", []),
+    ],
+)  # fmt: skip
+def test_tasks_errors_and_cancellation_in_async_handlers(load, body, rules):
+    assert [rule for rule, _ in found(load, body, head=ASYNC) if rule != "async-without-await"] == rules
+
+
+@pytest.mark.parametrize(
+    ("body", "changes"),
+    [
+        ("x.append(1)", True),
+        ("x['a'] = 1", True),
+        ("x.name = 1", True),
+        ("del x[0]", True),
+        ("x = list(x)\nx.append(1)", False),
+        ("y = x + [1]\ny.append(1)", False),
+        ("x.index(1)", False),
+    ],
+)
+def test_a_payload_that_others_get_too_is_not_to_be_changed(load, body, changes):
+    text = f"{HEAD}\n@node\ndef handle(x: list) -> None:\n" + "".join(
+        f"    {line}\n" for line in body.splitlines()
+    )
+    made = load(text + "def build(): return graph('g', source([[1]]) >> [handle, sink(print)])\n")
+    assert [(each.rule, each.edge) for each in lint(made)] == (
+        [("shared-payload", "source:output->handle:input")] if changes else []
+    )
+    alone = load(text + "def build(): return graph('g', source([[1]]) >> handle)\n")
+    assert lint(alone) == ()
+
+
+def test_the_line_is_that_of_the_call(load):
+    assert found(load, "y = x\n\ntime.sleep(1)") == [("blocking-call", 3)]
+
+
+def test_wrapped_partial_and_callable_objects_are_looked_through(load):
+    made = load(
+        HEAD + "def wrap(f):\n    @functools.wraps(f)\n    def inner(x): return f(x)\n    return inner\n"
+        "@wrap\ndef one(x): time.sleep(1)\n"
+        "def two(y, x): time.sleep(1)\n"
+        "class Three:\n    def __call__(self, x): time.sleep(1)\n"
+        "def build():\n"
+        "    return graph('g', source([1]) >> [sink(one), sink(functools.partial(two, 1), name='two'), sink(Three(), name='three')])\n"
+    )
+    assert [(each.rule, each.node) for each in lint(made)] == [
+        ("blocking-call", "one"),
+        ("blocking-call", "two"),
+        ("blocking-call", "three"),
+    ]
+
+
+def test_one_place_is_told_once_however_many_nodes_run_it(load):
+    made = load(
+        HEAD + "@node\ndef handle(x: int) -> None:\n    time.sleep(1)\n"
+        "def build(): return graph('g', source([1]) >> [handle.named('a'), handle.named('b')])\n"
+    )
+    assert [each.rule for each in lint(made)] == ["blocking-call"]
+
+
+def test_functions_of_ready_made_nodes_are_looked_at_but_not_where_they_run_in_threads(load):
+    made = load(
+        HEAD + "from meridian import MapTransformer, WorkerPool\n"
+        "def slow(x): time.sleep(1)\n"
+        "def build():\n"
+        "    return graph('g', source([1], name='s') >> MapTransformer('m', slow) >> WorkerPool('w', slow) >> sink(print))\n"
+    )
+    assert [(each.rule, each.node) for each in lint(made)] == [("blocking-call", "m")]
