@@ -148,6 +148,17 @@ def run_command(
         bool,
         typer.Option("--inspect", help="Let other processes of yours look at the run; see MERIDIAN_INSPECT."),
     ] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Serve metrics for Prometheus on this machine; 0 picks a free port and says which. See MERIDIAN_METRICS_PORT.",
+            show_default=False,
+        ),
+    ] = None,
     redaction: RedactionOption = None,
 ) -> None:
     """See `RUN`."""
@@ -166,6 +177,7 @@ def run_command(
                 quiet=quiet,
                 log_level=log_level,
                 inspect=inspect,
+                metrics_port=metrics_port,
             ),
         )
     )

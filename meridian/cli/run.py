@@ -35,6 +35,7 @@ class Settings:
         quiet: No progress and no tables.
         log_level: Of the runtime's log; ``None`` means WARN, unless the target's own code says otherwise.
         inspect: Let other processes look.
+        metrics_port: Serve metrics for Prometheus at this port of this machine, 0 for any that is free; or ``None``.
     """
 
     as_json: bool = False
@@ -44,6 +45,7 @@ class Settings:
     quiet: bool = False
     log_level: LogLevel | None = None
     inspect: bool = False
+    metrics_port: int | None = None
 
 
 def run(target: str, args: Sequence[str], settings: Settings) -> Code:
@@ -117,7 +119,12 @@ def drive(
             _configure(scheduler, settings)
             # Through the loop: a signal may come while this very thread holds what `shutdown` needs.
             stop = partial(_soon, runner.get_loop(), scheduler.shutdown)
-            with stop_on_signals(stop) as came, when_reader_leaves(stop), beside(scheduler, stop):
+            with (
+                stop_on_signals(stop) as came,
+                when_reader_leaves(stop),
+                _metrics(scheduler, settings),
+                beside(scheduler, stop),
+            ):
                 runner.run(_main(scheduler, settings.timeout_s))
     except KeyboardInterrupt:
         if not came:
@@ -155,6 +162,25 @@ def _configure(scheduler: Scheduler, settings: Settings) -> None:
     }
     if given:
         scheduler._cfg = replace(scheduler._cfg, **given)
+
+
+def _metrics(scheduler: Scheduler, settings: Settings) -> AbstractContextManager[object]:
+    """Return what serves metrics during the run, if they are wanted."""
+    port = settings.metrics_port
+    if port is None:
+        return nullcontext()
+    from meridian.nodes.extras import MissingExtraError
+    from meridian.observability.adapters.prometheus import serve_metrics
+
+    try:
+        server = serve_metrics(port, scheduler=scheduler)
+    except MissingExtraError as error:
+        raise CommandError(str(error), code=Code.MISSING) from error
+    except MeridianError as error:
+        raise CommandError(str(error), code=Code.FAILED) from error
+    if port == 0 or not settings.quiet:
+        print(f"metrics at {server.url}", file=sys.stderr, flush=True)
+    return server
 
 
 async def _main(scheduler: Scheduler, timeout_s: float | None) -> None:

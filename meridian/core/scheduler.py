@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from meridian.observability.metrics import get_metrics
 from meridian.redaction import describe_error
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from random import Random
 
     from meridian.runtime.facts import Facts
@@ -301,13 +302,19 @@ class Scheduler:
                 del running[run.id]
             logger.info("scheduler.shutdown_complete", "run ended", reason=run.reason, left=ended.report.left)
 
-    def _served(self) -> AbstractContextManager[object]:
-        """Return what lets other processes look during a run, if anybody wants that."""
-        if not (self._inspect or (self._inspect is None and os.environ.get("MERIDIAN_INSPECT"))):
-            return nullcontext()
-        from meridian.introspect.server import serve_run
+    @contextmanager
+    def _served(self) -> Generator[None]:
+        """Let other processes look during a run, and scrape its metrics, if anybody wants that."""
+        with ExitStack() as stack:
+            if self._inspect or (self._inspect is None and os.environ.get("MERIDIAN_INSPECT")):
+                from meridian.introspect.server import serve_run
 
-        return serve_run(self._inspect)
+                stack.enter_context(serve_run(self._inspect))
+            if os.environ.get("MERIDIAN_METRICS_PORT"):
+                from meridian.observability.adapters.prometheus import serve_run as serve_metrics
+
+                stack.enter_context(serve_metrics())
+            yield
 
     def _plan(self) -> Plan:
         from meridian.runtime.plan import build_plan

@@ -1,7 +1,8 @@
-"""The Prometheus text format, version 0.0.4.
+"""The Prometheus text format, version 0.0.4, and the names that are legal in it.
 
 Names in a program are freer than the format allows, so they are made legal here. Two that would then be the same are
-kept apart by a suffix, since a format error costs a scrape all of its series.
+kept apart by a suffix, since a format error costs a scrape all of its series. Names that OpenMetrics derives count, too: a
+counter ``a_total`` and a gauge ``a`` are one name there.
 
 Source: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
@@ -9,7 +10,7 @@ Source: https://prometheus.io/docs/instrumenting/exposition_formats/
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
@@ -26,37 +27,64 @@ _LE = ("le",)
 _ILLEGAL_IN_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 
 
-def render(
+class Sample(NamedTuple):
+    """One line: what stands behind the name of its family, labels that are legal, and the number."""
+
+    suffix: str
+    labels: LabelPairs
+    value: float
+
+
+class Family(NamedTuple):
+    """All series of one name: ``counter``, ``gauge`` or ``histogram``."""
+
+    kind: str
+    name: str
+    samples: list[Sample]
+
+
+def families(
     namespace: str,
     counters: Iterable[tuple[str, LabelPairs, float]],
     gauges: Iterable[tuple[str, LabelPairs, float]],
     histograms: Iterable[tuple[str, LabelPairs, Distribution]],
-) -> str:
-    """Return the exposition of these series, grouped by family; ends with a line feed unless it is empty."""
-    prefix = f"{namespace}_" if namespace else ""
-    names = _Names(_ILLEGAL_IN_NAME)
-    families: dict[tuple[str, str], list[str]] = {}
+    taken: Iterable[str] = (),
+) -> list[Family]:
+    """Return these series, grouped by family, under names that are legal.
 
-    def family(kind: str, name: str) -> tuple[str, list[str]]:
+    Args:
+        namespace: Prefix of all names.
+        counters: Name, labels and value of each.
+        gauges: Likewise.
+        histograms: Likewise; the value is its bins, cumulative, and the sum.
+        taken: Names that others have already.
+    """
+    prefix = f"{namespace}_" if namespace else ""
+    names = _Names(_ILLEGAL_IN_NAME, taken)
+    found: dict[tuple[str, str], Family] = {}
+
+    def family(kind: str, name: str) -> list[Sample]:
         legal = names.legal((kind, name), prefix + name, kind)
-        return legal, families.setdefault((kind, legal), [])
+        return found.setdefault((kind, legal), Family(kind, legal, [])).samples
 
     for kind, series in (("counter", counters), ("gauge", gauges)):
         for name, pairs, value in series:
-            legal, lines = family(kind, name)
-            lines.append(f"{legal}{_labels(pairs)} {_number(value)}")
+            family(kind, name).append(Sample("", _legal_labels(pairs), value))
     for name, pairs, (buckets, total) in histograms:
-        legal, lines = family("histogram", name)
-        for bound, count in buckets.items():
-            le = f'le="{_number(bound)}"'
-            lines.append(f"{legal}_bucket{_labels(pairs, _LE, le)} {count}")
-        lines.append(f"{legal}_sum{_labels(pairs, _LE)} {_number(total)}")
-        lines.append(f"{legal}_count{_labels(pairs, _LE)} {buckets[float('inf')]}")
+        samples, labels = family("histogram", name), _legal_labels(pairs, _LE)
+        samples += [
+            Sample("_bucket", (*labels, ("le", _number(bound))), count) for bound, count in buckets.items()
+        ]
+        samples += [Sample("_sum", labels, total), Sample("_count", labels, buckets[float("inf")])]
+    return list(found.values())
 
+
+def render(series: Iterable[Family]) -> str:
+    """Return the exposition of these families; ends with a line feed unless it is empty."""
     text: list[str] = []
-    for (kind, legal), lines in families.items():
-        text.append(f"# TYPE {legal} {kind}")
-        text += lines
+    for kind, name, samples in series:
+        text.append(f"# TYPE {name} {kind}")
+        text += [f"{name}{suffix}{_labels(labels)} {_number(value)}" for suffix, labels, value in samples]
     return "\n".join(text) + "\n" if text else ""
 
 
@@ -72,14 +100,12 @@ class _Names:
         """Return the name of ``thing``: ``wanted`` made legal, and ``suffix`` or a number where that is taken."""
         given = self._given.get(thing)
         if given is None:
-            given = base = legal_name(wanted, self._illegal)
-            if given in self._taken:
-                given = base = f"{base}_{suffix}"
-            number = 2
-            while given in self._taken:
-                given = f"{base}_{number}"
+            base = legal_name(wanted, self._illegal)
+            given, number = base, 1
+            while not self._taken.isdisjoint(derived := _derived(given, suffix)):
+                given = f"{base}_{suffix}" if number == 1 else f"{base}_{suffix}_{number}"
                 number += 1
-            self._taken.add(given)
+            self._taken |= derived
             self._given[thing] = given
         return given
 
@@ -90,11 +116,23 @@ def legal_name(name: str, illegal: re.Pattern[str] = _ILLEGAL_IN_NAME) -> str:
     return f"_{legal}" if legal[0].isdigit() else legal
 
 
-def _labels(pairs: LabelPairs, reserved: Iterable[str] = (), *more: str) -> str:
+def _derived(name: str, kind: str) -> set[str]:
+    """Return ``name`` and the names that come with it, if it is one of a family of some kind."""
+    if kind == "counter":
+        base = name.removesuffix("_total")
+        return {name, base, f"{base}_total", f"{base}_created"}
+    if kind == "histogram":
+        return {name, *(name + suffix for suffix in ("_bucket", "_count", "_sum", "_created"))}
+    return {name}
+
+
+def _legal_labels(pairs: LabelPairs, reserved: Iterable[str] = ()) -> LabelPairs:
     names = _Names(_ILLEGAL_IN_LABEL, reserved)
-    shown = [f'{names.legal(key, key, "label")}="{_escaped(str(value))}"' for key, value in pairs]
-    shown += more
-    return "{" + ",".join(shown) + "}" if shown else ""
+    return tuple((names.legal(key, key, "label"), str(value)) for key, value in pairs)
+
+
+def _labels(pairs: LabelPairs) -> str:
+    return "{" + ",".join(f'{key}="{_escaped(value)}"' for key, value in pairs) + "}" if pairs else ""
 
 
 def _escaped(value: str) -> str:

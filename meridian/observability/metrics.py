@@ -29,6 +29,9 @@ from meridian.observability.context import bump_generation
 from meridian.redaction import describe_error, redactor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from meridian.observability.exposition import Family
     from meridian.redaction import Redactor
 
 __all__ = [
@@ -430,7 +433,7 @@ class PrometheusMetrics:
                     try:
                         collector(self)
                     except Exception as error:  # noqa: BLE001  # a stranger's code; reported
-                        _report_collector(error)
+                        collector_failed(error)
             finally:
                 self._in_collect = False
 
@@ -454,19 +457,31 @@ class PrometheusMetrics:
 
         Names are made legal: a dash becomes an underscore, so ``meridian-runtime`` reads ``meridian_runtime``.
         """
-        # Imported here: only whoever is scraped pays for it.
         from meridian.observability.exposition import render
 
+        return render(self.families())
+
+    def families(self, taken: Iterable[str] = ()) -> list[Family]:
+        """Return everything as families of series under legal names, after collecting; for exporters.
+
+        Args:
+            taken: Names that the exporter uses itself.
+        """
+        # Imported here: only whoever is scraped pays for it.
+        from meridian.observability.exposition import families
+
         self.collect()
-        return render(
+        return families(
             self._config.namespace,
             [(name, pairs, made.value) for (name, pairs), made in self._counters.shown()],
             [(name, pairs, made.value) for (name, pairs), made in self._gauges.shown()],
             [(name, pairs, made.read()) for (name, pairs), made in self._histograms.shown()],
+            taken,
         )
 
 
-def _report_collector(error: Exception) -> None:
+def collector_failed(error: Exception) -> None:
+    """Log that somebody's collector raised, at most once a second."""
     from meridian.observability.logging import get_logger
 
     told = describe_error(error)

@@ -1,6 +1,8 @@
 """``meridian run``: what it prints where, and what it returns."""
 
 import json
+import socket
+import sys
 
 import pytest
 
@@ -200,3 +202,50 @@ def test_a_large_report_is_cut_and_says_so(write, meridian):
     said = meridian("run", "app.py").stderr
     assert "\nand 50 more edges: --json lists them all\n" in said
     assert "\nand 300 more nodes: --json lists them all\n" in said
+
+
+METERED = """
+import re, sys, time, urllib.request
+from pathlib import Path
+from meridian import graph, sink, source
+
+def scrape(_):
+    told = Path("stderr.txt")
+    while not (found := re.search(r"metrics at (http://127[.]0[.]0[.]1:[0-9]+/metrics)\\n", told.read_text())):
+        time.sleep(0.01)
+    text = urllib.request.urlopen(found[1], timeout=60).read().decode()
+    print([line for line in text.splitlines() if line.startswith("meridian_node_produced_total")])
+
+def build():
+    return graph("demo", source([1], name="once") >> sink(scrape, name="scrape"))
+"""
+
+
+@pytest.mark.req("N7")
+@pytest.mark.parametrize("more", [(), ("--quiet",)])
+def test_metrics_are_served_during_a_run_and_a_picked_port_is_told(folder, process, more):
+    (folder / "metered.py").write_text(METERED)
+    with open(folder / "stderr.txt", "w") as told:
+        ran = process("run", "metered.py", "--metrics-port", "0", *more, stderr=told)
+        out, _ = ran.communicate(timeout=60)
+    assert ran.returncode == 0
+    assert 'meridian_node_produced_total{node="once"} 1.0' in out
+
+
+@pytest.mark.req("N7")
+def test_a_port_for_metrics_that_is_taken_fails_the_command_before_anything_runs(folder, meridian):
+    (folder / "metered.py").write_text(METERED)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = meridian("run", "metered.py", "--metrics-port", str(taken.getsockname()[1]))
+    assert ran.exit_code == 1
+    assert "in use; port 0 picks one that is free" in ran.stderr
+    assert meridian("run", "metered.py", "--metrics-port", "65536").exit_code == 2
+
+
+@pytest.mark.req("N7")
+def test_metrics_without_the_extra_say_what_to_install(folder, meridian, monkeypatch):
+    (folder / "metered.py").write_text(METERED)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    ran = meridian("run", "metered.py", "--metrics-port", "0")
+    assert ran.exit_code == 3
+    assert "pip install 'meridian-runtime[prometheus]'" in ran.stderr

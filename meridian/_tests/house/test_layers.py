@@ -79,6 +79,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "meridian.core.scheduler",
         "meridian.introspect.server",
     ): "a run opens the socket if somebody asked for it; imported only then",
+    (
+        "meridian.core.scheduler",
+        "meridian.observability.adapters.prometheus",
+    ): "and the endpoint of metrics likewise",
     ("meridian.engine.select", "meridian"): "and the extension must have the same",
     (
         "meridian.core.message",

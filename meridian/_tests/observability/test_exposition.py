@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meridian.observability import PrometheusConfig, PrometheusMetrics
-from meridian.observability.exposition import legal_name, render
+from meridian.observability.exposition import families, legal_name, render
 
 LINE = re.compile(
     r"# TYPE [a-zA-Z_:][a-zA-Z0-9_:]* (counter|gauge|histogram)"
@@ -51,12 +51,13 @@ def test_names_are_made_legal(name: str, legal: str):
 
 
 def test_names_that_would_collide_are_kept_apart():
-    text = render(
+    found = families(
         "",
         [("a-b", (), 1.0), ("a_b", (), 2.0), ("a.b", (), 3.0), ("a_b", (("x-y", "1"), ("x_y", "2")), 4.0)],
         [("a_b", (), 5.0)],
         [],
     )
+    text = render(found)
     assert text == (
         "# TYPE a_b counter\na_b 1\n"
         "# TYPE a_b_counter counter\na_b_counter 2\n"
@@ -78,7 +79,7 @@ def test_names_that_would_collide_are_kept_apart():
     ],
 )
 def test_numbers_are_written_as_the_format_wants(value: float, shown: str):
-    assert render("", [], [("g", (), value)], []) == f"# TYPE g gauge\ng {shown}\n"
+    assert render(families("", [], [("g", (), value)], [])) == f"# TYPE g gauge\ng {shown}\n"
 
 
 series = st.tuples(
@@ -96,7 +97,7 @@ series = st.tuples(
     st.lists(series, unique_by=lambda s: s[:2]),
 )
 def test_any_names_give_a_legal_exposition_without_duplicates(namespace, counters, gauges):
-    text = render(namespace, counters, gauges, [])
+    text = render(families(namespace, counters, gauges, []))
     seen: set[str] = set()
     for line in text.split("\n")[:-1]:
         match = LINE.fullmatch(line)
