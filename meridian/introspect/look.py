@@ -101,9 +101,19 @@ def _only_run() -> Run:
     return runs[0]
 
 
-def look_at_all(before: Mapping[str, Snapshot | None]) -> list[Snapshot]:
-    """Take a snapshot of each run of this process that is under way, oldest first, with rates since those of ``before``, by run."""
-    return [look(run.facts(), before.get(id)) for id, run in list(running.items())]
+def look_at_all(before: Mapping[str, Snapshot | None], scheduler: Scheduler | None = None) -> list[Snapshot]:
+    """Take a snapshot of each run of this process that is under way, oldest first.
+
+    Args:
+        before: Snapshots by run, since which rates are taken.
+        scheduler: Look only at its run, or at its last one after it has ended.
+    """
+    if scheduler is None:
+        seen = [run.facts() for run in list(running.values())]
+    else:
+        facts = scheduler.facts()
+        seen = [] if facts is None else [facts]
+    return [look(facts, before.get(facts.id)) for facts in seen]
 
 
 def look(facts: Facts, before: Snapshot | None) -> Snapshot:

@@ -154,10 +154,13 @@ class PrometheusConfig:
     Attributes:
         namespace: Prefix of every key. Made legal only in `PrometheusMetrics.render`, as v1 kept the dash.
         default_buckets: Upper bounds of histograms, inclusive; sorted, and infinity is added.
+        max_series: Most label sets of one name. What has further ones is counted together, with the label ``overflow="true"``;
+            gauges of further ones aren't shown, as they don't add up. The warning ``metrics.overflow`` tells which name it is.
     """
 
     namespace: str = "meridian-runtime"
     default_buckets: Sequence[float] = field(default_factory=lambda: list(DEFAULT_LATENCY_BUCKETS))
+    max_series: int = 20_000
 
 
 class _Instrument:
@@ -299,18 +302,26 @@ class PrometheusHistogram(_Instrument):
 
 _I = TypeVar("_I", bound=_Instrument)
 
+_OVERFLOW = {"overflow": "true"}
+"""Labels of what has more label sets than are kept."""
+
 _MOST_REMEMBERED = 65_536  # label sets as they were asked for, of one kind of instrument
 
 
 class _Family(Generic[_I]):
     """All instruments of one kind, by name and labels."""
 
-    __slots__ = ("_asked", "_lock", "_made", "_make", "_prefix", "_shown")
+    __slots__ = ("_asked", "_lock", "_made", "_make", "_most", "_numbers", "_over", "_prefix", "_shown")
 
-    def __init__(self, namespace: str, make: Callable[[str, Labels | None], _I]) -> None:
-        self._prefix = f"{namespace}_" if namespace else ""
+    def __init__(self, config: PrometheusConfig, make: Callable[[str, Labels | None], _I]) -> None:
+        self._prefix = f"{config.namespace}_" if config.namespace else ""
         self._make = make
         self._made: dict[tuple[str, LabelPairs], _I] = {}
+        self._most = config.max_series
+        self._numbers: dict[str, int] = {}
+        """How many there are of each name."""
+        self._over: dict[str, _I] = {}
+        """What stands for all further ones of a name."""
         # Collectors ask for the same series at each read, and a read shows the same again.
         self._asked: tuple[Redactor, dict[tuple[str, LabelPairs], _I]] = (redactor(), {})
         self._shown: tuple[Redactor, list[tuple[tuple[str, LabelPairs], _I]]] = (redactor(), [])
@@ -338,7 +349,23 @@ class _Family(Generic[_I]):
         made = self._made.get((name, pairs))
         if made is None:
             with self._lock:
-                made = self._made.setdefault((name, pairs), self._make(name, labels))
+                made = self._made.get((name, pairs))
+                number = self._numbers.get(name, 0)
+                if made is None and (number < self._most or not pairs):
+                    self._numbers[name] = number + 1
+                    made = self._made[name, pairs] = self._make(name, labels)
+        return self._overflow(name) if made is None else made
+
+    def _overflow(self, name: str) -> _I:
+        """Return what stands for all label sets of a name that there is no room for."""
+        with self._lock:
+            known = self._over.get(name)
+            if known is not None:
+                return known
+            made = self._over[name] = self._make(name, _OVERFLOW)
+            if not isinstance(made, PrometheusGauge):
+                self._made[name, tuple(_OVERFLOW.items())] = made
+        _report_overflow(self._prefix + name, self._most)
         return made
 
     def items(self) -> list[tuple[tuple[str, LabelPairs], _I]]:
@@ -379,10 +406,12 @@ class PrometheusMetrics:
 
     def __init__(self, config: PrometheusConfig | None = None) -> None:
         self._config = config or PrometheusConfig()
-        namespace, buckets = self._config.namespace, tuple(self._config.default_buckets)
-        self._counters = _Family(namespace, PrometheusCounter)
-        self._gauges = _Family(namespace, PrometheusGauge)
-        self._histograms = _Family(namespace, lambda name, labels: PrometheusHistogram(name, labels, buckets))
+        buckets = tuple(self._config.default_buckets)
+        self._counters = _Family(self._config, PrometheusCounter)
+        self._gauges = _Family(self._config, PrometheusGauge)
+        self._histograms = _Family(
+            self._config, lambda name, labels: PrometheusHistogram(name, labels, buckets)
+        )
         # Not the lock below: to come and go never waits for a collector that is running.
         self._registering = threading.Lock()
         self._collectors: list[Callable[[PrometheusMetrics], None]] = []
@@ -478,6 +507,17 @@ class PrometheusMetrics:
             [(name, pairs, made.read()) for (name, pairs), made in self._histograms.shown()],
             taken,
         )
+
+
+def _report_overflow(name: str, max_series: int) -> None:
+    from meridian.observability.logging import get_logger
+
+    get_logger().warn(
+        "metrics.overflow",
+        "A metric has more label sets than are kept; further ones are counted together.",
+        name=name,
+        max_series=max_series,
+    )
 
 
 def collector_failed(error: Exception) -> None:

@@ -334,3 +334,25 @@ def test_a_narrower_policy_holds_for_series_that_exist_already_and_keeps_them_ap
     assert text == (
         '# TYPE sold counter\nsold{shop="[redacted:shops]"} 1\nsold{shop="[redacted:shops]",series="2"} 1\n'
     )
+
+
+@pytest.mark.req("X1")
+def test_label_sets_beyond_the_bound_are_counted_together_and_told_about_once(records):
+    metrics = PrometheusMetrics(PrometheusConfig(namespace="", max_series=2))
+    for user in range(5):
+        metrics.counter("orders_total", {"user": str(user)}).inc()
+        metrics.histogram("wait_seconds", {"user": str(user)}).observe(1.0)
+        metrics.gauge("cart", {"user": str(user)}).set(user)
+    metrics.counter("orders_total").inc(10)
+    counters = {key: each.value for key, each in metrics.get_all_counters().items()}
+    assert counters == {
+        "orders_total{user=0}": 1,
+        "orders_total{user=1}": 1,
+        "orders_total{overflow=true}": 3,
+        "orders_total": 10,
+    }
+    assert metrics.get_all_histograms()["wait_seconds{overflow=true}"].count == 3
+    assert list(metrics.get_all_gauges()) == ["cart{user=0}", "cart{user=1}"], "gauges don't add up"
+    assert metrics.gauge("cart", {"user": "4"}) is metrics.gauge("cart", {"user": "4"})
+    told = [(each["name"], each["max_series"]) for each in records() if each["event"] == "metrics.overflow"]
+    assert told == [("orders_total", 2), ("wait_seconds", 2), ("cart", 2)]

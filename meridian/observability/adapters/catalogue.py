@@ -15,7 +15,7 @@ from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from meridian.introspect.look import look, look_at_all
+from meridian.introspect.look import look_at_all
 from meridian.observability.events import get_events
 from meridian.redaction import redactor
 
@@ -190,9 +190,9 @@ CATALOGUE: tuple[Metric, ...] = (
     ),
     *_metrics(
         "run",
-        ("engine", "info", "", "Which engine runs it.", ("engine",), lambda run: [((run.engine.name,), 1)]),
+        ("engine", "info", "", "Which engine runs the graph.", ("engine",), lambda run: [((run.engine.name,), 1)]),
         ("run.elapsed", "gauge", "s", "Seconds since the run began, or that it took.", (), lambda run: run.elapsed_s),
-        ("run.errors", "counter", "", "Failures of the code of all nodes.", (), lambda run: run.errors_total),
+        ("run.errors", "counter", "", "Failures of the code of all nodes of the run.", (), lambda run: run.errors_total),
         ("nodes", "gauge", "", "Nodes by what they are doing.", ("doing",), _doings),
         ("scheduler.slices", "counter", "", "Callbacks of the event loop that the run took.", (), lambda run: run.scheduler.slices),
         ("scheduler.in_flight", "gauge", "", "Asynchronous calls that are under way.", (), lambda run: run.scheduler.in_flight),
@@ -208,45 +208,45 @@ CATALOGUE: tuple[Metric, ...] = (
     ),
     *_metrics(
         "band",
-        ("scheduler.ready", "gauge", "", "Turns that wait to be served.", (), lambda band: band.ready),
+        ("scheduler.ready", "gauge", "", "Turns that wait to be served in the band.", (), lambda band: band.ready),
     ),
     *_metrics(
         "node",
         ("node.state", "gauge", "", "1 for the state that the node is in, else 0.", ("state",),
          lambda seen: [((state,), int(seen.node.state == state)) for state in _STATES]),
-        ("node.time", "counter", "s", "How it spent its time; the three add up to the time of the run.", ("activity",),
+        ("node.time", "counter", "s", "How the node spent its time: busy, blocked, idle, which add up to the time of the run.", ("activity",),
          lambda seen: [((activity,), value) for activity, value in seen.spent._asdict().items()]),
-        ("node.handled", "counter", "", "Messages handed to it.", (), lambda seen: seen.node.handled),
-        ("node.produced", "counter", "", "Items that it made as a source.", (), lambda seen: seen.node.produced),
-        ("node.errors", "counter", "", "Failures of its code.", (), lambda seen: seen.node.errors),
-        ("node.slices", "counter", "", "How many turns it had.", (), lambda seen: seen.node.slices),
-        ("node.unrouted", "counter", "", "Emissions on ports that lead nowhere.", (), lambda seen: seen.node.unrouted),
-        ("node.parked", "gauge", "", "Emissions that wait for room.", (), lambda seen: seen.node.parked),
-        ("node.in_flight", "gauge", "", "Calls of its asynchronous handler that are under way.", (), lambda seen: seen.node.in_flight),
+        ("node.handled", "counter", "", "Messages handed to the node.", (), lambda seen: seen.node.handled),
+        ("node.produced", "counter", "", "Items that the node made as a source.", (), lambda seen: seen.node.produced),
+        ("node.errors", "counter", "", "Failures of the node's code.", (), lambda seen: seen.node.errors),
+        ("node.slices", "counter", "", "Turns that the node had.", (), lambda seen: seen.node.slices),
+        ("node.unrouted", "counter", "", "Emissions of the node on ports that lead nowhere.", (), lambda seen: seen.node.unrouted),
+        ("node.parked", "gauge", "", "Emissions of the node that wait for room.", (), lambda seen: seen.node.parked),
+        ("node.in_flight", "gauge", "", "Calls of the node's asynchronous handler that are under way.", (), lambda seen: seen.node.in_flight),
     ),
     *_metrics(
         "edge",
-        ("edge", "info", "", "Where an edge leads, what it does when it is full, and who is served first.",
+        ("edge", "info", "", "Where the edge leads, what it does when it is full, and its band.",
          ("source_node", "target_node", "policy", "band"),
          lambda edge: [((edge.source, edge.target, edge.policy, edge.band), 1)]),
-        ("edge.depth", "gauge", "", "Messages on it.", (), lambda edge: edge.depth),
-        ("edge.capacity", "gauge", "", "Most messages it holds.", (), lambda edge: edge.capacity),
-        ("edge.accepted", "counter", "", "Messages it took responsibility for.", (), lambda edge: edge.accepted),
-        ("edge.delivered", "counter", "", "Messages handed to its consumer.", (), lambda edge: edge.delivered),
-        ("edge.merged", "counter", "", "Messages merged into others.", (), lambda edge: edge.merged),
-        ("edge.lost", "counter", "", "Messages lost, by cause.", ("cause",), _lost),
-        ("edge.waits", "counter", "", "How often somebody began to wait for room.", (), lambda edge: edge.waits),
-        ("edge.blocked", "counter", "s", "Time that was waited for room, open waits included, added up over waits.", (),
+        ("edge.depth", "gauge", "", "Messages that wait on the edge.", (), lambda edge: edge.depth),
+        ("edge.capacity", "gauge", "", "Most messages that the edge holds.", (), lambda edge: edge.capacity),
+        ("edge.accepted", "counter", "", "Messages that the edge took responsibility for.", (), lambda edge: edge.accepted),
+        ("edge.delivered", "counter", "", "Messages that the edge handed to its consumer.", (), lambda edge: edge.delivered),
+        ("edge.merged", "counter", "", "Messages merged into others on the edge.", (), lambda edge: edge.merged),
+        ("edge.lost", "counter", "", "Messages lost on the edge, by cause.", ("cause",), _lost),
+        ("edge.waits", "counter", "", "How often somebody began to wait for room on the edge.", (), lambda edge: edge.waits),
+        ("edge.blocked", "counter", "s", "Time that was waited for room on the edge, open waits included, added up over waits.", (),
          lambda edge: edge.blocked_s),
-        ("edge.waiting", "gauge", "", "Waits for room that are open.", (), lambda edge: edge.waiting),
-        ("edge.wait_age", "gauge", "s", "Age of the oldest wait for room that is open; 0 if none is.", (),
+        ("edge.waiting", "gauge", "", "Waits for room on the edge that are open.", (), lambda edge: edge.waiting),
+        ("edge.wait_age", "gauge", "s", "Age of the oldest open wait for room on the edge; 0 if there is none.", (),
          lambda edge: edge.wait_age_s or 0.0),
-        ("edge.head_age", "gauge", "s", "How long the oldest message has waited; missing if there is none or nobody notes it.", (),
+        ("edge.head_age", "gauge", "s", "How long the oldest message on the edge has waited; missing if there is none or nobody notes it.", (),
          lambda edge: edge.head_age_s),
-        ("edge.hop", "quantiles", "s", "How long messages spent on it; missing where nobody times them.", ("quantile",), _hops),
-        ("edge.size", "gauge", "By", "Size of what waits on it; missing on edges without a limit in bytes or age.", (),
+        ("edge.hop", "quantiles", "s", "How long messages spent on the edge; missing where nobody times them.", ("quantile",), _hops),
+        ("edge.size", "gauge", "By", "Size of what waits on the edge; missing where nobody counts it.", (),
          lambda edge: edge.bytes),
-        ("edge.size_limit", "gauge", "By", "Most bytes that may wait on it together; missing where there is no limit.", (),
+        ("edge.size_limit", "gauge", "By", "Most bytes that may wait on the edge together; missing where there is no limit.", (),
          lambda edge: edge.max_bytes),
     ),
 )  # fmt: skip
@@ -399,11 +399,7 @@ class Reader:
 
     def _look(self) -> list[Snapshot]:
         before = {id: run.before for id, run in self._runs.items()}
-        if self._scheduler is None:
-            shots = look_at_all(before)
-        else:
-            facts = self._scheduler.facts()
-            shots = [] if facts is None else [look(facts, before.get(facts.id))]
+        shots = look_at_all(before, self._scheduler)
         self._runs = {shot.run: self._runs[shot.run] for shot in shots if shot.run in self._runs}
         for shot in shots:
             if shot.run not in self._runs:

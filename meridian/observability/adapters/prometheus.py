@@ -13,6 +13,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
+from importlib.resources import files
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from meridian.core.scheduler import Scheduler
     from meridian.observability.exposition import Family
 
-__all__ = ["MeridianCollector", "MetricsServeError", "MetricsServer", "serve_metrics"]
+__all__ = ["MeridianCollector", "MetricsServeError", "MetricsServer", "grafana_dashboard", "serve_metrics"]
 
 VARIABLE = "MERIDIAN_METRICS_PORT"
 """The endpoint is opened at this port during each run; 0 picks a free one."""
@@ -114,6 +115,11 @@ _TAKEN = frozenset(
     for name in (full, full.removesuffix("_total").removesuffix("_info"))
 )
 """Names of runs; a program's own that are alike get a suffix."""
+
+
+def grafana_dashboard() -> str:
+    """Return a dashboard of the metrics of runs, as the JSON that Grafana imports."""
+    return files("meridian.observability.adapters").joinpath("grafana-dashboard.json").read_text("utf-8")
 
 
 # ---- the endpoint ----------------------------------------------------------------------------------------------------
@@ -241,7 +247,7 @@ def serve_metrics(
         MetricsServeError: it can't be opened there.
         ValueError: ``port`` is none, or both a scheduler and a registry are given.
     """
-    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
+    if not _is_port(port):
         raise ValueError(f"port {port!r} is none: give a whole number from 0 (any that is free) to 65535")
     if scheduler is not None and registry is not None:
         raise ValueError("give a scheduler or a registry: a registry has collectors of its own")
@@ -261,6 +267,10 @@ def serve_metrics(
     server = MetricsServer(listener, host)
     get_logger().info("metrics.serving", "metrics can be scraped", url=server.url)
     return server
+
+
+def _is_port(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535
 
 
 def _at_path(app: Any) -> Any:

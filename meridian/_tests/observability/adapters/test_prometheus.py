@@ -116,12 +116,12 @@ def test_the_times_of_hops_are_a_summary(monkeypatch):
     from meridian.introspect import Percentiles
     from meridian.observability.adapters import catalogue
 
-    def timed(facts, before, look=catalogue.look):
-        shot = look(facts, before)
+    def timed(before, scheduler, look_at_all=catalogue.look_at_all):
+        (shot,) = look_at_all(before, scheduler)
         hop = Percentiles(p50=0.001, p90=0.002, p99=0.004, most=0.5, n=10)
-        return replace(shot, edges=tuple(replace(edge, hop_s=hop) for edge in shot.edges))
+        return [replace(shot, edges=tuple(replace(edge, hop_s=hop) for edge in shot.edges))]
 
-    monkeypatch.setattr(catalogue, "look", timed)
+    monkeypatch.setattr(catalogue, "look_at_all", timed)
     text, openmetrics = exposed(MeridianCollector(numbers_run()))
     for said in (series(text), series(openmetrics, parse_openmetrics)):
         edge = ("edge_id", "s:output->double:input")

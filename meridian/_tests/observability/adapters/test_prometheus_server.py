@@ -15,7 +15,7 @@ import pytest
 from meridian import Scheduler, drop, graph, node, sink, source, via
 from meridian.core.function import Inlet
 from meridian.observability import PrometheusMetrics, configure_metrics
-from meridian.observability.adapters.prometheus import serve_metrics
+from meridian.observability.adapters.prometheus import grafana_dashboard, serve_metrics
 
 pytestmark = pytest.mark.req("N7", "X1")
 
@@ -147,6 +147,13 @@ def test_a_real_server_scrapes_a_graph_that_runs(running, tmp_path):
             # v1's names, from the program's own metrics.
             old = server.values("meridian_runtime_edge_enqueued_total")
             assert old[("edge_id", report.edges[0].id),] == 1_000
+            # Every question of the dashboard is one that the server understands.
+            panels = json.loads(grafana_dashboard())["panels"]
+            for target in (target for panel in panels for target in panel.get("targets", ())):
+                asked = target["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*")
+                assert server.ask("query", query=asked)["resultType"] == "vector"
+            fill = server.values("max by (edge_id) (meridian_edge_depth / meridian_edge_capacity)")
+            assert len(fill) == len(report.edges)
             described = server.ask("metadata", metric="meridian_node_time_seconds")
             (about,) = described["meridian_node_time_seconds"]
             assert (about["type"], about["unit"]) == ("counter", "seconds")
