@@ -1,0 +1,81 @@
+"""Whatever looks at a process in trouble names the culprit: the node or edge where it begins, or the process itself."""
+
+import json
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from meridian._tests.cli import culprits
+from meridian._tests.cli.culprits import CULPRITS
+from meridian.cli.process import connect
+
+pytestmark = [
+    pytest.mark.req("N1", "N1.3", "N6"),
+    pytest.mark.skipif(
+        not hasattr(socket, "AF_UNIX") or not hasattr(signal, "SIGSTOP"),
+        reason="this system has no unix sockets, or can't stop processes",
+    ),
+]
+
+PATIENCE_S = 60.0
+"""Until a culprit is named. Most are at the first look; on a loaded machine some need a second one."""
+
+
+@pytest.fixture
+def troubled(folder, process, monkeypatch):
+    """Start the graph of that name, and wait until its trouble has begun."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+
+    def start(name):
+        target = f"{culprits.__file__}:{name}"
+        started = process(
+            "run", "--inspect", "--quiet", "--log-level", "error", target,
+            env={"XDG_RUNTIME_DIR": str(folder)}, stderr=None,
+        )  # fmt: skip
+        assert started.stdout.readline() == "ready\n"
+        if name == "stopped":
+            os.kill(started.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, started.pid, os.WSTOPPED)
+            monkeypatch.setitem(connect.__kwdefaults__, "timeout_s", 1.0)  # it won't answer after five either
+        return started
+
+    return start
+
+
+def first_of(findings):
+    return (findings[0]["rule"], findings[0]["node"], findings[0]["edge"]) if findings else None
+
+
+def named(look, wanted):
+    """Look until the culprit is the first of the findings; return the findings."""
+    until_s = time.monotonic() + PATIENCE_S
+    while True:
+        findings = look()
+        if first_of(findings) == wanted or time.monotonic() > until_s:
+            assert first_of(findings) == wanted
+            return findings
+
+
+def by_top(meridian, pid):
+    return meridian("top", "--once", "--json", "--interval", "0.6", "--pid", pid)
+
+
+def by_profile(meridian, pid):
+    return meridian("profile", "--json", "--seconds", "0.6", "--hz", "5", "--pid", pid)
+
+
+@pytest.mark.parametrize("name", CULPRITS)
+def test_top_and_a_profile_name_the_culprit(name, troubled, meridian):
+    pid = str(troubled(name).pid)
+    for ask in (by_top, by_profile):
+
+        def look(ask=ask):
+            said = ask(meridian, pid)
+            assert "canary" not in said.output
+            return json.loads(said.stdout)["findings"]
+
+        found = named(look, CULPRITS[name])
+        assert all(found[0][key] for key in ("what", "why", "fix"))
