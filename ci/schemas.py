@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ci.generated_page import write_or_check
-from meridian.introspect.schema import profile_schema, snapshot_schema
+from meridian.introspect.schema import comparison_schema, profile_schema, snapshot_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS: dict[Path, Callable[[], dict[str, Any]]] = {
     Path("docs/reference/snapshot.schema.json"): snapshot_schema,
     Path("docs/reference/profile.schema.json"): profile_schema,
+    Path("docs/reference/comparison.schema.json"): comparison_schema,
 }
 
 

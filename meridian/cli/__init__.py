@@ -1,4 +1,4 @@
-"""The command line: ``meridian run``, ``profile``, ``validate``, ``lint``, ``info``, ``nodes`` and ``scaffold``.
+"""The command line: ``meridian run``, ``profile``, ``lint`` and the others that ``meridian --help`` lists.
 
 ::
 

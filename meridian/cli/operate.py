@@ -27,6 +27,12 @@ Ctrl-C shows what there is so far.
 
 Example: [bold]meridian profile --pid 4711 --seconds 10 --plot profile.svg[/]"""
 
+COMPARE = """Say what changed between two reports, snapshots or profiles, and what got worse.
+
+They are what meridian run --json, meridian profile --out or --json, and meridian top --once --json wrote; both of one kind. What matters most comes first. With --fail-over the exit code is 1 if something got worse by more than that, or is gone.
+
+Example: [bold]meridian compare before.json after.json --fail-over 10%[/]"""
+
 
 def _interval(value: float) -> float:
     if not (math.isfinite(value) and 0.1 <= value <= 3600):
@@ -38,6 +44,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
     app.command("top", help=TOP)(top_command)
     app.command("profile", help=PROFILE)(profile_command)
+    app.command("compare", help=COMPARE)(compare_command)
 
 
 def top_command(
@@ -162,4 +169,39 @@ def profile_command(
                 plot=plot,
             ),
         )
+    )
+
+
+def compare_command(
+    before: Annotated[Path, typer.Argument(metavar="A", help="The file of before.", show_default=False)],
+    after: Annotated[Path, typer.Argument(metavar="B", help="The file of after.", show_default=False)],
+    fail_over: Annotated[
+        str | None,
+        typer.Option(
+            "--fail-over",
+            metavar="PERCENT",
+            help="Exit with 1 if something got worse by more than this, such as 10%, or is gone.",
+            show_default=False,
+        ),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="Compare this only, such as lost or per_message_s; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write the comparison as one JSON object to stdout.")
+    ] = False,
+    redaction: RedactionOption = None,
+) -> None:
+    """See `COMPARE`."""
+    del redaction  # it is in force already
+    from meridian.cli.compare import compare_files
+
+    raise typer.Exit(
+        compare_files(before, after, fail_over=fail_over, metrics=metrics or (), as_json=as_json)
     )

@@ -7,6 +7,7 @@ from dataclasses import fields
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from meridian.introspect.comparison import COMPARISON_VERSION, Comparison
 from meridian.introspect.model import SCHEMA_VERSION, Snapshot
 from meridian.introspect.profile import PROFILE_VERSION, Profile
 
@@ -22,6 +23,13 @@ def profile_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of `Profile.as_dict`."""
     made = document_schema(Profile, "profile", PROFILE_VERSION, Profile.SHAPES)
     made["properties"]["kind"]["const"] = "profile"
+    return made
+
+
+def comparison_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of `Comparison.as_dict`."""
+    made = document_schema(Comparison, "comparison", COMPARISON_VERSION, Comparison.SHAPES)
+    made["properties"]["kind"]["const"] = "comparison"
     return made
 
 

@@ -1,0 +1,97 @@
+"""``meridian compare``: two files in, what changed out, and an exit code for CI."""
+
+import json
+
+import jsonschema
+import pytest
+
+from meridian.cli import compare as compare_module
+from meridian.introspect.schema import comparison_schema
+
+pytestmark = pytest.mark.req("N1.4", "N7")
+
+APP = """
+from meridian import drop, graph, sink, source, via
+
+def build(capacity):
+    edge = via(capacity=capacity, policy=drop())
+    return graph("g", source(["canary-77be0d19"] * 100, name="read") >> edge >> sink(str, name="out"))
+
+def before(): return build(100)
+def after(): return build(1)
+
+def renamed():
+    made = graph("g", source([1], name="read") >> sink(str, name="other"))
+    return made
+"""
+
+
+@pytest.fixture
+def files(write, meridian):
+    write("app.py", APP)
+    for name in ("before", "after", "renamed"):
+        write(f"{name}.json", meridian("run", f"app.py:{name}", "--json").stdout)
+
+
+@pytest.mark.usefixtures("files")
+def test_losses_come_first_and_the_limit_decides_the_exit_code(meridian):
+    ran = meridian("compare", "before.json", "after.json", "--metric", "lost")
+    assert ran.exit_code == 0
+    lines = ran.stdout.splitlines()
+    assert lines[0].startswith("A  before.json: report of ")
+    (lost,) = [line for line in lines if line.startswith("lost.dropped")]
+    assert lost.split()[1:4] == ["read:output->out:input", "0", "%"]
+    assert lost.endswith("from nothing  worse")
+    ran = meridian("compare", "before.json", "after.json", "--metric", "lost", "--fail-over", "50%")
+    assert ran.exit_code == 1
+    assert ran.stdout.splitlines()[-1] == "failed: 2 got worse by more than 50 %"
+    ran = meridian("compare", "before.json", "before.json", "--fail-over", "0%")
+    assert (ran.exit_code, ran.stdout.splitlines()[-2:]) == (
+        0,
+        ["nothing changed", "nothing got worse by more than 0 %"],
+    )
+
+
+@pytest.mark.usefixtures("files")
+def test_json_is_one_object_that_fits_the_published_schema(meridian):
+    ran = meridian("compare", "before.json", "after.json", "--json", "--fail-over", "10")
+    made = json.loads(ran.stdout)
+    jsonschema.Draft202012Validator(comparison_schema()).validate(made)
+    assert (ran.exit_code, made["passed"], made["limit"]) == (1, False, 0.1)
+    assert made["changes"][0]["metric"] == "lost"
+    assert "canary" not in ran.output
+
+
+@pytest.mark.usefixtures("files")
+def test_what_is_gone_and_new_is_named(meridian):
+    ran = meridian("compare", "before.json", "renamed.json", "--fail-over", "1000000%", "--metric", "errors")
+    assert ran.exit_code == 1
+    assert "gone: out, read:output->out:input\nnew: other, read:output->other:input\n" in ran.stdout
+    assert ran.stdout.endswith(", 2 gone\n")
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["before.json", "nowhere.json"], "can't read 'nowhere.json': No such file or directory"),
+        (["before.json", "."], "can't read '.': Is a directory"),
+        (["before.json", "app.py"], "app.py is no JSON"),
+        (["before.json", "before.json", "--fail-over", "-1%"], "is no percentage: give one such as 10%"),
+        (["before.json", "before.json", "--fail-over", "nan"], "is no percentage"),
+        (["before.json", "before.json", "--metric", "losst"], "did you mean 'lost'?"),
+        (["before.json", "before.json", "--metric", "zzz"], "there are lost, errors"),
+    ],
+)
+def test_what_cannot_be_compared_is_a_wrong_command_line(meridian, args, said):
+    ran = meridian("compare", *args)
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert said in ran.stderr
+
+
+@pytest.mark.usefixtures("files")
+def test_a_file_without_end_is_not_read_to_its_end(meridian, monkeypatch):
+    monkeypatch.setattr(compare_module, "MOST_BYTES", 100)
+    ran = meridian("compare", "before.json", "after.json")
+    assert ran.exit_code == 2
+    assert "is longer than 100 bytes" in ran.stderr
