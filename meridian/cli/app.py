@@ -35,7 +35,8 @@ Example: [bold]meridian run app.py:build --json > report.json[/]"""
 
 VALIDATE = """Show everything that is wrong with a graph, without running it.
 
-Each issue has a level, a code and the fix. Errors refuse a run, warnings don't; the exit code is 1 if there are errors.
+Each issue has a level, a code and the fix, and the line of the edge that it is about. Errors refuse a run, warnings don't; \
+the exit code is 1 if there are errors, with --strict also if there are warnings.
 
 Example: [bold]meridian validate app.py:build[/]"""
 
@@ -52,7 +53,7 @@ Example: [bold]meridian info --json[/]"""
 
 NODES = """Show the nodes there are, or one with its parameters, ports and an example.
 
-Example: [bold]meridian nodes CacheNode[/]"""
+Example: [bold]meridian nodes --search window[/], [bold]meridian nodes WindowNode[/]"""
 
 SCAFFOLD = "Write a node or a subgraph to start from, with tests."
 
@@ -190,11 +191,12 @@ def validate_command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the issues as one JSON object to stdout.")
     ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail, too.")] = False,
 ) -> None:
     """See `VALIDATE`."""
     from meridian.cli.validate import validate
 
-    raise typer.Exit(validate(target, args or [], as_json=as_json))
+    raise typer.Exit(validate(target, args or [], as_json=as_json, strict=strict))
 
 
 @app.command("lint", help=LINT)
@@ -271,6 +273,15 @@ def nodes_command(
             metavar="NAME", help="One node, by its name.", autocompletion=complete_node, show_default=False
         ),
     ] = None,
+    words: Annotated[
+        str | None,
+        typer.Option(
+            "--search",
+            metavar="WORDS",
+            help="Only those whose name or description has all these words, or begins of them.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write it as one JSON object to stdout.")] = False,
     as_schema: Annotated[
         bool,
@@ -282,7 +293,7 @@ def nodes_command(
     """See `NODES`."""
     from meridian.cli.nodes import nodes
 
-    raise typer.Exit(nodes(name, as_json=as_json, as_schema=as_schema))
+    raise typer.Exit(nodes(name, words, as_json=as_json, as_schema=as_schema))
 
 
 operate.register(app)

@@ -15,6 +15,7 @@ from meridian.cli.tables import Column, console_for, print_table
 from meridian.cli.target import load
 from meridian.cli.validate import STYLES, count
 from meridian.core.errors import ConfigError
+from meridian.core.places import recorded
 from meridian.lint import LEVELS, Lint, Rule, find_rule, lint, read_settings, rules
 from meridian.observability.logging import LogLevel, configure
 
@@ -97,8 +98,9 @@ def _lint(target: str | None, args: Sequence[str], wishes: Wishes, out: TextIO) 
     configure(LogLevel.WARN, json=not sys.stderr.isatty())
     try:
         settings = read_settings().narrowed(select or None, ignore)  # before the target's code runs
-        with asyncio.Runner() as runner:
-            found = lint(load(target, args, runner), settings=settings)
+        with recorded() as places, asyncio.Runner() as runner:
+            scheduler = load(target, args, runner)
+        found = lint(scheduler, settings=settings, places=places)
     except (ConfigError, ValueError) as error:
         raise CommandError(str(error)) from None
     numbers: dict[str, int] = {level: sum(each.level == level for each in found) for level in LEVELS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from rich.text import Text
@@ -10,26 +11,29 @@ from rich.text import Text
 from meridian.cli.codes import Code, CommandError
 from meridian.cli.streams import answer, write_json
 from meridian.cli.tables import Column, console_for, print_table
-from meridian.nodes.catalogue import NodeEntry, Parameter, catalogue, find, schema, schemas
+from meridian.nodes.catalogue import NodeEntry, Parameter, catalogue, find, schema, schemas, search
 
 
-def nodes(name: str | None, *, as_json: bool, as_schema: bool) -> Code:
-    """Show all nodes, or one; return the exit code."""
-    return answer(None, as_json or as_schema, lambda out: _show(name, as_json, as_schema, out))
+def nodes(name: str | None, words: str | None, *, as_json: bool, as_schema: bool) -> Code:
+    """Show all nodes, those that some words are about, or one; return the exit code."""
+    return answer(None, as_json or as_schema, lambda out: _show(name, words, as_json, as_schema, out))
 
 
-def _show(name: str | None, as_json: bool, as_schema: bool, out: TextIO) -> Code:
+def _show(name: str | None, words: str | None, as_json: bool, as_schema: bool, out: TextIO) -> Code:
     if as_json and as_schema:
         raise CommandError("--json and --schema are two different answers: give one of them")
+    if words is not None and (name is not None or as_schema):
+        raise CommandError("--search shows several nodes in short: leave NAME and --schema out")
+    entries = catalogue() if words is None else _search(words)
     entry = None if name is None else _find(name)
     if as_schema:
         wanted: dict[str, Any] = schemas() if entry is None else schema(entry)
         out.write(json.dumps(wanted, indent=2) + "\n")
     elif as_json:
-        content = {"nodes": [each.as_dict() for each in catalogue()]} if entry is None else entry.as_dict()
+        content = {"nodes": [each.as_dict() for each in entries]} if entry is None else entry.as_dict()
         write_json(out, None, content)
     elif entry is None:
-        _table()
+        _table(entries)
     else:
         _details(entry)
     return Code.OK
@@ -42,9 +46,16 @@ def _find(name: str) -> NodeEntry:
         raise CommandError(str(error.args[0])) from None
 
 
-def _table() -> None:
+def _search(words: str) -> tuple[NodeEntry, ...]:
+    found = search(words)
+    if not found:
+        categories = ", ".join(dict.fromkeys(entry.category for entry in catalogue()))
+        raise CommandError(f"no node is about {words!r}: try fewer words, or a category: {categories}")
+    return found
+
+
+def _table(entries: Sequence[NodeEntry]) -> None:
     console = console_for("stdout")
-    entries = catalogue()
     columns = [
         Column("Node", [entry.name for entry in entries]),
         Column("Category", [entry.category for entry in entries]),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from meridian.core import places
 from meridian.core.edge import Edge
 from meridian.core.function import NodeFunction
 from meridian.core.issues import ValidationIssue
@@ -144,6 +145,8 @@ class Subgraph(Wirable):
             size=size,
         )
         self.edges.append(edge)
+        if places.current is not None:
+            places.current.note(edge)
         return edge.id
 
     def _port(self, end: tuple[str, str], direction: PortDirection) -> Port:
@@ -187,6 +190,8 @@ class Subgraph(Wirable):
                     max_age_s=options.max_age_s,
                     size=options.size,
                 )
+                if places.current is not None:
+                    places.current.move(link, self.edges[-1])
         return self
 
     def _resolve(self, owner: Wirable) -> str:

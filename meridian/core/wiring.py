@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from meridian.core import places
 from meridian.core.policies import Policy, as_policy
 
 
@@ -124,6 +125,8 @@ class Flow:
         if isinstance(other, EdgeOptions):
             if self._options is not None:
                 raise TypeError("two via(...) in a row: one edge has one set of options")
+            if places.current is not None:
+                places.current.note(other)
             return Flow(self.links, self.ends, self.owners, other)
         if isinstance(other, Flow):
             if other._options is not None or not other.links:
@@ -132,6 +135,8 @@ class Flow:
         right = Flow.of(other)
         options = self._options or EdgeOptions()
         links = [Link(source, target, options) for source in self.ends for target in right.ends]
+        if places.current is not None:
+            places.current.note_links(links, self._options)
         return Flow([*self.links, *links], right.ends, [*self.owners, *right.owners])
 
     def __rrshift__(self, other: Any) -> Flow:

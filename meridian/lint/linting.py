@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from meridian.core.node import Node
+from meridian.core.places import shown_path
 from meridian.core.scheduler import Scheduler
 from meridian.core.subgraph import Subgraph
 from meridian.lint import handlers as _handlers
@@ -20,6 +20,7 @@ from meridian.runtime.plan import Plan, PlannedNode, build_plan
 from meridian.runtime.validate import _all_nodes, validate_together
 
 if TYPE_CHECKING:
+    from meridian.core.places import Places
     from meridian.core.runtime_plan import PriorityBand
 
 OF_THEMSELVES: Final = ("unseen", "bad-ignore", "unused-ignore", "invalid-graph")
@@ -35,6 +36,7 @@ def lint(
     select: Iterable[str] | None = None,
     ignore: Iterable[str] = (),
     settings: Settings | None = None,
+    places: Places | None = None,
 ) -> tuple[Lint, ...]:
     """Look for smells in a graph without running it.
 
@@ -43,6 +45,8 @@ def lint(
         select: Ids of the rules to look with; all of them by default.
         ignore: Ids of rules to leave out.
         settings: What holds for the whole project, as `read_settings` returns it; nothing by default.
+        places: Where edges were declared, as `meridian.core.places.recorded` gave it while the graph was built. Without
+            it findings about edges have no line, and no comment reaches them.
 
     Returns:
         What was found, errors first, each in the order of the graph.
@@ -64,7 +68,7 @@ def lint(
         if settings.looks(id):
             found += _asked(id, look(view))
     found += (("unseen", Found(what, i)) for i, texts in enumerate(view.unseen) for what in texts)
-    told = _Telling(view, sources, settings)
+    told = _Telling(view, sources, settings, places)
     return told.lints(found)
 
 
@@ -96,8 +100,14 @@ def _asked(id: str, found: Iterator[Found]) -> list[tuple[str, Found]]:
 class _Telling:
     """Turns what was found into what is told."""
 
-    def __init__(self, view: View, sources: Sources, settings: Settings) -> None:
+    def __init__(self, view: View, sources: Sources, settings: Settings, places: Places | None) -> None:
         self.view, self.settings = view, settings
+        self.edges: dict[str, Spot] = {}
+        for edge in view.plan.edges if places is not None else ():
+            place = places.of(edge.edge) if places is not None else None
+            if place is not None:
+                self.edges[edge.id] = Spot(*place)
+                sources.file(place.file)
         self.comments: dict[str, dict[int, Ignore]] = {}
         self.bad: list[Found] = []
         for module in sources.modules.values():
@@ -149,6 +159,8 @@ class _Telling:
     def _over(self, found: Found) -> Iterator[Ignore]:
         """Yield the suppressions that reach a finding."""
         spots = [found.spot] if found.spot is not None else []
+        if found.edge in self.edges:
+            spots.append(self.edges[found.edge])
         if found.node is not None:
             yield from self.by_node[found.node]
             own = self.view.spots[found.node]
@@ -172,7 +184,7 @@ class _Telling:
             _within(spot, handler.code.module.file, handler.code.tree) for handler in self.view.all_handlers()
         ) or any(
             own is not None and own.file == spot.file and own.line <= spot.line <= own.last
-            for own in self.view.spots
+            for own in (*self.view.spots, *self.edges.values())
         )
 
     def _unused(self) -> Iterator[Found]:
@@ -195,7 +207,9 @@ class _Telling:
     def _lint(self, id: str, found: Found) -> Lint:
         rule, tell = rules()[id], redactor().text
         spot = found.spot
-        if spot is None and found.node is not None:
+        if spot is None and found.edge is not None:
+            spot = self.edges.get(found.edge)
+        elif spot is None and found.node is not None:
             spot = self.view.spots[found.node]
         return Lint(
             id,
@@ -205,7 +219,7 @@ class _Telling:
             tell(found.what),
             rule.reason,
             rule.fix,
-            None if spot is None else _shown(spot.file),
+            None if spot is None else shown_path(spot.file),
             None if spot is None else spot.line,
         )
 
@@ -213,12 +227,3 @@ class _Telling:
 def _within(spot: Spot, file: str, tree: Any) -> bool:
     first = min([tree.lineno, *(each.lineno for each in getattr(tree, "decorator_list", ()))])
     return spot.file == file and first <= spot.line <= tree.end_lineno
-
-
-def _shown(file: str) -> str:
-    """Return the path of a file as seen from the current folder, if it is below that."""
-    try:
-        near = os.path.relpath(file)
-    except ValueError:  # another drive
-        return file
-    return file if near.startswith("..") else near

@@ -67,18 +67,17 @@ class Sources:
         self.modules: dict[str, Module | None] = {}
         self._definitions: dict[CodeType, tuple[Module, Def] | None] = {}
 
-    def module(self, function: FunctionType) -> Module | None:
-        """Return the file that a function stands in."""
-        file = function.__code__.co_filename
-        if file not in self.modules:
-            self.modules[file] = _read(file, function.__globals__)
-        return self.modules[file]
+    def file(self, name: str, names: dict[str, Any] | None = None) -> Module | None:
+        """Return a file; ``names`` are the global ones of its code, which may know where it comes from."""
+        if name not in self.modules:
+            self.modules[name] = _read(name, names or {})
+        return self.modules[name]
 
     def definition(self, function: FunctionType) -> tuple[Module, Def] | None:
         """Return where a function is defined; ``None`` where that can't be told for sure."""
         code = function.__code__
         if code not in self._definitions:
-            module = self.module(function)
+            module = self.file(code.co_filename, function.__globals__)
             self._definitions[code] = None if module is None else _find(module, code)
         return self._definitions[code]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType
 
-__all__ = ["NodeEntry", "Parameter", "catalogue", "find", "schema", "schemas"]
+__all__ = ["NodeEntry", "Parameter", "catalogue", "find", "schema", "schemas", "search"]
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -136,6 +136,27 @@ def find(name: str) -> NodeEntry:
         hint = f": did you mean {' or '.join(near)}?" if near else ""
         raise KeyError(f"there is no node {name!r}{hint}")
     return found
+
+
+def search(words: str) -> tuple[NodeEntry, ...]:
+    """Return the nodes whose name, category, purpose or description has all of these words, or begins of them.
+
+    Those come first for which the name is enough, then the summary, the category, the description; capitals don't matter.
+    """
+    wanted = [re.compile(rf"(?<![a-z]){re.escape(word)}") for word in words.lower().split()]
+
+    def rank(entry: NodeEntry) -> int | None:
+        # The words of a name count one by one, too: CircuitBreakerNode has "breaker".
+        text = entry.name + re.sub(r"(?=[A-Z])", " ", entry.name)
+        further = (entry.summary, f"{entry.category.replace('_', ' ')} {entry.purpose}", entry.description)
+        for i, more in enumerate(("", *further)):
+            text += f" {more}"
+            if all(pattern.search(text.lower()) for pattern in wanted):
+                return i
+        return None
+
+    ranked = [(rank(entry), entry) for entry in catalogue()]
+    return tuple(entry for i in range(4) for n, entry in ranked if n == i)
 
 
 def schema(entry: NodeEntry) -> dict[str, Any]:

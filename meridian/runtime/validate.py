@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from meridian.core.issues import ValidationIssue
+from meridian.core.issues import IssueOfEdge, ValidationIssue
 from meridian.core.node import ports_of
 from meridian.core.ports import Port, PortDirection
 from meridian.core.schema import SchemaError, compatible, compile_schema
@@ -56,6 +56,12 @@ def _error(code: str, message: str) -> ValidationIssue:
     return ValidationIssue("error", code, message)
 
 
+def _of_edge(edge: str, code: str, text: str) -> ValidationIssue:
+    issue = IssueOfEdge("error", code, f"edge {edge}{text}")
+    issue.edge = edge
+    return issue
+
+
 def _all_nodes(graph: Subgraph, prefix: str) -> Iterator[tuple[str, Any]]:
     for key, node in graph.nodes.items():
         if isinstance(node, Subgraph):
@@ -87,25 +93,24 @@ def _edges(graph: Subgraph, prefix: str) -> Iterator[ValidationIssue]:
         out, into = edge.source_port, edge.target_port
         key = (edge.source_node, out.name, edge.target_node, into.name)
         if key in seen:
-            yield _error(
-                "DUP_EDGE", f"edge {prefix}{edge.id} exists twice: every message would be delivered twice"
+            yield _of_edge(
+                prefix + edge.id, "DUP_EDGE", " exists twice: every message would be delivered twice"
             )
         seen.add(key)
         if edge.capacity <= 0:
-            yield _error(
-                "BAD_CAP", f"edge {prefix}{edge.id} has capacity {edge.capacity}: it must be positive"
-            )
+            yield _of_edge(prefix + edge.id, "BAD_CAP", f" has capacity {edge.capacity}: it must be positive")
         if (edge.max_bytes is not None and edge.max_bytes <= 0) or (
             edge.max_age_s is not None and edge.max_age_s <= 0
         ):
-            yield _error("BAD_LIMIT", f"edge {prefix}{edge.id}: max_bytes and max_age_s must be positive")
+            yield _of_edge(prefix + edge.id, "BAD_LIMIT", ": max_bytes and max_age_s must be positive")
         source, target = nodes.get(edge.source_node), nodes.get(edge.target_node)
         if source is None or target is None:
             for name in (edge.source_node, edge.target_node):
                 if name not in nodes:
-                    yield _error(
+                    yield _of_edge(
+                        prefix + edge.id,
                         "UNKNOWN_NODE",
-                        f"edge {prefix}{edge.id} names node {prefix + name!r}, which is not in the graph",
+                        f" names node {prefix + name!r}, which is not in the graph",
                     )
             continue
         given: Any = out
@@ -115,14 +120,18 @@ def _edges(graph: Subgraph, prefix: str) -> Iterator[ValidationIssue]:
             there = _ports_of(graph, edge.source_node, _OUT)
             given = there.get(out.name)
             if given is None:
-                yield _error(
-                    "NO_SRC_PORT", _no_port(edge.id, prefix + edge.source_node, "output", out.name, there)
+                yield _of_edge(
+                    prefix + edge.id,
+                    "NO_SRC_PORT",
+                    _no_port(prefix + edge.source_node, "output", out.name, there),
                 )
         if not _has(target.__dict__.get("inputs"), into):
             there = _ports_of(graph, edge.target_node, _IN)
             if into.name not in there:
-                yield _error(
-                    "NO_DST_PORT", _no_port(edge.id, prefix + edge.target_node, "input", into.name, there)
+                yield _of_edge(
+                    prefix + edge.id,
+                    "NO_DST_PORT",
+                    _no_port(prefix + edge.target_node, "input", into.name, there),
                 )
         gives: Any = getattr(getattr(given, "spec", None), "schema", None)
         takes: Any = getattr(edge.spec, "schema", None)
@@ -143,9 +152,9 @@ def _has(ports: Any, port: Port) -> bool:
     return ports.__class__ is list and port in ports
 
 
-def _no_port(edge: str, node: str, kind: str, port: str, there: dict[str, Port]) -> str:
+def _no_port(node: str, kind: str, port: str, there: dict[str, Port]) -> str:
     names = ", ".join(map(repr, there)) or "none"
-    return f"edge {edge}: node {node!r} has no {kind} {port!r}; its {kind}s: {names}"
+    return f": node {node!r} has no {kind} {port!r}; its {kind}s: {names}"
 
 
 def _schemas(edge: str, given: Any, taken: Any) -> Iterator[ValidationIssue]:
@@ -153,11 +162,11 @@ def _schemas(edge: str, given: Any, taken: Any) -> Iterator[ValidationIssue]:
         try:
             compile_schema(schema)
         except SchemaError as error:
-            yield _error("BAD_SCHEMA", f"edge {edge}: {error}")
+            yield _of_edge(edge, "BAD_SCHEMA", f": {error}")
             return
     if not compatible(given, taken):
-        yield _error(
-            "SCHEMA_MISMATCH", f"edge {edge}: the output gives {_name(given)}, the input takes {_name(taken)}"
+        yield _of_edge(
+            edge, "SCHEMA_MISMATCH", f": the output gives {_name(given)}, the input takes {_name(taken)}"
         )
 
 

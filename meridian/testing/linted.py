@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from meridian.core.node import Node
     from meridian.core.scheduler import Scheduler
@@ -15,7 +15,7 @@ __all__ = ["assert_lint_clean"]
 
 
 def assert_lint_clean(
-    graph: Subgraph | Scheduler | Node | Iterable[Subgraph],
+    graph: Subgraph | Scheduler | Node | Iterable[Subgraph] | Callable[[], Subgraph | Scheduler],
     *,
     select: Iterable[str] | None = None,
     ignore: Iterable[str] = (),
@@ -23,7 +23,8 @@ def assert_lint_clean(
     """Fail if `meridian.lint.lint` finds errors or warnings in a graph; notes pass.
 
     Args:
-        graph: A graph, several that are run together, one node, or a scheduler with what is registered there.
+        graph: A graph, several that are run together, one node, a scheduler with what is registered there; or a function
+            that makes a graph or a scheduler, so that findings about edges have their lines and comments reach them.
         select: Ids of the rules to look with; those that pyproject.toml selects by default.
         ignore: Ids of rules to leave out, besides those that pyproject.toml ignores.
 
@@ -33,10 +34,14 @@ def assert_lint_clean(
 
     The settings are those of the nearest pyproject.toml, in the current folder or above it, as for ``meridian lint``.
     """
+    from meridian.core.places import recorded
     from meridian.lint import lint, read_settings
 
     __tracebackhide__ = True  # pytest shows the line of the test instead
-    found = lint(graph, settings=read_settings().narrowed(select, ignore))
+    settings = read_settings().narrowed(select, ignore)
+    with recorded() as places:
+        made = graph() if callable(graph) else graph
+    found = lint(made, settings=settings, places=places)
     told = [each for each in found if each.level != "note"]
     if told:
         lines = "".join(f"\n  {each}\n    {each.fix}" for each in told)

@@ -78,7 +78,22 @@ def test_annotations_are_those_of_githubs_workflows(app, meridian):
     (line,) = ran.stdout.splitlines()[1:]
     assert line.startswith("::warning file=app.py,line=9,title=blocking-call::slow() waits in time.sleep()")
     ran = meridian("lint", "app.py:lossy", "--github")
-    assert ran.stdout.splitlines()[1].startswith("::warning title=lossy-durable::edge source:output->store:")
+    assert ran.stdout.splitlines()[1].startswith(
+        "::warning file=app.py,line=17,title=lossy-durable::edge source:output->store:"
+    )
+
+
+def test_a_comment_where_an_edge_is_declared_suppresses_what_is_found_about_it(write, meridian):
+    write(
+        "app.py",
+        "from meridian import drop, graph, sink, source, via\n"
+        "build = lambda: graph(\n    'g',\n    source([1])\n"
+        "    >> via(policy=drop())  # meridian: ignore[lossy-durable] samples will do\n"
+        "    >> sink(print, name='store'),\n)\n",
+    )
+    assert meridian("lint", "app.py:build").stdout == "clean\n"
+    write("other.py", "from app import *\n")
+    assert meridian("lint", "app.py:build", "--ignore", "lossy-durable").stdout == "clean\n"
 
 
 def test_the_settings_of_the_project_hold_and_select_replaces_what_it_selects(app, write, meridian):

@@ -34,6 +34,39 @@ def test_ports_that_a_parameter_lists_are_said_so(meridian):
     assert "Inputs   none" in meridian("nodes", "DataProducer").stdout.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("breaker", "CircuitBreakerNode"),
+        ("throttle", "ThrottleNode"),
+        ("Lines FILE", "FileReaderNode"),
+        ("window", "WindowNode"),
+        ("network", "HttpClientNode"),
+        ("coroutine", "AsyncWorker"),
+    ],
+)
+def test_nodes_are_found_by_what_they_are_about(meridian, words, first):
+    lines = meridian("nodes", "--search", words).stdout.splitlines()
+    assert lines[1].split()[0] == first
+    assert 1 < len(lines) < len(catalogue())
+    said = json.loads(meridian("nodes", "--search", words, "--json").stdout)
+    assert [each["name"] for each in said["nodes"]] == [line.split()[0] for line in lines[1:]]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--search", "teapot"], "no node is about 'teapot': try fewer words, or a category: producers, "),
+        (["CacheNode", "--search", "cache"], "leave NAME and --schema out"),
+        (["--schema", "--search", "cache"], "leave NAME and --schema out"),
+    ],
+)
+def test_a_search_that_finds_nothing_or_asks_for_one_node_exits_2(meridian, args, said):
+    ran = meridian("nodes", *args)
+    assert ran.exit_code == 2
+    assert said in " ".join(ran.stderr.split())
+
+
 def test_all_nodes_as_one_json_object(meridian):
     said = json.loads(meridian("nodes", "--json").stdout)
     assert [each["name"] for each in said["nodes"]] == [entry.name for entry in catalogue()]
@@ -73,7 +106,10 @@ def test_two_kinds_of_answer_are_one_too_many(meridian):
 
 
 def test_the_help_has_an_example(meridian):
-    assert "Example: meridian nodes CacheNode" in meridian("nodes", "--help").stdout
+    assert (
+        "Example: meridian nodes --search window, meridian nodes WindowNode"
+        in meridian("nodes", "--help").stdout
+    )
 
 
 def test_names_are_completed_whatever_their_capitals():

@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "meridian.core.edge",
             "meridian.core.function",
             "meridian.core.node",
+            "meridian.core.places",
             "meridian.core.subgraph",
             "meridian.core.wiring",
         ),

@@ -2,9 +2,10 @@
 
 import pytest
 
-from meridian import drop, graph, sink, source, via
+from meridian import Subgraph, block, drop, graph, sink, source, via
 from meridian.core.errors import ConfigError
 from meridian.lint import Settings, lint, read_settings
+from meridian.testing import assert_lint_clean
 
 pytestmark = pytest.mark.req("N1.3")
 
@@ -104,6 +105,29 @@ def test_what_looks_like_a_suppression_within_a_text_is_none(load):
         "def build(): return graph('g', source([1]) >> handle)\n"
     )
     assert rules_of(lint(made)) == ["blocking-call"]
+
+
+def test_a_comment_at_a_connect_call_holds_where_the_call_was_recorded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def build():
+        made = Subgraph.from_nodes("g", [source([1]), sink(print, name="store").node()])
+        made.connect(
+            ("source", "output"),
+            ("store", "input"),
+            policy=drop(),  # meridian: ignore[lossy-durable] samples will do
+        )
+        return made
+
+    assert rules_of(lint(build())) == ["lossy-durable"]
+    assert_lint_clean(build)
+    with pytest.raises(AssertionError, match=r"test_lint_suppressions.py:\d+: warning unused-ignore"):
+        assert_lint_clean(lambda: _blocking(build()))
+
+
+def _blocking(made):
+    made.edges[0].default_policy = block()
+    return made
 
 
 def test_a_suppression_that_belongs_to_another_graph_of_the_file_is_not_judged(load):
