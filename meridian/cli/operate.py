@@ -11,12 +11,13 @@ import typer
 from meridian.cli.complete import complete_target
 from meridian.cli.options import ArgsArgument, PidOption, RedactionOption, SocketOption
 
-TOP = """Show how a running process does: its nodes and edges, their rates and waits.
+TOP = """Watch a running process: its graph, nodes, edges, events, and what is wrong.
 
 The process is --pid, --socket, or the only one of yours that lets itself be looked at: started with \
-meridian run --inspect TARGET, or with MERIDIAN_INSPECT=1.
+meridian run --inspect TARGET, or with MERIDIAN_INSPECT=1. Keys are shown at the foot, ? explains them. With --once there is a \
+plain table, which needs no terminal.
 
-Example: [bold]meridian top --once --json > top.json[/]"""
+Example: [bold]meridian top --once --json | jq .findings[/]"""
 
 
 PROFILE = """Look at a run for a while, and say where its time goes and who waits for whom.
@@ -70,10 +71,11 @@ def top_command(
     """See `TOP`."""
     del redaction  # it is in force already
     from meridian.cli.top import once as look_once
+    from meridian.cli.top import watch
 
-    if not (once or as_json):
-        raise typer.BadParameter("give --once", param_hint="top")
-    raise typer.Exit(look_once(pid, socket, interval_s, as_json=as_json))
+    if once or as_json:
+        raise typer.Exit(look_once(pid, socket, interval_s, as_json=as_json))
+    raise typer.Exit(watch(pid, socket, interval_s))
 
 
 def _positive(value: float) -> float:

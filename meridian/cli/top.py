@@ -1,9 +1,11 @@
-"""``meridian top --once``: a running process as tables or JSON."""
+"""``meridian top``: a running process as a picture that moves, or once as tables or JSON."""
 
 from __future__ import annotations
 
+import os
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -11,16 +13,18 @@ from rich.console import Console
 from rich.text import Text
 
 from meridian.cli.codes import Code, CommandError
-from meridian.cli.process import choose, connect, refused
+from meridian.cli.process import choose, connect, inspected, refused
 from meridian.cli.streams import answer, write_json
 from meridian.cli.tables import MOST_ROWS, Column, console_for, print_table
 from meridian.inspect import columns
-from meridian.inspect.reader import presentable, presentable_finding
-from meridian.inspect.summary import headline, stuck
+from meridian.inspect.reader import Reader, presentable, presentable_finding
+from meridian.inspect.summary import headline, numbers, stuck
 from meridian.introspect import Client, Finding, IntrospectionError, Snapshot, find, find_unreachable
 
 if TYPE_CHECKING:
     from meridian.observability.events import Batch
+
+INSTALL = "pip install 'meridian-runtime[tui]'"
 
 
 def once(pid: int | None, path: str | None, interval_s: float, *, as_json: bool) -> Code:
@@ -74,7 +78,7 @@ def _show(
     if not shots:
         console.print(Text(f"process {pid} lets itself be looked at; no run is under way in it"))
     for shot in map(presentable, shots):
-        console.print(Text(headline(shot), style="bold"))
+        console.print(Text(f"{headline(shot)}\n{numbers(shot)}", style="bold"))
         if shot.loop.stuck:
             console.print(Text(stuck(shot), style="bold red"))
         for finding in map(presentable_finding, findings[shot.run]):
@@ -92,3 +96,39 @@ def _show_table(console: Console, wanted: Sequence[columns.Column[Any]], rows: S
     print_table(console, [Column(each.head, [each.text(row) for row in rows[:MOST_ROWS]]) for each in wanted])
     if len(rows) > MOST_ROWS:
         console.print(Text(f"and {len(rows) - MOST_ROWS:,} more: --json lists them all"))
+
+
+def watch(pid: int | None, path: str | None, interval_s: float) -> Code:
+    """Show a process until somebody quits; return the exit code."""
+    return answer(None, False, lambda _: _watch(_finder(pid, path), interval_s))
+
+
+def is_terminal() -> bool:
+    """Say whether somebody sits in front of it."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _finder(pid: int | None, path: str | None) -> Callable[[], Sequence[int | Path]]:
+    if pid is not None or path is not None:
+        place = choose(pid, path)
+        return lambda: (place,)
+    return inspected
+
+
+def _watch(find: Callable[[], Sequence[int | Path]], interval_s: float) -> Code:
+    if not is_terminal():
+        raise CommandError(
+            "stdin or stdout is no terminal: meridian top --once writes tables, --json an object"
+        )
+    if (term := os.environ.get("TERM", "")) in ("", "dumb", "unknown"):
+        raise CommandError(f"TERM={term or '(not set)'} can't show pictures: use meridian top --once")
+    try:
+        from meridian.inspect.app import Top
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "textual":
+            raise
+        raise CommandError(
+            f"the package textual is missing: {INSTALL}; or use meridian top --once", code=Code.MISSING
+        ) from None
+    Top(Reader(find), interval_s).run()
+    return Code.OK

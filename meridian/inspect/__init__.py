@@ -8,8 +8,12 @@
     layout      where boxes and lines go
     drawing     boxes and lines in characters
     columns     the tables of nodes, edges and events
-    summary     a run in one line
+    summary     a run in two lines
+    detail      all that is known of one node, edge, event or finding
     words       numbers, shares and states as short texts
 
-Textual comes with the extra ``tui``; all but ``app`` and what it is made of works without.
+    widgets     a table and a graph that draw only what is seen
+    app         the application: what it shows, and which key does what
+
+Textual comes with the extra ``tui``; all but the last two works without.
 """

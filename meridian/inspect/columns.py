@@ -91,7 +91,7 @@ NODES: tuple[Column[NodeSnapshot], ...] = (
         lambda node: f"{words.MARKS.get(node.doing, '?')} {node.doing}",
         lambda node: -words.GRAVITY.index(node.doing) if node.doing in words.GRAVITY else -99,
     ),
-    Column("Time spent", 10, lambda node: words.shares(words.recent(node), 10), _busy),
+    Column("Spent", 10, lambda node: words.shares(words.recent(node), 10), _busy),
     Column("Busy", 4, lambda node: words.percent(_busy(node)), _busy, right=True, rank=2),
     Column("Blkd", 4, lambda node: words.percent(_blocked(node)), _blocked, right=True, rank=2),
     Column("Per s", 6, lambda node: words.short(words.rate(node)), lambda node: _number(words.rate(node)), right=True),

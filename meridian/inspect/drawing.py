@@ -48,11 +48,13 @@ class Face(NamedTuple):
     Attributes:
         title: Its first line.
         text: Its second line.
+        short: That line where there is little room.
         style: Of both.
     """
 
     title: str
     text: str
+    short: str
     style: str
 
 
@@ -91,11 +93,12 @@ def _face(name: str, members: list[NodeSnapshot], *, is_group: bool) -> Face:
     errors = sum(node.errors for node in members)
     failed = f" ✗{words.short(errors)}" if errors else ""
     if is_group:
-        text = f"{words.MARKS[doing]} {len(members):,} nodes{failed}"
-        return Face(f"▸ {name}", text, f"box.{doing}")
+        many = f"{words.MARKS[doing]} {len(members):,}"
+        return Face(f"▸ {name}", f"{many} nodes{failed}", f"{many}{failed}", f"box.{doing}")
     rates = [each for node in members if (each := words.rate(node)) is not None]
     moving = f" {words.short(sum(rates))}/s" if rates else ""
-    return Face(name, f"{words.MARKS.get(doing, '?')} {doing}{moving}{failed}", f"box.{doing}")
+    mark = words.MARKS[doing]
+    return Face(name, f"{mark} {doing}{moving}{failed}", f"{mark}{moving}{failed}", f"box.{doing}")
 
 
 def _label(edge: EdgeSnapshot) -> Label:
@@ -194,7 +197,7 @@ class Drawing:
 
     def _box_row(self, box: Box, y: int, shown: Faces, selected: str | None) -> tuple[str, str]:
         corner, across, other, down, low, last = CHOSEN if box.name == selected else PLAIN
-        face = shown.boxes.get(box.name, Face(box.name, "", "box.idle"))
+        face = shown.boxes.get(box.name, Face(box.name, "", "", "box.idle"))
         inner = box.width - 2
         at = y - box.y
         if at == 0:
@@ -202,8 +205,9 @@ class Drawing:
         if at == box.height - 1:
             loop = "↻" if box.name in self.layout.loops else across
             return low + loop + across * (inner - 1) + last, face.style
-        text = face.title if at == 1 else face.text if at == 2 else ""
-        return f"{down} {words.pad(text, inner - 2, '^')} {down}", face.style
+        fits = words.cells(face.text) <= inner
+        text = {1: face.title, 2: face.text if fits else face.short}.get(at, "")
+        return f"{down}{words.pad(text, inner, '^')}{down}", face.style
 
     def text(self, shown: Faces, selected: str | None = None) -> str:
         """Return all of it, without styles."""

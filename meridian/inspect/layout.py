@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
     from meridian.inspect.fold import Link
 
-LABEL = 11
+LABEL = 10
 """Cells that each line has before its arrow for what it says of the edge."""
 
 SWEEPS = 6
 """So often the order is improved, to and fro."""
 
-SMALLEST, WIDEST = 18, 28
+SMALLEST, WIDEST = 17, 28
 """Cells that a box is wide at the least and at the most, its frame included."""
 
 

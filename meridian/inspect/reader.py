@@ -20,7 +20,6 @@ from meridian.introspect import (
     IntrospectionError,
     NoAnswerError,
     NoSocketError,
-    NoSuchProcessError,
     Snapshot,
     attach,
     find,
@@ -175,27 +174,21 @@ class Reader:
 
     def _failed(self, error: IntrospectionError) -> Reading:
         self._let_go()
+        pid = self._place if isinstance(self._place, int) else self._pid
+        finding = find_unreachable(pid, error)
         text = str(error)
         if isinstance(error, NoAnswerError):
             status = Status.SILENT
-        elif self._has_seen and isinstance(error, NoSuchProcessError):
-            status = Status.GONE
+        elif self._has_seen and finding.rule == "process-gone":
+            status, text = Status.GONE, finding.what
         elif self._has_seen and isinstance(error, NoSocketError):
-            # A process of which nothing is known but a path may have gone with its socket.
-            is_there = isinstance(self._place, int)
-            status = Status.ENDED if is_there else Status.GONE
-            text = (
-                f"process {self._place} lets nobody look any more: its run has ended"
-                if is_there
-                else f"nobody serves {self._place} any more: the run, or its process, has ended"
-            )
+            status, text = Status.ENDED, f"nobody serves {self._place} any more: the run has ended"
         else:
             status = Status.REFUSED
-        pid = self._place if isinstance(self._place, int) else self._pid
+        text = clean(redactor().text(text), _LONGEST)
         findings: dict[str | None, tuple[Finding, ...]] = {}
         if status is not Status.ENDED:
-            findings[None] = (presentable_finding(find_unreachable(pid, error)),)
-        text = clean(redactor().text(text), _LONGEST)
+            findings[None] = (presentable_finding(finding),)
         return Reading(status, self._wall_s(), text, pid, findings=findings)
 
     def _let_go(self) -> None:
@@ -238,10 +231,10 @@ class Looker:
 
     Args:
         read: Looks; blocks.
-        tell: Takes the reading, on that thread.
+        tell: Takes the reading, or what a look raised that it shouldn't have, on that thread.
     """
 
-    def __init__(self, read: Callable[[], Reading], tell: Callable[[Reading], object]) -> None:
+    def __init__(self, read: Callable[[], Reading], tell: Callable[[Reading | Exception], object]) -> None:
         self._read = read
         self._tell = tell
         self._wanted = threading.Event()
@@ -264,7 +257,10 @@ class Looker:
     def _go(self) -> None:
         while self._wanted.wait() and not self._over:
             self._wanted.clear()
-            reading = self._read()
+            try:
+                reading: Reading | Exception = self._read()
+            except Exception as error:  # noqa: BLE001 - a defect: who shows pictures must not wait for ever
+                reading = error
             with contextlib.suppress(RuntimeError):  # whoever is told has gone
                 if not self._over:
                     self._tell(reading)

@@ -1,4 +1,4 @@
-"""A run in one line, and what is to be said before everything else."""
+"""A run in two lines, and what is to be said before everything else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FRAMES = 3
 
 
 def headline(shot: Snapshot) -> str:
-    """Return what a run is and how it does, in a line."""
+    """Return which run it is, in a line."""
     state = shot.status if shot.reason is None else f"{shot.status} ({shot.reason})"
     return " · ".join(
         [
@@ -22,13 +22,13 @@ def headline(shot: Snapshot) -> str:
             f"run {shot.run}",
             f"{state} {words.seconds(shot.elapsed_s)}",
             f"engine {shot.engine.name}",
-            *numbers(shot),
+            f"loop lag {words.seconds(shot.loop.lag_s)}",
         ]
     )
 
 
-def numbers(shot: Snapshot) -> list[str]:
-    """Return how many nodes and edges there are, what moves, what was lost, and how the loop does."""
+def numbers(shot: Snapshot) -> str:
+    """Return how many nodes and edges there are, what moves, and what was lost, in a line."""
     delivered = [edge.delivered_per_s for edge in shot.edges if edge.delivered_per_s is not None]
     lost = sum(map(words.lost, shot.edges))
     said = [f"{len(shot.nodes):,} nodes", f"{len(shot.edges):,} edges"]
@@ -38,8 +38,7 @@ def numbers(shot: Snapshot) -> list[str]:
         said.append(f"{words.short(lost)} lost")
     if shot.errors_total:
         said.append(f"{words.short(shot.errors_total)} error{'s' * (shot.errors_total > 1)}")
-    said.append(f"loop lag {words.seconds(shot.loop.lag_s)}")
-    return said
+    return " · ".join(said)
 
 
 def stuck(shot: Snapshot) -> str:

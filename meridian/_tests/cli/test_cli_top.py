@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import sys
 
 import pytest
 
@@ -93,6 +94,33 @@ def test_without_a_process_it_is_said_how_to_start_one(folder, meridian, monkeyp
     said = meridian("top", "--once")
     assert said.exit_code == Code.USAGE
     assert "meridian run --inspect TARGET" in said.stderr
+
+
+def test_without_a_terminal_it_is_said_what_to_use_instead(meridian):
+    said = meridian("top")
+    assert said.exit_code == Code.USAGE
+    assert "meridian top --once writes tables" in said.stderr
+
+
+@pytest.mark.parametrize("term", ["dumb", ""])
+def test_a_terminal_that_can_not_show_pictures_is_refused(meridian, monkeypatch, term):
+    # CliRunner puts its own streams in place of these, so they are asked as the command asks them.
+    monkeypatch.setattr("meridian.cli.top.is_terminal", lambda: True)
+    monkeypatch.setenv("TERM", term)
+    said = meridian("top")
+    assert said.exit_code == Code.USAGE
+    assert "use meridian top --once" in said.stderr
+
+
+def test_without_textual_it_is_said_what_to_install(meridian, monkeypatch):
+    monkeypatch.setattr("meridian.cli.top.is_terminal", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    for name in [name for name in sys.modules if name.startswith(("textual.", "meridian.inspect."))]:
+        monkeypatch.delitem(sys.modules, name)  # as in a process in which nobody imported them yet
+    monkeypatch.setitem(sys.modules, "textual", None)
+    said = meridian("top")
+    assert said.exit_code == Code.MISSING
+    assert "pip install 'meridian-runtime[tui]'" in said.stderr
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "0.01"])
