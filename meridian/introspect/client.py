@@ -160,6 +160,17 @@ class Client:
         except (KeyError, TypeError, ValueError, AttributeError):
             raise self._nonsense() from None
 
+    def logs(self) -> list[dict[str, object]]:
+        """Return the records that process logged last, oldest first; see `Logger.recent`.
+
+        Raises:
+            NoAnswerError, BadAnswerError: as `snapshots`; a process of an older version refuses.
+        """
+        records = self._ask({"op": "logs"}).get("records")
+        if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
+            raise self._nonsense()
+        return records
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()

@@ -299,7 +299,7 @@ def _nodes(
                 busy_s,
                 report.waits_for,
                 report.slices,
-                type=_type(node),
+                type=type_of(node),
                 doing=_doing(report, state, runs, in_flight, due[i]),
                 in_flight=in_flight,
                 blocked_s=blocked_s[i],
@@ -350,7 +350,8 @@ def _doing(report: NodeReport, state: NodeState | None, runs: bool, in_flight: i
     return "ready" if due else "idle"
 
 
-def _type(node: Any) -> str:
+def type_of(node: Any) -> str:
+    """Return what a node is: ``function``, ``source``, or the qualified name of its class."""
     if isinstance(node, FnNode):
         return "function"
     return "source" if type(node) is SourceNode else class_name(type(node))

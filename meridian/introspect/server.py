@@ -17,6 +17,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Generator
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -244,6 +245,8 @@ class Server:
             self._answer(client, self._hello())
         elif op == "events":
             self._answer(client, _events(asked))
+        elif op == "logs":
+            self._answer(client, {"ok": True, "records": _legal(get_logger().recent())})
         elif op == "snapshot":
             if _is_settled():
                 self._answer(client, {"ok": True, "snapshots": self._snapshots(client)})
@@ -251,7 +254,8 @@ class Server:
                 client.settle_until_s = self._now_s() + SETTLE_S
         else:
             self._answer(
-                client, _refusal("bad_request", "ask for hello, snapshot or events, in one JSON object")
+                client,
+                _refusal("bad_request", "ask for hello, snapshot, events or logs, in one JSON object"),
             )
 
     def _hello(self) -> dict[str, Any]:
@@ -303,6 +307,14 @@ def _events(asked: dict[str, Any]) -> dict[str, Any]:
         "next": batch.next,
         "held_back": batch.held_back,
     }
+
+
+def _legal(records: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Return records without numbers that JSON has none of."""
+    return [
+        {key: value for key, value in each.items() if type(value) is not float or isfinite(value)}
+        for each in records
+    ]
 
 
 def _refusal(error: str, message: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What server and client agree on: where the socket is, and what a line says.
 
-The protocol is lines of JSON. A client asks ``{"op": "hello", "protocol": 1}``, ``{"op": "snapshot"}``, or
-``{"op": "events", "since": 0, "limit": 100}``; each line is answered by one line with ``"ok"``. There is no request that changes
+The protocol is lines of JSON. A client asks ``{"op": "hello", "protocol": 1}``, ``{"op": "snapshot"}``,
+``{"op": "events", "since": 0, "limit": 100}``, or ``{"op": "logs"}``; each line is answered by one line with ``"ok"``. There is no request that changes
 anything.
 """
 

@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -83,6 +84,39 @@ class LogLevel(str, Enum):  # not StrEnum: str() names the member, as in v1
         return cls[name]
 
 
+RECENT = 256
+"""So many records are kept for whoever looks later."""
+
+RECENT_KEYS = (
+    "ts",
+    "level",
+    "event",
+    "node",
+    "edge_id",
+    "graph",
+    "port",
+    "phase",
+    "cause",
+    "code",
+    "error_type",
+    "where",
+    "state",
+    "policy",
+    "engine",
+    "n",
+    "attempt",
+    "attempts",
+    "dropped",
+    "suppressed",
+    "nodes_count",
+    "edges_count",
+    "capacity",
+    "visible",
+)
+"""What is kept of a record: what it is and whom it is about, numbers, and no free text."""
+
+_MAX_RECENT_TEXT = 300
+
 _DEBUG, _INFO, _WARN = LogLevel.DEBUG.rank, LogLevel.INFO.rank, LogLevel.WARN.rank
 
 
@@ -151,6 +185,7 @@ class Logger:
         self._limits: dict[Hashable, _Limit] = {}
         self._dropped = 0
         self._forgotten = 0
+        self._recent: deque[dict[str, object]] = deque(maxlen=RECENT)
         self.renew_lock()
         self.reconfigure(config)
 
@@ -179,6 +214,13 @@ class Logger:
     def dropped(self) -> int:
         """How many records could not be written."""
         return self._dropped
+
+    def recent(self) -> list[dict[str, object]]:
+        """Return the last `RECENT` records, oldest first: of each only `RECENT_KEYS`, after the redaction policy.
+
+        Messages and other free texts aren't among them: what a stranger's code writes there may hold anything.
+        """
+        return list(self._recent)
 
     def is_enabled(self, level: LogLevel | str) -> bool:
         """Return whether records of that level are written; one comparison, so ask before building fields."""
@@ -280,6 +322,7 @@ class Logger:
             record.update(sink.extra_fields)
             record.update(fields)
             record = cast("dict[str, object]", redactor().data(record))
+            self._recent.append(_brief(record))
             line = (_as_json(record) if sink.json else _as_pairs(record)) + "\n"
             stream = sys.stderr if sink.stream is None else sink.stream
             with self._lock:
@@ -291,6 +334,18 @@ class Logger:
         except Exception:  # noqa: BLE001
             # Whoever logs has something better to do than to handle a closed stream.
             self._dropped += 1
+
+
+def _brief(record: Mapping[str, object]) -> dict[str, object]:
+    """Return what is kept of a record."""
+    kept: dict[str, object] = {}
+    for key in RECENT_KEYS:
+        value = record.get(key)
+        if type(value) is str:
+            kept[key] = value[:_MAX_RECENT_TEXT]
+        elif type(value) in (int, float, bool):
+            kept[key] = value
+    return kept
 
 
 @cache

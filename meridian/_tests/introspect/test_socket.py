@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from meridian import Scheduler, SchedulerConfig, graph, sink, source, via
-from meridian.core.function import Inlet
+from meridian import Scheduler, graph, sink, source
+from meridian._tests.introspect.in_a_thread import PATIENT_S, running
 from meridian.introspect import (
     BadAnswerError,
     Client,
@@ -33,6 +33,7 @@ from meridian.introspect import (
 from meridian.introspect import client as client_module
 from meridian.introspect import server as server_module
 from meridian.introspect.wire import MAX_REQUEST, socket_directory, socket_path
+from meridian.observability.logging import get_logger
 
 pytestmark = [
     pytest.mark.req("N6", "N7", "X2"),
@@ -40,8 +41,6 @@ pytestmark = [
 ]
 
 CANARY = "canary-6612f0a9"
-PATIENT_S = 60.0
-"""A loaded machine may take long; nothing here waits for that to pass."""
 
 
 @pytest.fixture(autouse=True)
@@ -49,38 +48,6 @@ def runtime_dir(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.delenv("MERIDIAN_INSPECT", raising=False)
     return tmp_path
-
-
-@contextmanager
-def running(handle=lambda _: None, *, feed=(), abort=False, **settings):
-    """A run in a thread of its own that goes on until the block is left."""
-    inlet = Inlet("in")
-    scheduler = Scheduler(SchedulerConfig(shutdown_timeout_s=0), **settings)
-    scheduler.register(graph("g", inlet >> via(capacity=4) >> sink(handle, name="out")))
-    begun = threading.Event()
-    loops = []
-
-    async def main():
-        loops.append(asyncio.get_running_loop())
-        task = asyncio.create_task(scheduler.run_async())
-        await asyncio.sleep(0)
-        for item in feed:
-            await inlet.put(item)
-        begun.set()
-        await task
-
-    thread = threading.Thread(target=lambda: asyncio.run(main()))
-    thread.start()
-    assert begun.wait(PATIENT_S)
-    try:
-        yield scheduler
-    finally:
-        if abort:
-            scheduler.shutdown()
-        else:
-            loops[0].call_soon_threadsafe(inlet.close)
-        thread.join(PATIENT_S)
-        assert not thread.is_alive()
 
 
 def connect(server):
@@ -605,3 +572,30 @@ def test_a_client_says_what_it_is_connected_to():
     with serve() as server, attach(os.getpid(), timeout_s=PATIENT_S) as client:
         assert isinstance(client, Client)
         assert (client.path, client.shed) == (server.path, 0)
+
+
+# ---- the log ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("N1", "X2")
+def test_the_last_records_of_the_log_are_told_without_their_texts():
+    get_logger().error("shop.failed", f"order of {CANARY}", node="out", n=3, customer=CANARY, left={"a": 1})
+    with serve() as server, attach(server.path, timeout_s=PATIENT_S) as client:
+        record = next(each for each in client.logs() if each["event"] == "shop.failed")
+    assert set(record) == {"ts", "level", "event", "node", "n"}
+    assert (record["level"], record["node"], record["n"]) == ("ERROR", "out", 3)
+
+
+@pytest.mark.req("N1")
+def test_a_log_with_numbers_that_json_has_none_of_is_told_without_them():
+    get_logger().error("shop.odd", "text", n=float("nan"), attempt=2)
+    with serve() as server, attach(server.path, timeout_s=PATIENT_S) as client:
+        record = next(each for each in client.logs() if each["event"] == "shop.odd")
+    assert (record.get("n"), record["attempt"]) == (None, 2)
+
+
+def test_an_answer_about_the_log_that_is_none_is_said_to_make_no_sense(runtime_dir):
+    with impostor(runtime_dir / "s", said(), b'{"ok": true, "records": 3}\n'):
+        client = attach(runtime_dir / "s", timeout_s=PATIENT_S)
+        with pytest.raises(BadAnswerError, match="makes no sense"):
+            client.logs()
