@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ci.generated_page import write_or_check
+from meridian.diagnostics.schema import manifest_schema
 from meridian.introspect.schema import comparison_schema, profile_schema, snapshot_schema
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ SCHEMAS: dict[Path, Callable[[], dict[str, Any]]] = {
     Path("docs/reference/snapshot.schema.json"): snapshot_schema,
     Path("docs/reference/profile.schema.json"): profile_schema,
     Path("docs/reference/comparison.schema.json"): comparison_schema,
+    Path("docs/reference/bundle-manifest.schema.json"): manifest_schema,
 }
 
 

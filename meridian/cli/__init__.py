@@ -11,6 +11,8 @@
     info
     nodes
     scaffold
+    operate     the commands about processes gathered, with their options and help
+    diagnostics bundles: collect, inspect, verify
     options     arguments and options that several commands have in common
     target      finds what TARGET names, and says what is wrong with it
     process     finds the running process that is meant

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from meridian.cli.complete import complete_target
-from meridian.cli.options import ArgsArgument, PidOption, RedactionOption, SocketOption
+from meridian.cli.options import ArgsArgument, PidOption, RedactionOption, SocketOption, seconds
 
 TOP = """Watch a running process: its graph, nodes, edges, events, and what is wrong.
 
@@ -34,6 +34,27 @@ They are what meridian run --json, meridian profile --out or --json, and meridia
 
 Example: [bold]meridian compare before.json after.json --fail-over 10%[/]"""
 
+DIAGNOSTICS = "Collect a bundle for support, look into one, check one."
+
+DIAGNOSTICS_COLLECT = """Write one zip file that says how a graph is doing, and nothing that it handles.
+
+It is about a process (--pid, --socket, or the only one of yours that lets itself be looked at), about TARGET, which is loaded and \
+not run, or about neither: then it says what there is to run on. What can't be had is listed as missing, and the exit code is 0.
+
+Example: [bold]meridian diagnostics collect --pid 4711[/]"""
+
+DIAGNOSTICS_INSPECT = """Show what is in a bundle; nothing is unpacked to disk.
+
+Example: [bold]meridian diagnostics inspect bundle.zip --member topology.json[/]"""
+
+DIAGNOSTICS_VERIFY = """Check that a bundle is whole: the zip file, the manifest, every member's size and SHA-256.
+
+The exit code is 1 if not, and the first member that is wrong is named.
+
+Example: [bold]meridian diagnostics verify bundle.zip[/]"""
+
+BundleArgument = Annotated[str, typer.Argument(metavar="BUNDLE", help="The zip file.", show_default=False)]
+
 
 def _interval(value: float) -> float:
     if not (math.isfinite(value) and 0.1 <= value <= 3600):
@@ -46,6 +67,11 @@ def register(app: typer.Typer) -> None:
     app.command("top", help=TOP)(top_command)
     app.command("profile", help=PROFILE)(profile_command)
     app.command("compare", help=COMPARE)(compare_command)
+    diagnostics_app = typer.Typer(help=DIAGNOSTICS, no_args_is_help=True)
+    diagnostics_app.command("collect", help=DIAGNOSTICS_COLLECT)(diagnostics_collect_command)
+    diagnostics_app.command("inspect", help=DIAGNOSTICS_INSPECT)(diagnostics_inspect_command)
+    diagnostics_app.command("verify", help=DIAGNOSTICS_VERIFY)(diagnostics_verify_command)
+    app.add_typer(diagnostics_app, name="diagnostics")
 
 
 def top_command(
@@ -207,3 +233,98 @@ def compare_command(
     raise typer.Exit(
         compare_files(before, after, fail_over=fail_over, metrics=metrics or (), as_json=as_json)
     )
+
+
+def diagnostics_collect_command(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TARGET]",
+            help="Take along what this declares: module:attribute or path/to/file.py:attribute.",
+            autocompletion=complete_target,
+            show_default=False,
+        ),
+    ] = None,
+    args: ArgsArgument = None,
+    pid: PidOption = None,
+    socket: SocketOption = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            metavar="PLACE",
+            help="A file, a folder, or - for stdout; the current folder, or else that of temporary files, by default.",
+            show_default=False,
+        ),
+    ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            "--log", metavar="FILE", help="Take along the end of a log file, scrubbed.", show_default=False
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    timeout_s: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout-s",
+            metavar="SECONDS",
+            callback=seconds,
+            help="Most seconds to wait for an answer of the process, and for TARGET to be loaded. 10 by default.",
+            show_default=False,
+        ),
+    ] = None,
+    window_s: Annotated[
+        float | None,
+        typer.Option(
+            "--window-s",
+            metavar="SECONDS",
+            callback=seconds,
+            help="Seconds between the two looks. 1 by default.",
+            show_default=False,
+        ),
+    ] = None,
+    redaction: RedactionOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write what was made as one JSON object to stdout.")
+    ] = False,
+) -> None:
+    """See `DIAGNOSTICS_COLLECT`."""
+    del redaction  # it is in force already
+    from meridian.cli.diagnostics import Settings, collect
+
+    settings = Settings(
+        target=target, args=args or [], pid=pid, socket=socket, out=out, log=log, force=force,
+        timeout_s=timeout_s, window_s=window_s, as_json=as_json,
+    )  # fmt: skip
+    raise typer.Exit(collect(settings))
+
+
+def diagnostics_inspect_command(
+    bundle: BundleArgument,
+    member: Annotated[
+        str | None,
+        typer.Option(
+            "--member", metavar="NAME", help="Write one member to stdout, as it is.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write the manifest and the members as one JSON object to stdout.")
+    ] = False,
+) -> None:
+    """See `DIAGNOSTICS_INSPECT`."""
+    from meridian.cli.diagnostics import inspect
+
+    raise typer.Exit(inspect(bundle, member, as_json=as_json))
+
+
+def diagnostics_verify_command(
+    bundle: BundleArgument,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write the verdict as one JSON object to stdout.")
+    ] = False,
+) -> None:
+    """See `DIAGNOSTICS_VERIFY`."""
+    from meridian.cli.diagnostics import verify
+
+    raise typer.Exit(verify(bundle, as_json=as_json))

@@ -15,9 +15,9 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
 HOW_TO = {
     page: (ROOT / "docs" / "how-to" / f"{page}.md").read_text(encoding="utf-8")
-    for page in ("lint", "scaffold")
+    for page in ("lint", "scaffold", "send-a-bundle")
 }
-FILE = re.compile(r'^```python title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+FILE = re.compile(r'^```(?:python|text) title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 
 def commands(page: str) -> list[tuple[str, str]]:
@@ -95,6 +95,7 @@ def test_the_page_lists_the_exit_codes_there_are():
         ("run", [["run"]]),
         ("profile", [["profile"]]),
         ("lint", [["lint"]]),
+        ("diagnostics", [["diagnostics", "collect"], ["diagnostics", "inspect"], ["diagnostics", "verify"]]),
         ("scaffold", [["scaffold", "node"], ["scaffold", "subgraph"]]),
     ],
 )

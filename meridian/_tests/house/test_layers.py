@@ -62,7 +62,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("nodes", ("meridian.nodes", "meridian.testing")),
     ("adapters", ("meridian.observability.adapters",)),
     ("inspect", ("meridian.inspect",)),
-    ("operate", ("meridian.__main__", "meridian.cli", "meridian.scaffolding")),
+    ("operate", ("meridian.__main__", "meridian.cli", "meridian.diagnostics", "meridian.scaffolding")),
     ("the house", ("meridian", "meridian._v1_paths")),
 )
 
@@ -74,6 +74,8 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ): "Subgraph.validate() is v1's name; imported when called",
     ("meridian.cli.streams", "meridian"): "the version has one home, and reports name it",
     ("meridian.introspect.look", "meridian"): "so do snapshots",
+    ("meridian.diagnostics.collect", "meridian"): "so do bundles",
+    ("meridian.diagnostics.environment", "meridian"): "and what they say of the environment",
     ("meridian.introspect.server", "meridian"): "so does the socket",
     ("meridian.observability.adapters.catalogue", "meridian"): "so do metrics",
     (
