@@ -9,6 +9,7 @@ from meridian.observability.logging import replace_config
 
 pytest.importorskip("asv_bench", reason="the benchmarks are not part of the wheel")
 from asv_bench import looks
+from meridian_conformance.paired import Interval
 
 pytestmark = pytest.mark.req("X3", "N6")
 
@@ -21,7 +22,7 @@ def quiet(tmp_path, monkeypatch):
     replace_config(LogConfig())
 
 
-@pytest.mark.parametrize("how", ["inside", "json", "socket"])
+@pytest.mark.parametrize("how", ["inside", "json", "socket", "scrape"])
 def test_looks_of_each_kind_are_taken(how):
     async def main():
         async with looks.looks(20, how) as block:
@@ -30,6 +31,21 @@ def test_looks_of_each_kind_are_taken(how):
     assert asyncio.run(main()) > 0
 
 
-@pytest.mark.parametrize("attached", [False, True])
-def test_the_chain_is_run_with_and_without_a_client(attached):
-    assert looks.chain_looked_at(attached, 500) > 0
+@pytest.mark.parametrize("watcher", [None, *looks.WATCHERS])
+def test_the_chain_is_run_with_and_without_somebody_who_watches(watcher):
+    assert looks.chain_watched(watcher, 500) > 0
+
+
+def test_a_record_has_a_row_for_each_watcher_and_engine():
+    found = [
+        ("socket", "python", Interval(0.99, 1.0, 1.005)),
+        ("prometheus", "rust", Interval(1.01, 1.02, 1.04)),
+        ("prometheus", "python", Interval(1.031, 1.04, 1.05)),
+    ]
+    made = looks.kept("python -m asv_bench.looks", found)
+    assert made["values"] == {"socket": {"python": 1.0}, "prometheus": {"rust": 1.02, "python": 1.04}}
+    assert [row[-2:] for row in made["tables"]["watched"]["rows"]] == [
+        ["1.01", "green"],
+        ["1.03", "yellow"],
+        ["1.03", "RED"],
+    ]

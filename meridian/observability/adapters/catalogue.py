@@ -43,7 +43,7 @@ Reading = tuple[tuple[str, ...], float]
 """Values of the labels that a metric has beyond those of the thing it is of, and a number."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
     """One metric.
 

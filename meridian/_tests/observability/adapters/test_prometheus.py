@@ -228,6 +228,12 @@ def test_the_endpoint_speaks_the_format_that_is_asked_for():
     assert openmetrics.endswith("# EOF\n")
 
 
+def test_a_scraper_may_ask_for_some_metrics_only():
+    with serve_metrics(0, scheduler=numbers_run()) as server:
+        said = series(get(f"{server.url}?name[]=meridian_edge_depth&name[]=meridian_node_handled_total"))
+    assert {key[0] for key in said} == {"meridian_edge_depth", "meridian_node_handled_total"}
+
+
 def test_elsewhere_nothing_is_served():
     with serve_metrics(0) as server, pytest.raises(urllib.error.HTTPError, match="404"):
         get(server.url.removesuffix("/metrics") + "/etc/passwd")
