@@ -31,8 +31,15 @@ from meridian.observability import configure
 from meridian.observability.adapters.prometheus import serve_metrics
 from meridian_conformance.paired import Interval, interval
 
+COMMAND = "python -m asv_bench.looks"
 DEPTH = 10
 SIZES = (10, 1_000, 10_000)
+KINDS = {
+    "inside": "a `Watch`, from inside",
+    "json": "the same, and its line of JSON",
+    "socket": "through the socket",
+    "scrape": "a scrape of the endpoint",
+}
 MESSAGES = {PYTHON: 1_500_000, RUST: 3_500_000}
 """About a second of W1: short enough that what drifts hits both sides alike, and long enough to be scraped."""
 
@@ -96,8 +103,7 @@ async def looks(nodes: int, how: str) -> AsyncIterator[Callable[[int], Awaitable
 
     Args:
         nodes: How many pass-through nodes the graph has.
-        how: ``inside``, a `Watch`; ``json``, and its line; ``socket`` or ``scrape``, through the socket or the endpoint, by a thread
-            of this process.
+        how: One of `KINDS`; who asks through the socket or the endpoint is a thread of this process.
     """
     waiting = Waiting(nodes, DEPTH)
     waiting.start()
@@ -203,9 +209,20 @@ def judged(ratio: Interval, budget: float) -> str:
     return GREEN if ratio.high <= budget else RED if ratio.low > budget else YELLOW
 
 
-def kept(command: str, found: list[tuple[str, str, Interval]]) -> dict[str, Any]:
-    """Return the record that the documentation quotes."""
-    values: dict[str, Any] = {}
+def kept(
+    command: str, single: dict[str, dict[int, float]], found: list[tuple[str, str, Interval]]
+) -> dict[str, Any]:
+    """Return the record that the documentation quotes.
+
+    Args:
+        command: Gives the figures anew.
+        single: Milliseconds of a look, by kind and by number of nodes.
+        found: What W1 costs when it is watched: by whom, on which engine.
+    """
+    values: dict[str, Any] = {
+        "look": {how: {str(n): round(ms, 3) for n, ms in of.items()} for how, of in single.items()}
+    }
+    looked = [[KINDS[how], *(f"{ms:.2f}" for ms in of.values())] for how, of in single.items()]
     rows = []
     for watcher, engine, ratio in found:
         each = WATCHERS[watcher]
@@ -214,7 +231,8 @@ def kept(command: str, found: list[tuple[str, str, Interval]]) -> dict[str, Any]
         verdict = judged(ratio, each.budget)
         rows.append([each.what, engine, f"{ratio.median:.3f}", span, f"{each.budget:.2f}", verdict])
     columns = ["W1 watched by", "engine", "share of the cost:", "95 % of medians", "budget:", "verdict"]
-    return record(command, values, {"watched": Table(columns, rows)})
+    sizes = ["ms of a look", *(f"{n:,} nodes:" for n in SIZES)]
+    return record(command, values, {"looks": Table(sizes, looked), "watched": Table(columns, rows)})
 
 
 def main(argv: list[str]) -> int:
@@ -237,9 +255,11 @@ def main(argv: list[str]) -> int:
             await block(1)
             return min([await block(max(1, 2_000 // nodes)) for _ in range(5)])
 
-    for how in () if options.watched else ("inside", "json", "socket", "scrape"):
+    single: dict[str, dict[int, float]] = {how: {} for how in KINDS if not options.watched}
+    for how, of in single.items():
         for nodes in SIZES:
-            print(f"look, {how}, {nodes:>6} nodes: {asyncio.run(one(nodes, how)) / 1e6:9.3f} ms", flush=True)
+            of[nodes] = asyncio.run(one(nodes, how)) / 1e6
+            print(f"look, {how}, {nodes:>6} nodes: {of[nodes]:9.3f} ms", flush=True)
     found = []
     for watcher in [options.by] if options.by else WATCHERS:
         each = WATCHERS[watcher]
@@ -248,7 +268,7 @@ def main(argv: list[str]) -> int:
             found.append((watcher, engine, ratio))
             print(f"W1 watched by {each.what}, {engine} engine: {ratio}, budget {each.budget}", flush=True)
     if options.save:
-        save("looks", kept("python -m asv_bench.looks --watched", found))
+        save("looks", kept(" ".join([COMMAND, *(each for each in argv if each != "--save")]), single, found))
     return 0
 
 

@@ -101,6 +101,8 @@ class Scheduler:
         inspect: Let other processes of this user look at its runs, through the socket of the process or one at this path;
             without it the variable ``MERIDIAN_INSPECT`` decides. See `meridian.introspect.serve`.
 
+    While the variable ``MERIDIAN_METRICS_PORT`` is set, runs can be scraped by Prometheus at that port of this machine.
+
     ``run()`` blocks until the run ends; ``await run_async()`` does the same within a running event loop. A run ends when
     its sources are exhausted and its edges drained, after `shutdown` (or SIGINT, SIGTERM for ``run()``), after
     ``idle_timeout_s``, or, for graphs of tickers without a declared end, at the first quiet moment after

@@ -22,7 +22,7 @@ def quiet(tmp_path, monkeypatch):
     replace_config(LogConfig())
 
 
-@pytest.mark.parametrize("how", ["inside", "json", "socket", "scrape"])
+@pytest.mark.parametrize("how", looks.KINDS)
 def test_looks_of_each_kind_are_taken(how):
     async def main():
         async with looks.looks(20, how) as block:
@@ -42,8 +42,13 @@ def test_a_record_has_a_row_for_each_watcher_and_engine():
         ("prometheus", "rust", Interval(1.01, 1.02, 1.04)),
         ("prometheus", "python", Interval(1.031, 1.04, 1.05)),
     ]
-    made = looks.kept("python -m asv_bench.looks", found)
-    assert made["values"] == {"socket": {"python": 1.0}, "prometheus": {"rust": 1.02, "python": 1.04}}
+    made = looks.kept(looks.COMMAND, {"scrape": {10: 3.4567, 1_000: 168.0, 10_000: 2_400.0}}, found)
+    assert made["values"] == {
+        "look": {"scrape": {"10": 3.457, "1000": 168.0, "10000": 2_400.0}},
+        "socket": {"python": 1.0},
+        "prometheus": {"rust": 1.02, "python": 1.04},
+    }
+    assert made["tables"]["looks"]["rows"] == [["a scrape of the endpoint", "3.46", "168.00", "2400.00"]]
     assert [row[-2:] for row in made["tables"]["watched"]["rows"]] == [
         ["1.01", "green"],
         ["1.03", "yellow"],

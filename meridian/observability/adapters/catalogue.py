@@ -244,6 +244,8 @@ CATALOGUE: tuple[Metric, ...] = (
         ("edge.head_age", "gauge", "s", "How long the oldest message on the edge has waited; missing if there is none or nobody notes it.", (),
          lambda edge: edge.head_age_s),
         ("edge.hop", "quantiles", "s", "How long messages spent on the edge; missing where nobody times them.", ("quantile",), _hops),
+        ("edge.hop.timed", "counter", "", "Messages whose time on the edge was measured; missing where nobody times them.", (),
+         lambda edge: None if edge.hop_s is None else edge.hop_s.n),
         ("edge.size", "gauge", "By", "Size of what waits on the edge; missing where nobody counts it.", (),
          lambda edge: edge.bytes),
         ("edge.size_limit", "gauge", "By", "Most bytes that may wait on the edge together; missing where there is no limit.", (),

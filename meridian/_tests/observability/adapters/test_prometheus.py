@@ -127,6 +127,7 @@ def test_the_times_of_hops_are_a_summary(monkeypatch):
         edge = ("edge_id", "s:output->double:input")
         told = [said["meridian_edge_hop_seconds", edge, ("quantile", q)] for q in ("0.5", "0.9", "0.99", "1")]
         assert told == [0.001, 0.002, 0.004, 0.5]
+        assert said["meridian_edge_hop_timed_total", edge] == 10
 
 
 def test_the_metrics_of_the_program_are_there_under_the_names_that_render_gives_them():
