@@ -1,9 +1,11 @@
-"""TARGET, names of nodes and ids of rules in the shell; completed without running or importing anything of the user's."""
+"""What is completed in the shell: TARGET, nodes, rules, processes. Nothing of the user's is run or imported for it."""
 
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
+from typing import Any
 
 
 def complete_target(incomplete: str) -> list[str]:
@@ -25,6 +27,31 @@ def complete_target(incomplete: str) -> list[str]:
     except OSError:
         return []
     return found
+
+
+def complete_args(ctx: Any, incomplete: str) -> list[str]:
+    """Return what TARGET may go on with behind its colon, where the shell takes that for a word of its own.
+
+    bash does: of ``app.py:bu`` it makes the three words ``app.py``, ``:`` and ``bu``, and replaces only the last one.
+    """
+    place, given = ctx.params.get("target"), list(ctx.params.get("args") or ())
+    if not place or given != [":"]:
+        return []
+    return [each.rpartition(":")[2] for each in complete_target(f"{place}:{incomplete}")]
+
+
+def begin_behind_colon() -> None:
+    """Let an empty word begin where bash takes a colon at the end of the line for the word to go on with."""
+    words, current = os.environ.get("COMP_WORDS", "").split(), os.environ.get("COMP_CWORD", "")
+    if current.isdecimal() and words[int(current) : int(current) + 1] == [":"]:
+        os.environ["COMP_CWORD"] = str(int(current) + 1)
+
+
+def complete_pid() -> list[str]:
+    """Return the processes that let themselves be looked at."""
+    from meridian.cli.process import inspected
+
+    return [str(pid) for pid in inspected()]
 
 
 def complete_node(incomplete: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from meridian.cli.complete import complete_target
+from meridian.cli.complete import complete_args, complete_pid, complete_target
 
 
 def seconds(value: float | None) -> float | None:
@@ -52,7 +52,10 @@ OptionalTargetArgument = Annotated[str | None, _TARGET]
 ArgsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="ARGS", help="After --: what TARGET's own code finds in sys.argv.", show_default=False
+        metavar="ARGS",
+        help="After --: what TARGET's own code finds in sys.argv.",
+        autocompletion=complete_args,
+        show_default=False,
     ),
 ]
 
@@ -62,6 +65,7 @@ PidOption = Annotated[
         "--pid",
         metavar="N",
         min=1,
+        autocompletion=complete_pid,
         help="The process with this number; without it and --socket, the only one of yours that lets itself be looked at.",
         show_default=False,
     ),
