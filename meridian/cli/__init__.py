@@ -18,6 +18,7 @@
     process     finds the running process that is meant
     tables      a report as tables, at the end and while it runs
     streams     who owns stdout; readers that go away
+    helping     the help of a command, by a command
     complete    TARGET in the shell, without running anything
     codes       exit codes
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from meridian.cli import operate
-from meridian.cli.complete import complete_node, complete_rule
+from meridian.cli.complete import complete_command, complete_node, complete_rule
 from meridian.cli.options import (
     ArgsArgument,
     OptionalTargetArgument,
@@ -68,9 +68,22 @@ SCAFFOLD_SUBGRAPH = """Write a subgraph to start from; it runs as it is.
 
 Example: [bold]meridian scaffold subgraph OrderFlow --tests[/]"""
 
+HELP = """Show the help of a command.
+
+Example: [bold]meridian help scaffold node[/]"""
+
+MERIDIAN = """Run Meridian graphs, check them, look at them while they run, write parts of them.
+
+To begin: [bold]meridian scaffold subgraph OrderFlow --tests[/] writes a graph, [bold]meridian validate[/] and \
+[bold]meridian lint[/] say what is wrong with one, [bold]meridian run app.py[/] runs one, [bold]meridian top[/] shows how a \
+running one does. [bold]meridian COMMAND --help[/] has an example of each."""
+
+A_GRAPH, TO_BEGIN = "A graph", "To begin with"
+"""Headings of the help; that of what looks at a process stands with it."""
+
 app = typer.Typer(
     name="meridian",
-    help="Run Meridian graphs, check them, write parts of them, and see what there is.",
+    help=MERIDIAN,
     epilog=EPILOG,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -91,11 +104,11 @@ def meridian_command(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Run Meridian graphs, check them, write parts of them, and see what there is."""
+    """See `MERIDIAN`."""
     del version
 
 
-@app.command("run", help=RUN)
+@app.command("run", help=RUN, rich_help_panel=A_GRAPH)
 def run_command(
     target: TargetArgument,
     args: ArgsArgument = None,
@@ -184,7 +197,7 @@ def run_command(
     )
 
 
-@app.command("validate", help=VALIDATE)
+@app.command("validate", help=VALIDATE, rich_help_panel=A_GRAPH)
 def validate_command(
     target: TargetArgument,
     args: ArgsArgument = None,
@@ -199,7 +212,7 @@ def validate_command(
     raise typer.Exit(validate(target, args or [], as_json=as_json, strict=strict))
 
 
-@app.command("lint", help=LINT)
+@app.command("lint", help=LINT, rich_help_panel=A_GRAPH)
 def lint_command(
     target: OptionalTargetArgument = None,
     args: ArgsArgument = None,
@@ -255,7 +268,7 @@ def lint_command(
     raise typer.Exit(lint_target(target, args or [], wishes))
 
 
-@app.command("info", help=INFO)
+@app.command("info", help=INFO, rich_help_panel=TO_BEGIN)
 def info_command(
     as_json: Annotated[bool, typer.Option("--json", help="Write it as one JSON object to stdout.")] = False,
 ) -> None:
@@ -265,7 +278,7 @@ def info_command(
     raise typer.Exit(info(as_json=as_json))
 
 
-@app.command("nodes", help=NODES)
+@app.command("nodes", help=NODES, rich_help_panel=TO_BEGIN)
 def nodes_command(
     name: Annotated[
         str | None,
@@ -299,7 +312,7 @@ def nodes_command(
 operate.register(app)
 
 scaffold_app = typer.Typer(help=SCAFFOLD, no_args_is_help=True)
-app.add_typer(scaffold_app, name="scaffold")
+app.add_typer(scaffold_app, name="scaffold", rich_help_panel=TO_BEGIN)
 
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="Of the class, in PascalCase.", show_default=False)
@@ -364,3 +377,23 @@ def scaffold_subgraph_command(
     from meridian.cli.scaffold import scaffold_subgraph
 
     raise typer.Exit(scaffold_subgraph(name, package, folder, tests=tests, force=force, as_json=as_json))
+
+
+@app.command("help", help=HELP, rich_help_panel=TO_BEGIN)
+def help_command(
+    context: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="COMMAND",
+            help="The command, and the one below it if there is one; all of them if left out.",
+            autocompletion=complete_command,
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """See `HELP`."""
+    from meridian.cli.helping import help_of
+
+    root = context.parent
+    raise typer.Exit(help_of(context if root is None else root, names or []))

@@ -47,6 +47,14 @@ def begin_behind_colon() -> None:
         os.environ["COMP_CWORD"] = str(int(current) + 1)
 
 
+def complete_command(ctx: Any, incomplete: str) -> list[str]:
+    """Return the commands there are, or those below the ones that are named already."""
+    command = ctx.find_root().command
+    for name in ctx.params.get("names") or ():
+        command = getattr(command, "commands", {}).get(name)
+    return [name for name in getattr(command, "commands", {}) if name.startswith(incomplete)]
+
+
 def complete_pid() -> list[str]:
     """Return the processes that let themselves be looked at."""
     from meridian.cli.process import inspected

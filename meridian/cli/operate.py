@@ -11,6 +11,9 @@ import typer
 from meridian.cli.complete import complete_target
 from meridian.cli.options import ArgsArgument, PidOption, RedactionOption, SocketOption, seconds
 
+A_PROCESS = "A process"
+"""Heading of these commands in the help."""
+
 TOP = """Watch a running process: its graph, nodes, edges, events, and what is wrong.
 
 The process is --pid, --socket, or the only one of yours that lets itself be looked at: started with \
@@ -64,14 +67,14 @@ def _interval(value: float) -> float:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
-    app.command("top", help=TOP)(top_command)
-    app.command("profile", help=PROFILE)(profile_command)
-    app.command("compare", help=COMPARE)(compare_command)
+    app.command("top", help=TOP, rich_help_panel=A_PROCESS)(top_command)
+    app.command("profile", help=PROFILE, rich_help_panel=A_PROCESS)(profile_command)
+    app.command("compare", help=COMPARE, rich_help_panel=A_PROCESS)(compare_command)
     diagnostics_app = typer.Typer(help=DIAGNOSTICS, no_args_is_help=True)
     diagnostics_app.command("collect", help=DIAGNOSTICS_COLLECT)(diagnostics_collect_command)
     diagnostics_app.command("inspect", help=DIAGNOSTICS_INSPECT)(diagnostics_inspect_command)
     diagnostics_app.command("verify", help=DIAGNOSTICS_VERIFY)(diagnostics_verify_command)
-    app.add_typer(diagnostics_app, name="diagnostics")
+    app.add_typer(diagnostics_app, name="diagnostics", rich_help_panel=A_PROCESS)
 
 
 def top_command(
@@ -120,7 +123,7 @@ def profile_command(
     target: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TARGET]",
+            metavar="TARGET",
             help="Run this, module:attribute or path/to/file.py:attribute, instead of looking at a running process.",
             autocompletion=complete_target,
             show_default=False,
@@ -239,7 +242,7 @@ def diagnostics_collect_command(
     target: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TARGET]",
+            metavar="TARGET",
             help="Take along what this declares: module:attribute or path/to/file.py:attribute.",
             autocompletion=complete_target,
             show_default=False,

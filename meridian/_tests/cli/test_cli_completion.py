@@ -44,6 +44,12 @@ def test_commands_are_offered(offered):
     assert offered("val") == ["validate"]
 
 
+def test_commands_are_offered_to_the_one_that_helps(offered):
+    assert offered("help", "sc") == ["scaffold"]
+    assert offered("help", "scaffold", "") == ["node", "subgraph"]
+    assert offered("help", "lint", "") == offered("help", "nothing", "") == []
+
+
 def test_options_are_offered(offered):
     assert offered("lint", "--se") == ["--select"]
 
