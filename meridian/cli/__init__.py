@@ -11,7 +11,6 @@
     info
     nodes
     scaffold
-    operate     the commands about processes gathered, with their options and help
     diagnostics bundles: collect, inspect, verify
     options     arguments and options that several commands have in common
     target      finds what TARGET names, and says what is wrong with it
@@ -19,7 +18,7 @@
     tables      a report as tables, at the end and while it runs
     streams     who owns stdout; readers that go away
     helping     the help of a command, by a command
-    complete    TARGET in the shell, without running anything
+    complete    what shells complete, without running anything
     codes       exit codes
 
 typer and rich come with the extra ``cli`` and are imported when a command runs, so that this package can say what to

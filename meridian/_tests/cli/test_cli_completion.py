@@ -98,7 +98,7 @@ def test_rules_are_offered_one_after_the_other(offered):
 
 
 def test_nodes_are_offered(offered):
-    assert offered("nodes", "Cach") == ["CacheNode"]
+    assert offered("nodes", "CacheN") == ["CacheNode"]
 
 
 def test_processes_that_let_themselves_be_looked_at_are_offered(offered):
