@@ -6,6 +6,7 @@
     python demo.py --log FILE                       your own log; - for the standard input
     python demo.py --log FILE --follow              and what is still to be written, until Ctrl-C
     python demo.py --log FILE --json                one JSON object on stdout
+    python demo.py --log FILE --follow --inspect    look at it meanwhile: meridian top
 
 Exit status: 0 done; 1 the input or the database failed on the way; 2 wrong usage, or the log can't be opened;
 130 interrupted by SIGINT, 143 by SIGTERM, in both cases after everything read so far was worked off and reported.
@@ -280,7 +281,7 @@ def main(argv: list[str] | None = None) -> int:
     configure("WARN", stream=sys.stderr)  # stdout belongs to the report
     graph = build(options.log, follow=options.follow, capacity=options.capacity, db=options.db or "")
     code, error = DONE, None
-    scheduler = Scheduler()
+    scheduler = Scheduler(inspect=options.inspect or None)  # without the option, MERIDIAN_INSPECT decides
     with dashboard() as draw:
         graph.show = draw
         scheduler.register(graph)
@@ -322,6 +323,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--db", metavar="FILE", help="append the requests to this SQLite file (default: a temporary one)"
+    )
+    parser.add_argument(
+        "--inspect", action="store_true", help="let meridian top and its like look at the run from outside"
     )
     options = parser.parse_args(argv)
     if options.capacity < 1:
