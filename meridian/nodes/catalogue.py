@@ -7,7 +7,6 @@ docstrings are the source, and a test holds that they say what they should.
 from __future__ import annotations
 
 import ast
-import collections.abc
 import dataclasses
 import inspect
 import re
@@ -18,10 +17,10 @@ from difflib import get_close_matches
 from enum import Enum
 from functools import cache
 from importlib import import_module
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_origin
 
 from meridian import nodes
+from meridian.core.json_schema import DIALECT, json_schema
 from meridian.core.node import Node
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = ["NodeEntry", "Parameter", "catalogue", "find", "schema", "schemas", "search"]
-
-DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 REFERENCE: Final[dict[str, Any]] = {
     "type": "string",
@@ -313,54 +310,19 @@ def _for_type_checkers(module: ModuleType) -> Mapping[str, Any]:
     return found
 
 
-_SIMPLE: Final[dict[Any, Mapping[str, Any]]] = {
-    Any: {},
-    object: {},
-    NoneType: {"type": "null"},
-    None: {"type": "null"},
-    bool: {"type": "boolean"},
-    int: {"type": "integer"},
-    float: {"type": "number"},
-    str: {"type": "string"},
-    bytes: {"type": "string", "contentEncoding": "base64"},
-}
-
-_SEQUENCES: Final = (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Collection)
-_MAPPINGS: Final = (dict, collections.abc.Mapping)
-
-
 def _json_schema(hint: Any) -> dict[str, Any]:
     """Return the JSON Schema of an annotation."""
-    if isinstance(hint, collections.abc.Hashable) and hint in _SIMPLE:
-        return dict(_SIMPLE[hint])
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        return _any_of(_json_schema(each) for each in args)
-    if origin is Literal:
-        return {"enum": list(args)}
-    if origin is tuple and args and args[-1] is not Ellipsis:
-        return {"type": "array", "prefixItems": [_json_schema(each) for each in args], "items": False}
-    made_of = origin or hint
-    if made_of in _SEQUENCES:
-        return {"type": "array", **({"items": _json_schema(args[0])} if args else {})}
-    if made_of in _MAPPINGS:
-        return {"type": "object", **({"additionalProperties": _json_schema(args[1])} if args else {})}
-    if isinstance(made_of, type):
-        if issubclass(made_of, Enum):
-            return {"enum": [member.value for member in made_of]}
-        if hasattr(made_of, "__fspath__"):
+    return json_schema(hint, _object_schema)
+
+
+def _object_schema(hint: Any) -> dict[str, Any]:
+    cls = get_origin(hint) or hint
+    if isinstance(cls, type):
+        if hasattr(cls, "__fspath__"):
             return {"type": "string"}
-        if dataclasses.is_dataclass(made_of):
-            return _dataclass_schema(made_of)
+        if dataclasses.is_dataclass(cls):
+            return _dataclass_schema(cls)
     return dict(REFERENCE)  # a function, an iterable, an object
-
-
-def _any_of(options: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    different: list[dict[str, Any]] = []
-    for each in options:
-        if each not in different:
-            different.append(each)
-    return different[0] if len(different) == 1 else {"anyOf": different}
 
 
 def _dataclass_schema(cls: type[Any]) -> dict[str, Any]:

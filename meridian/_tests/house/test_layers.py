@@ -16,6 +16,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "meridian.core.clock",
             "meridian.core.errors",
             "meridian.core.issues",
+            "meridian.core.json_schema",
             "meridian.core.message",
             "meridian.core.policies",
             "meridian.core.ports",
