@@ -10,22 +10,12 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from ci.generated_page import write_or_check
-from meridian.diagnostics.schema import manifest_schema
-from meridian.introspect.schema import comparison_schema, profile_schema, snapshot_schema
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from meridian.cli.schema import PUBLISHED
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEMAS: dict[Path, Callable[[], dict[str, Any]]] = {
-    Path("docs/reference/snapshot.schema.json"): snapshot_schema,
-    Path("docs/reference/profile.schema.json"): profile_schema,
-    Path("docs/reference/comparison.schema.json"): comparison_schema,
-    Path("docs/reference/bundle-manifest.schema.json"): manifest_schema,
-}
+SCHEMAS = {Path(f"docs/reference/{name}.schema.json"): make for name, make in PUBLISHED.items()}
 
 
 def page(path: Path) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from meridian.cli import operate
-from meridian.cli.complete import complete_command, complete_node, complete_rule
+from meridian.cli.complete import complete_command, complete_node, complete_rule, complete_schema
 from meridian.cli.options import (
     ArgsArgument,
     OptionalTargetArgument,
@@ -54,6 +55,19 @@ Example: [bold]meridian info --json[/]"""
 NODES = """Show the nodes there are, or one with its parameters, ports and an example.
 
 Example: [bold]meridian nodes --search window[/], [bold]meridian nodes WindowNode[/]"""
+
+SCHEMA = "Write a graph as it was declared, or a schema that Meridian publishes."
+
+SCHEMA_EXPORT = """Write a graph as it was declared, without running it: nodes, ports and their types, edges, policies, limits.
+
+It is JSON that fits the published schema (meridian schema show graph), and the same for the same graph, so that two can be \
+compared with diff. No values are in it: no defaults, no examples.
+
+Example: [bold]meridian schema export app.py:build --out graph.json[/]"""
+
+SCHEMA_SHOW = """Write a published JSON Schema: snapshot, profile, comparison, graph or bundle-manifest.
+
+Example: [bold]meridian schema show graph[/]"""
 
 SCAFFOLD = "Write a node or a subgraph to start from, with tests."
 
@@ -307,6 +321,48 @@ def nodes_command(
     from meridian.cli.nodes import nodes
 
     raise typer.Exit(nodes(name, words, as_json=as_json, as_schema=as_schema))
+
+
+schema_app = typer.Typer(help=SCHEMA, no_args_is_help=True)
+app.add_typer(schema_app, name="schema", rich_help_panel=A_GRAPH)
+
+
+@schema_app.command("export", help=SCHEMA_EXPORT)
+def schema_export_command(
+    target: TargetArgument,
+    args: ArgsArgument = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="Write it to a file instead of stdout.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="On one line; it is JSON in any case.")] = False,
+    redaction: RedactionOption = None,
+) -> None:
+    """See `SCHEMA_EXPORT`."""
+    del redaction  # it is in force already
+    from meridian.cli.schema import export
+
+    raise typer.Exit(export(target, args or [], out, compact=as_json))
+
+
+@schema_app.command("show", help=SCHEMA_SHOW)
+def schema_show_command(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Which one.",
+            autocompletion=complete_schema,
+            show_default=False,
+        ),
+    ],
+) -> None:
+    """See `SCHEMA_SHOW`."""
+    from meridian.cli.schema import show
+
+    raise typer.Exit(show(name))
 
 
 operate.register(app)

@@ -78,6 +78,13 @@ def complete_rule(incomplete: str) -> list[str]:
     return [f"{done}{comma}{id}" for id in rules() if id.startswith(begun)]
 
 
+def complete_schema(incomplete: str) -> list[str]:
+    """Return the names of published schemas that begin like this."""
+    from meridian.cli.schema import PUBLISHED
+
+    return [name for name in PUBLISHED if name.startswith(incomplete)]
+
+
 def _defined(path: Path) -> list[str]:
     """Return the public functions and variables at the top of a file."""
     try:

@@ -19,7 +19,7 @@ from meridian.cli.profile_plot import FORMATS, plot
 from meridian.cli.profile_table import show_profile
 from meridian.cli.run import Settings as RunSettings
 from meridian.cli.run import drive
-from meridian.cli.streams import VERSION, answer, tell, write_json
+from meridian.cli.streams import VERSION, answer, tell, write_file, write_json
 from meridian.cli.tables import SHARE, console_for
 from meridian.core.scheduler import Scheduler
 from meridian.introspect.client import Client
@@ -358,17 +358,3 @@ def _write(
     if failure is not None:
         tell(failure)
     return code
-
-
-def write_file(file: Path, text: str) -> None:
-    """Write a file, in place of one that is there.
-
-    Raises:
-        CommandError: it can't be written.
-    """
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CommandError(
-            f"can't write {str(file)!r}: {error.strerror or error}", code=Code.FAILED
-        ) from None

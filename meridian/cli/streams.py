@@ -18,6 +18,7 @@ import stat
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 import meridian
@@ -193,6 +194,20 @@ def write_json(stream: TextIO, target: str | None, content: dict[str, Any]) -> N
     if target is None:
         del record["target"]
     stream.write(json.dumps(record, indent=2 if stream.isatty() else None) + "\n")
+
+
+def write_file(file: Path, text: str) -> None:
+    """Write a file, in place of one that is there.
+
+    Raises:
+        CommandError: it can't be written.
+    """
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(
+            f"can't write {str(file)!r}: {error.strerror or error}", code=Code.FAILED
+        ) from None
 
 
 def tell(error: CommandError) -> None:

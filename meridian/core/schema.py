@@ -106,13 +106,7 @@ def _any_of(options: Iterable[Any]) -> Check | None:
 def _typed_dict(schema: Any) -> Check:
     hints = typing.get_type_hints(schema, include_extras=True)
     checks = {key: check for key, hint in hints.items() if (check := compile_schema(hint)) is not None}
-    # Under postponed evaluation __required_keys__ has missed what the annotations say themselves.
-    said = {key: get_origin(hint) for key, hint in hints.items()}
-    required: set[str] = {
-        key
-        for key, origin in said.items()
-        if origin is typing.Required or (key in schema.__required_keys__ and origin is not typing.NotRequired)
-    }
+    required = required_keys(schema, hints)
 
     def passes(value: Any) -> bool:
         return (
@@ -122,6 +116,17 @@ def _typed_dict(schema: Any) -> Check:
         )
 
     return Check(passes, False)
+
+
+def required_keys(schema: Any, hints: Mapping[str, Any]) -> set[str]:
+    """Return the keys that a TypedDict must have; ``hints`` are its annotations, extras included."""
+    # Under postponed evaluation __required_keys__ has missed what the annotations say themselves.
+    said = {key: get_origin(hint) for key, hint in hints.items()}
+    return {
+        key
+        for key, origin in said.items()
+        if origin is typing.Required or (key in schema.__required_keys__ and origin is not typing.NotRequired)
+    }
 
 
 def _generic(schema: Any, origin: Any, args: tuple[Any, ...]) -> Check | None:

@@ -415,7 +415,7 @@ def _as_plain(value: Any, shown: _Shown) -> Any:
     if cls is tuple or cls is list:
         return [_as_plain(each, shown) for each in value]
     if cls is dict:
-        return {shown[key]: each for key, each in value.items()}
+        return {shown[key]: _as_plain(each, shown) for key, each in value.items()}
     names, values = _names(cls), _values(cls)(value)
     return {
         name: each if each.__class__ in _PLAIN else _as_plain(each, shown)

@@ -7,7 +7,9 @@ from dataclasses import fields
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from meridian.core.json_schema import DIALECT
 from meridian.introspect.comparison import COMPARISON_VERSION, Comparison
+from meridian.introspect.graph import GRAPH_VERSION, DeclaredGraph
 from meridian.introspect.model import SCHEMA_VERSION, Snapshot
 from meridian.introspect.profile import PROFILE_VERSION, Profile
 
@@ -33,6 +35,13 @@ def comparison_schema() -> dict[str, Any]:
     return made
 
 
+def graph_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of `DeclaredGraph.as_dict`."""
+    made = document_schema(DeclaredGraph, "graph", GRAPH_VERSION, DeclaredGraph.SHAPES)
+    made["properties"]["kind"]["const"] = "graph"
+    return made
+
+
 def document_schema(cls: type[Any], name: str, version: str, shapes: tuple[type, ...]) -> dict[str, Any]:
     """Return the schema of a whole document.
 
@@ -45,7 +54,7 @@ def document_schema(cls: type[Any], name: str, version: str, shapes: tuple[type,
         shapes: The classes that it is made of.
     """
     made: dict[str, Any] = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": DIALECT,
         "$id": f"urn:meridian:{name}:{version}",
         **object_schema(cls),
         "$defs": {shape.__name__: object_schema(shape) for shape in shapes},
@@ -82,6 +91,8 @@ def _schema(kind: Any) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": _schema(args[1])}
     if origin is Literal:
         return {"enum": list(args)}
+    if kind is Any:
+        return {}
     if kind in _TYPES:
         return {"type": _TYPES[kind]}
     return {"$ref": f"#/$defs/{kind.__name__}"}
