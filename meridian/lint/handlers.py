@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from queue import Queue
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from meridian.core.function import FnNode
@@ -80,7 +82,7 @@ def _blocking_call(view: View) -> Iterator[Found]:
         for code, is_called in _reached(handler.code, sources, ()):
             for call in code.calls():
                 names = code.names(call.func) & table.keys()
-                if not names or _at_once(call) or isinstance(code.parent(call), ast.Await):
+                if not names or _at_once(code, call) or isinstance(code.parent(call), ast.Await):
                     continue
                 name = min(names)
                 through = f", which {handler.code.name}() calls," if is_called else ""
@@ -96,8 +98,14 @@ def _short(name: str) -> str:
     return name.replace("_thread.", "threading.").replace("concurrent.futures._base.", "").replace("_io.", "")
 
 
-def _at_once(call: ast.Call) -> bool:
-    """Say whether a call is told not to wait."""
+def _at_once(code: Code, call: ast.Call) -> bool:
+    """Say whether a call is told not to wait, or has nothing to wait for."""
+    if "time.sleep" in code.names(call.func):
+        return bool(call.args) and isinstance(call.args[0], ast.Constant) and not call.args[0].value
+    if isinstance(call.func, ast.Attribute) and call.func.attr == "put":
+        held = code.value(call.func.value)
+        if held is not MISSING and isinstance(held, Queue) and held.maxsize <= 0:
+            return True
     told = [*call.args[:1], *(each.value for each in call.keywords if each.arg in ("block", "blocking"))]
     none = [each.value for each in call.keywords if each.arg == "timeout"]
     return any(isinstance(each, ast.Constant) and each.value is False for each in told) or any(
@@ -125,8 +133,9 @@ def _reached(code: Code, sources: Sources, way: tuple[FunctionType, ...]) -> Ite
         found = sources.definition(function)
         if found is None or _is_lazy(found[1]) != isinstance(code.parent(call), ast.Await):
             continue
-        is_method = isinstance(call.func, ast.Attribute) and code.value(call.func.value) is code.owner
-        yield from _reached(Code(function, *found, code.owner if is_method else None), sources, way)
+        owner = code.value(call.func.value) if isinstance(call.func, ast.Attribute) else None
+        owner = None if owner is MISSING or isinstance(owner, (ModuleType, type)) else owner
+        yield from _reached(Code(function, *found, owner), sources, way)
 
 
 def _is_lazy(tree: ast.AST) -> bool:
@@ -322,6 +331,8 @@ def _caught(code: Code, handler: ast.ExceptHandler) -> set[str]:
 @looks_for("swallowed-error")
 def _swallowed_error(view: View) -> Iterator[Found]:
     for handler in view.all_handlers():
+        if not (handler.on_loop or handler.kind == "worker"):
+            continue  # where a node is stopped, what fails may well be of no interest
         code = handler.code
         for each in code.own():
             if (

@@ -250,11 +250,7 @@ class Code:
                 return MISSING
             if isinstance(owner, ModuleType):
                 return vars(owner).get(node.attr, MISSING)
-            if owner is self.owner:
-                held = vars(owner).get(node.attr, MISSING)
-                return inspect.getattr_static(type(owner), node.attr, MISSING) if held is MISSING else held
-            if isinstance(owner, type):
-                return inspect.getattr_static(owner, node.attr, MISSING)
+            return inspect.getattr_static(owner, node.attr, MISSING)
         return MISSING
 
     def _global(self, name: str) -> Any:

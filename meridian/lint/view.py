@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,8 @@ from meridian.redaction import type_name
 from meridian.runtime.plan import Plan, PlannedEdge, _inner
 
 if TYPE_CHECKING:
+    from types import FunctionType
+
     from meridian.core.edge import Edge
     from meridian.core.node import Node
     from meridian.core.runtime_plan import PriorityBand
@@ -62,6 +65,11 @@ def is_ours(cls: Any) -> bool:
     """Say whether a class or function is Meridian's own."""
     module = str(getattr(cls, "__module__", ""))
     return module.startswith(_OURS) and not module.startswith("meridian._tests.")
+
+
+def _is_pythons(function: FunctionType) -> bool:
+    """Say whether a function comes with Python, such as the ``put`` of a queue: nobody's to mend."""
+    return str(function.__module__).partition(".")[0] in sys.stdlib_module_names - {"__main__"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,7 @@ def look_at(graphs: list[Subgraph], plan: Plan, bands: dict[str, PriorityBand], 
 def _read_node(view: View, i: int, node: Node, sources: Sources) -> None:
     for kind, thing, owner in _functions(node):
         function = function_of(thing)
-        if function is None or (is_ours(function) and not isinstance(node, FnNode)):
+        if function is None or is_ours(function) or _is_pythons(function):
             continue
         found = sources.definition(function)
         if found is None:

@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from meridian.core.function import FnNode, SourceNode
 from meridian.core.node import Node, ports_of
@@ -14,6 +14,7 @@ from meridian.core.policies import Coalesce, ErrorPolicy
 from meridian.core.ports import PortDirection
 from meridian.core.runtime_plan import PriorityBand
 from meridian.core.schema import SchemaError, compatible
+from meridian.core.subgraph import Subgraph
 from meridian.lint.model import Found, looks_for
 from meridian.lint.source import function_of, is_none
 from meridian.lint.view import Handler, View, blocks, how_it_loses, is_ours
@@ -45,9 +46,7 @@ _KEEPS: Final = {
 }
 """Words in the name of a node, or of its class, that say that what reaches it is to be kept."""
 
-_COMMANDS: Final = {
-    *("abort", "cancel", "command", "commands", "control", "flush", "shutdown", "signal", "signals", "stop")
-}
+_COMMANDS: Final = {*("abort", "cancel", "command", "commands", "control", "flush", "shutdown", "stop")}
 """Words in the name of a port or of a source that say that what leaves it are commands and not data."""
 
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -317,7 +316,10 @@ def _wrong_with(policy: Coalesce, schema: Any) -> str | None:
         return "can't be called with two items"
     if function is None or policy.on != "payload" or schema is None:
         return None
-    hints = inspect.get_annotations(function)
+    try:
+        hints = get_type_hints(function)
+    except Exception:  # noqa: BLE001 - a name that can't be resolved here: untyped
+        return None
     for parameter in bound.arguments:
         hint = hints.get(parameter)
         try:
@@ -346,16 +348,20 @@ def _secret_name(view: View) -> Iterator[Found]:
 
 @looks_for("ambiguous-name")
 def _ambiguous_name(view: View) -> Iterator[Found]:
-    for i, (name, node) in enumerate(view.plan.nodes):
-        own = str(node.name)
-        odd = sorted({sign for sign in ("/", ":", "->") if sign in own})
-        if not own.strip() or own != own.strip() or not own.isprintable():
-            yield Found(
-                f"the name of node {name!r} is empty, or has blanks or invisible signs at its ends or in it",
-                i,
-            )
-        elif odd:
-            yield Found(f"the name of node {name!r} contains {' and '.join(map(repr, odd))}", i)
+    index = {name: i for i, (name, _) in enumerate(view.plan.nodes)}
+    todo = [(graph, "") for graph in view.graphs]
+    while todo:
+        graph, prefix = todo.pop()
+        for own, node in graph.nodes.items():
+            name, is_nested = prefix + own, isinstance(node, Subgraph)
+            if is_nested:
+                todo.append((node, name + "/"))
+            odd = [sign for sign in ("/", ":", "->") if sign in own]
+            kind, i = ("graph", None) if is_nested else ("node", index.get(name))
+            if not own or own != own.strip() or not own.isprintable():
+                yield Found(f"the name of {kind} {name!r} is empty, or has signs in it that nobody sees", i)
+            elif odd:
+                yield Found(f"the name of {kind} {name!r} contains {' and '.join(map(repr, odd))}", i)
 
 
 @looks_for("band-ends")

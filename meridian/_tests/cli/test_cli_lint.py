@@ -16,7 +16,7 @@ print("the target prints")
 
 @node
 def slow(x: int) -> None:
-    time.sleep(0)
+    time.sleep(1)
 
 def clean(): return graph("clean", source([1]) >> sink(print))
 

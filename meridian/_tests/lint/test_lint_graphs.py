@@ -118,6 +118,16 @@ def test_a_cycle_is_told_only_if_all_its_edges_block(policies, expected):
     assert ("blocking-cycle" in rules_of(made)) == expected
 
 
+@pytest.mark.parametrize(("name", "told"), [("a/b", 1), (" a", 1), ("a b", 0), ("a->b", 1), ("a\u200b", 1)])
+def test_the_names_that_stand_in_ids_are_looked_at_those_of_nested_graphs_too(name, told):
+    aliased = Subgraph("g")
+    aliased.add_node(Node("plain"), name)
+    assert len(lint(aliased)) == told
+    nested = Subgraph("g")
+    nested.add_node(Subgraph("plain"), name)
+    assert len(lint(nested)) == told
+
+
 def test_a_long_chain_and_a_long_cycle_need_no_recursion():
     nodes = [wires(f"n{i}") for i in range(3000)]
     made = Subgraph.from_nodes("long", nodes)

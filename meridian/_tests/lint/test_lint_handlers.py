@@ -1,7 +1,10 @@
 """What rules see in the code of handlers, beyond their own examples."""
 
+import queue
+
 import pytest
 
+from meridian import graph, sink, source
 from meridian.lint import lint
 
 pytestmark = pytest.mark.req("N1.3")
@@ -17,6 +20,15 @@ from meridian import Message, MessageType, Node, To, graph, node, sink, source
 
 lock, event, waiting, done = threading.Lock(), threading.Event(), queue.Queue(), Future()
 path = Path("x")
+narrow = queue.Queue(1)
+
+class Helper:
+    def __init__(self):
+        self.lock = threading.Lock()
+    def work(self):
+        self.lock.acquire()
+
+helper = Helper()
 
 def nap():
     time.sleep(1)
@@ -55,6 +67,8 @@ ASYNC = "@node\nasync def handle(x: int) -> None:"
         "event.wait()",
         "waiting.get()",
         "done.result()",
+        "narrow.put(x)",
+        "helper.work()",
         "nap()",
         "deep()",
     ],
@@ -70,6 +84,8 @@ def test_what_waits_without_await_is_seen_under_any_name_and_some_calls_deep(loa
         "lock.acquire(False)",
         "waiting.get(timeout=0)",
         "waiting.get_nowait()",
+        "waiting.put(x)",
+        "time.sleep(0)",
         "sleep = len\nsleep([])",
         "threading.Thread(target=nap)",
         "def inner():\n    time.sleep(1)\nlist(map(str, ()))",
@@ -154,6 +170,21 @@ def test_a_payload_that_others_get_too_is_not_to_be_changed(load, body, changes)
     )
     alone = load(text + "def build(): return graph('g', source([[1]]) >> handle)\n")
     assert lint(alone) == ()
+
+
+def test_what_comes_with_python_is_nobodys_to_mend():
+    waiting = queue.Queue(1)
+    assert lint(graph("g", source([1]) >> sink(waiting.put, name="put"))) == ()
+
+
+def test_while_a_node_stops_errors_may_be_passed_over(load):
+    made = load(
+        HEAD + "class Careless(Node):\n"
+        "    def on_stop(self):\n        try:\n            nap()\n        except Exception:\n            pass\n"
+        "    def _handle_message(self, port, msg):\n        pass\n"
+        "def build(): return graph('g', source([1]) >> Careless('c', Node.with_ports('x', ['in'], []).inputs))\n"
+    )
+    assert lint(made) == ()
 
 
 def test_the_line_is_that_of_the_call(load):
