@@ -114,8 +114,12 @@ def _collect(settings: Settings, out: TextIO) -> Code:
 
 def _process(settings: Settings) -> int | Path | None:
     """Return the process that is meant; none is needed where TARGET is given, or where there is none."""
-    if settings.pid is None and settings.socket is None and (settings.target is not None or not inspected()):
-        return None
+    if settings.pid is None and settings.socket is None:
+        try:
+            if settings.target is not None or not inspected():
+                return None
+        except OSError:  # not even a folder for temporary files, where sockets are looked for
+            return None
     return choose(settings.pid, settings.socket)
 
 
@@ -149,15 +153,14 @@ def _write(made: Collected, place: Path | None, force: bool, told: Console) -> P
     try:
         return _write_new(Path(), name, made.content)
     except OSError as error:
-        folder = Path(tempfile.gettempdir())
-        told.print(
-            Text(f"the current folder can't be written to ({error.strerror}): taking {folder}"),
-            soft_wrap=True,
-        )
+        why = error.strerror
     try:
+        folder = Path(tempfile.gettempdir())
+        told.print(Text(f"the current folder can't be written to ({why}): taking {folder}"), soft_wrap=True)
         return _write_new(folder, name, made.content)
     except OSError as error:
-        raise _unwritten(folder, error) from error
+        text = f"can't write {name}, neither here nor among the temporary files: {why}; {error.strerror}"
+        raise CommandError(f"{text}. Name a place with --out", code=Code.FAILED) from error
 
 
 def _write_new(folder: Path, name: str, content: bytes) -> Path:
@@ -362,12 +365,15 @@ def _declared(said: Any) -> list[_Section]:
 
 
 def _issues(said: Any) -> list[_Section]:
-    rows = said["issues"][:MOST_ROWS]
-    cells = [
-        Column(key.capitalize(), [clean(str(row[key]), 1000) for row in rows])
-        for key in ("level", "rule", "message")
-    ]
-    return [(f"TARGET: {_share('issues', said['issues'])}", cells)]
+    found: list[_Section] = []
+    for what, text in (("issues", "message"), ("smells", "what")):
+        rows = said[what][:MOST_ROWS]
+        cells = [
+            Column(key.capitalize(), [clean(str(row[key]), 1000) for row in rows])
+            for key in ("level", "rule", text)
+        ]
+        found.append((f"TARGET: {_share(what, said[what])}", cells))
+    return found
 
 
 def _share(what: str, there: Sequence[Any]) -> str:

@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from meridian import __version__
 from meridian.core.errors import MeridianError
@@ -33,7 +33,15 @@ from meridian.diagnostics.scrub import Scrub
 from meridian.diagnostics.target import Loaded, file_of, load_target
 from meridian.diagnostics.texts import log_tail, metrics_text
 from meridian.diagnostics.topology import Topology, graph_of
-from meridian.introspect import Client, IntrospectionError, Snapshot, attach, find, find_unreachable
+from meridian.introspect import (
+    Client,
+    IntrospectionError,
+    NoSocketError,
+    Snapshot,
+    attach,
+    find,
+    find_unreachable,
+)
 from meridian.introspect.wire import socket_path
 from meridian.observability.logging import RECENT_KEYS
 
@@ -43,6 +51,8 @@ if TYPE_CHECKING:
     from meridian.introspect import Finding
     from meridian.observability.events import Event
     from meridian.runtime.report import ErrorReport
+
+_Answer = TypeVar("_Answer")
 
 TIMEOUT_S = 10.0
 WINDOW_S = 1.0
@@ -173,30 +183,35 @@ class _Collection:
             self._client = attach(request.process, timeout_s=request.timeout_s)
         except IntrospectionError as error:
             self._unreached = error
+        except OSError as error:  # not even a folder for temporary files, where sockets are looked for
+            self._unreached = NoSocketError(f"no socket can be looked for: {error.strerror or error}")
         else:
             self._pid = self._client.pid
 
-    def _asked(self) -> Client:
-        """Return the connection to the process.
+    def _ask(self, question: Callable[[Client], _Answer]) -> _Answer:
+        """Ask the process something; once it hasn't answered, it isn't asked again.
 
         Raises:
             _NothingThereError: no process was named.
-            IntrospectionError: it can't be reached.
+            IntrospectionError: it can't be reached, or not any more.
         """
-        if self._client is not None:
-            return self._client
-        raise self._unreached or _NothingThereError(NOT_ASKED)
+        if self._client is None or self._unreached is not None:
+            raise self._unreached or _NothingThereError(NOT_ASKED)
+        try:
+            return question(self._client)
+        except IntrospectionError as error:
+            self._unreached = error
+            raise
 
     def _snapshots(self) -> bytes:
-        client = self._asked()
-        first = {shot.run: shot for shot in client.snapshots()}
+        first = {shot.run: shot for shot in self._ask(Client.snapshots)}
         self._wait(self._request.window_s)
         try:
-            second = {shot.run: shot for shot in client.snapshots()}
+            second = {shot.run: shot for shot in self._ask(Client.snapshots)}
         except IntrospectionError:  # the socket is closed when the last run ends
-            second = {}
             if not first:
                 raise
+            second = {}
         # A run that ended meanwhile was seen once, and so was one that began.
         self._shots = [
             (first.get(run) if run in second else None, second.get(run) or first[run])
@@ -207,7 +222,7 @@ class _Collection:
         )
 
     def _events(self) -> bytes:
-        batch = self._asked().events()
+        batch = self._ask(Client.events)
         return self._json(
             {
                 "events": [_event(each) for each in batch.events],
@@ -217,21 +232,25 @@ class _Collection:
         )
 
     def _logs(self) -> bytes:
-        return self._json({"records": [_record(each) for each in self._asked().logs()]})
+        return self._json({"records": [_record(each) for each in self._ask(Client.logs)]})
 
     def _metrics(self) -> bytes:
         shots = [now for _, now in self._shots]
         if not shots:
-            self._asked()
-            raise _NothingThereError(NO_RUN)
+            raise self._without_runs()
         return metrics_text(shots, self._scrub).encode()
 
+    def _without_runs(self) -> Exception:
+        """Return why there are no snapshots."""
+        return self._unreached or _NothingThereError(NOT_ASKED if self._client is None else NO_RUN)
+
     def _findings(self) -> bytes:
-        if self._unreached is not None:
+        if self._unreached is not None and not self._shots:
             return self._json(
                 {"findings": [_finding(None, None, find_unreachable(self._pid, self._unreached))]}
             )
-        self._asked()
+        if self._client is None:
+            raise _NothingThereError(NOT_ASKED)
         made: list[dict[str, Any]] = []
         for before, now in self._shots:
             # What is the matter now, and then what was in the course of the run.
@@ -256,7 +275,7 @@ class _Collection:
         return self._json(
             Runtime(
                 pid=client.pid,
-                answered=True,
+                answered="snapshots.json" in self._members,
                 meridian=client.meridian,
                 runs=client.runs,
                 socket="default" if usual else "named",

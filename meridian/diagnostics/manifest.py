@@ -48,7 +48,7 @@ CATALOGUE: tuple[Kind, ...] = (
         "Which node, edge or process is the culprit, why, and what to do.",
         ("findings.json#/findings/*/run", "findings.json#/findings/*/what"),
     ),
-    Kind("issues.json", "What is wrong with the graph of TARGET."),
+    Kind("issues.json", "What is wrong with the graph of TARGET, and what smells in it."),
     Kind("log.txt", "The end of the log file that was named with --log, scrubbed."),
     Kind("logs.json", "The last records that the runtime logged, without free texts.", ("logs.json",)),
     Kind(

@@ -11,7 +11,6 @@ import re
 import site
 import sys
 import sysconfig
-import tempfile
 from collections import Counter
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -152,7 +151,8 @@ def machine_places() -> dict[str, str]:
     """Return what stands for the folders that a machine has, by folder."""
     made: dict[str, str] = {}
     for folder, name in (
-        (tempfile.gettempdir(), "<tmp>"),
+        (os.environ.get("TMPDIR", ""), "<tmp>"),
+        ("/tmp", "<tmp>"),  # noqa: S108 - a name to recognise; nothing is written there
         (os.environ.get("XDG_RUNTIME_DIR", ""), "<run>"),
         (os.path.expanduser("~"), "<home>"),
         (sys.base_prefix, "<python>"),

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ from meridian.diagnostics.topology import Graph, declared, graph_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from meridian.core.scheduler import Scheduler
 
 _SEEN_ABOVE = ": see its traceback above"
 
@@ -40,16 +42,43 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True)
+class Smell:
+    """What ``meridian lint`` finds in a graph.
+
+    Attributes:
+        rule: Id of the rule.
+        level: ``error``, ``warning`` or ``note``.
+        node: Name of the node, or ``None``.
+        edge: Id of the edge, or ``None``.
+        what: What was found.
+        fix: What to do instead.
+        file: Where it stands, or ``None``.
+        line: The line there, or ``None``.
+    """
+
+    rule: str
+    level: str
+    node: str | None
+    edge: str | None
+    what: str
+    fix: str
+    file: str | None
+    line: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Issues:
-    """All that is wrong with the graph of TARGET.
+    """All that is wrong with the graph of TARGET, and what smells.
 
     Attributes:
         valid: A run would not be refused.
-        issues: In the order in which they were found.
+        issues: What validation found, in the order in which it did.
+        smells: What lint found, errors first; rules that the project ignores are left out.
     """
 
     valid: bool
     issues: tuple[Issue, ...]
+    smells: tuple[Smell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +113,9 @@ def load_target(target: str, args: Sequence[str], timeout_s: float) -> Loaded:
         if said["error"] is not None:
             raise DiagnosticsError(str(said["error"]))
         issues = tuple(Issue(each["rule"], each["level"], each["message"]) for each in said["issues"])
+        smells = tuple(Smell(**each) for each in said["smells"])
         graph = None if said["graph"] is None else graph_from(said["graph"])
-        return Loaded(Issues(bool(said["valid"]), issues), graph)
+        return Loaded(Issues(bool(said["valid"]), issues, smells), graph)
     except (ValueError, KeyError, TypeError):
         how = f"signal {-ran.returncode}" if ran.returncode < 0 else f"exit code {ran.returncode}"
         raise DiagnosticsError(f"its process ended with {how} before the graph was there") from None
@@ -106,7 +136,7 @@ def main(target: str, args: Sequence[str]) -> None:
     with output(as_json=True) as out:
         try:
             with asyncio.Runner() as runner:
-                record = _told(load(target, args, runner)._graphs)
+                record = _told(load(target, args, runner))
         except CommandError as error:
             record = {"error": str(error).removesuffix(_SEEN_ABOVE)}
         out.write(json.dumps(record))
@@ -114,16 +144,27 @@ def main(target: str, args: Sequence[str]) -> None:
         os._exit(0)
 
 
-def _told(graphs: Any) -> dict[str, Any]:
+def _told(scheduler: Scheduler) -> dict[str, Any]:
+    from meridian.core.errors import ConfigError
+    from meridian.lint import Settings, lint, read_settings
     from meridian.runtime.plan import build_plan
     from meridian.runtime.validate import validate_together
 
+    graphs = scheduler._graphs
+    try:
+        settings = read_settings()
+    except ConfigError:  # what the project wants is not to be known; a bundle is no place to complain
+        settings = Settings()
     issues = validate_together(graphs)
     valid = all(issue.level != "error" for issue in issues)
     return {
         "error": None,
         "valid": valid,
         "issues": [{"rule": issue.code, "level": issue.level, "message": issue.message} for issue in issues],
+        "smells": [
+            {field.name: getattr(each, field.name) for field in fields(Smell)}
+            for each in lint(scheduler, settings=settings)
+        ],
         "graph": asdict(declared(build_plan(graphs))) if valid else None,
     }
 

@@ -124,6 +124,18 @@ def test_where_the_current_folder_can_not_be_written_to_it_goes_to_the_temporary
     assert f"the current folder can't be written to ({os.strerror(number)}): taking {elsewhere}" in ran.stderr
 
 
+def test_a_machine_without_a_place_for_temporary_files_says_so(meridian, folder, monkeypatch):
+    def nowhere():
+        raise FileNotFoundError(2, "No usable temporary directory")
+
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr(command.tempfile, "gettempdir", nowhere)
+    monkeypatch.setattr(command, "write_file", failing(errno.ENOSPC))
+    ran = meridian("diagnostics", "collect")
+    assert (ran.exit_code, left_in(folder)) == (1, [])
+    assert "No space left on device; No usable temporary directory. Name a place with --out" in ran.stderr
+
+
 def test_where_nothing_can_be_written_to_that_is_said(meridian, folder, monkeypatch):
     monkeypatch.setattr(command, "write_file", failing(errno.ENOSPC))
     for args in ([], ["--out", "b.zip"]):
@@ -390,7 +402,10 @@ def test_nothing_in_a_strangers_bundle_steers_a_terminal(meridian, folder):
         "findings.json": {"findings": [finding]},
         "runtime.json": {"pid": HOSTILE, "state": HOSTILE, "answered": HOSTILE},
         "topology.json": {"graphs": [graph]},
-        "issues.json": {"issues": [{"level": HOSTILE, "rule": HOSTILE, "message": HOSTILE}]},
+        "issues.json": {
+            "issues": [{"level": HOSTILE, "rule": HOSTILE, "message": HOSTILE}],
+            "smells": [{"level": HOSTILE, "rule": HOSTILE, "what": HOSTILE}],
+        },
     }
     (folder / "b.zip").write_bytes(foreign(members))
     for args in (

@@ -4,8 +4,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 
 import jsonschema
 import pytest
@@ -19,7 +22,7 @@ from meridian.diagnostics.schema import manifest_schema
 from meridian.introspect import Snapshot, serve
 from meridian.introspect.schema import snapshot_schema
 from meridian.observability.events import get_events
-from meridian.redaction import expose
+from meridian.redaction import Exposed, Policy, expose, install
 
 pytestmark = [
     pytest.mark.req("N1", "N1.1"),
@@ -94,7 +97,8 @@ def test_of_nothing_at_all_it_says_what_there_is_to_run_on():
 def test_of_a_target_it_has_the_topology_and_what_is_wrong_with_it(folder):
     (folder / "app.py").write_text(APP)
     opened = bundle(target="app.py")
-    assert opened.data("issues.json")["valid"] is True
+    said = opened.data("issues.json")
+    assert (said["valid"], said["issues"]) == (True, [])
     (declared,) = opened.data("topology.json")["graphs"]
     assert (declared["of"], declared["run"]) == ("target", None)
     assert declared["nodes"] == [
@@ -124,6 +128,22 @@ def test_of_a_target_that_is_not_valid_it_has_the_issues(folder):
     assert said["valid"] is False
     assert said["issues"][0]["rule"] == "UNKNOWN_NODE"
     assert "issues.json" in why(opened, "topology.json").reason
+
+
+def test_of_a_target_it_has_what_lint_finds_as_the_project_wants_it(folder):
+    (folder / "app.py").write_text(
+        "import time\nfrom meridian import graph, sink, source\n"
+        "async def slow(item):\n    time.sleep(1)\n"
+        "def build():\n    return graph('g', source(range(3)) >> sink(slow, name='slow'))\n"
+    )
+    (smell,) = bundle(target="app.py").data("issues.json")["smells"]
+    assert (smell["rule"], smell["node"], smell["file"], smell["line"]) == (
+        "blocking-call", "slow", "app.py", 4,
+    )  # fmt: skip
+    (folder / "pyproject.toml").write_text('[tool.meridian.lint]\nignore = ["blocking-call"]\n')
+    assert bundle(target="app.py").data("issues.json")["smells"] == []
+    (folder / "pyproject.toml").write_text("[tool.meridian.lint]\nignore = 3\n")
+    assert len(bundle(target="app.py").data("issues.json")["smells"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -222,6 +242,27 @@ def test_a_run_that_ends_between_the_looks_was_seen_once():
     assert (pair["before"], pair["now"]["status"]) == (None, "running")
 
 
+def test_findings_say_what_is_the_matter_and_what_was_in_the_course_of_the_run():
+    def fail(_):
+        raise ValueError("hunter2")
+
+    with serve() as server, running(fail, feed=range(4)):
+        opened = bundle(process=server.path)
+    found = opened.data("findings.json")["findings"]
+    assert [(each["over"], each["node"]) for each in found] == [("run", "out")]
+    assert found[0]["rule"] in ("node-errors", "error-storm")
+
+
+@pytest.mark.req("N1.2")
+def test_the_manifest_says_which_policy_it_was_made_with_and_what_that_lets_out():
+    before = install(Policy("support", (), (Exposed("reprs", "a test"),)))
+    try:
+        opened = bundle()
+    finally:
+        install(before)
+    assert (opened.manifest.policy, opened.manifest.exposes) == ("support", ("reprs",))
+
+
 def test_several_runs_are_kept_apart():
     with serve() as server, running(name="one"), running(name="two"):
         opened = bundle(process=server.path)
@@ -279,6 +320,8 @@ def test_a_stopped_process_is_told_by_what_the_system_knows(folder):
         finally:
             started.kill()
             started.stderr.close()
+    (found,) = opened.data("findings.json")["findings"]
+    assert (found["rule"], found["run"], found["over"]) == ("process-stopped", None, None)
     said = opened.data("runtime.json")
     assert (said["answered"], said["state"], said["runs"]) == (False, "stopped", [])
     assert said["command"] == ["python", "-c", "<argument>", "--secret=<argument>"]
@@ -286,6 +329,49 @@ def test_a_stopped_process_is_told_by_what_the_system_knows(folder):
     for name in ("snapshots.json", "events.json", "logs.json", "metrics.prom", "topology.json"):
         assert "it is stopped" in why(opened, name).reason
         assert why(opened, name).failed is True
+
+
+def test_a_process_that_falls_silent_on_the_way_is_asked_once_and_told_by_what_it_said(tmp_path):
+    hello = {
+        "ok": True, "protocol": 1, "meridian": "2.0.0", "schema_version": "1.0",
+        "pid": os.getpid(), "runs": ["1-1"], "shed": 0,
+    }  # fmt: skip
+    asked = []
+
+    def play(listening):
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(json.dumps(hello).encode() + b"\n")
+            while said := connection.recv(4096):
+                asked.append(json.loads(said)["op"])
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+        thread = threading.Thread(target=play, args=(listening,))
+        thread.start()
+        opened = bundle(process=tmp_path / "s", timeout_s=0.3)
+        thread.join(PATIENT_S)
+    assert asked == ["snapshot"]
+    for name in ("snapshots.json", "events.json", "logs.json", "metrics.prom", "topology.json"):
+        assert "didn't answer within 0.3 s" in why(opened, name).reason
+    (found,) = opened.data("findings.json")["findings"]
+    assert found["rule"] == "not-answering"
+    said = opened.data("runtime.json")
+    assert (said["pid"], said["answered"], said["meridian"]) == (os.getpid(), False, "2.0.0")
+
+
+def test_a_machine_without_a_place_for_temporary_files_gets_its_bundle(monkeypatch):
+    def nowhere():
+        raise FileNotFoundError(2, "No usable temporary directory")
+
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    opened = bundle(process=os.getpid())
+    assert (
+        why(opened, "snapshots.json").reason == "no socket can be looked for: No usable temporary directory"
+    )
 
 
 def test_a_process_that_is_gone_is_told_to_be_so():
