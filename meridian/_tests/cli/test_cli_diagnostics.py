@@ -34,6 +34,17 @@ def runtime_dir(tmp_path_factory, monkeypatch):
     monkeypatch.delenv("MERIDIAN_INSPECT", raising=False)
 
 
+@pytest.fixture
+def alone(process):
+    """The command as a process of its own, which sees no other one either."""
+
+    def start(*args, env=(), **options):
+        here = {"XDG_RUNTIME_DIR": os.environ["XDG_RUNTIME_DIR"], **dict(env)}
+        return process(*args, env=here, **options)
+
+    return start
+
+
 def left_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -165,10 +176,10 @@ def test_a_file_system_without_hard_links_gets_its_bundle_too(meridian, folder, 
     assert ran.exit_code == 1
 
 
-def test_a_bundle_goes_down_a_pipe_and_everything_else_to_stderr(write, process):
+def test_a_bundle_goes_down_a_pipe_and_everything_else_to_stderr(write, alone):
     write("app.py", "from meridian import graph, sink, source\nprint('loud')\ndef build():\n    print('louder')\n"
           "    return graph('g', source(range(3)) >> sink(print))\n")  # fmt: skip
-    started = process("diagnostics", "collect", "app.py", "--out", "-", text=False)
+    started = alone("diagnostics", "collect", "app.py", "--out", "-", text=False)
     out, err = started.communicate(timeout=PATIENT_S)
     assert started.returncode == 0
     with zipfile.ZipFile(io.BytesIO(out)) as archive:
@@ -176,8 +187,8 @@ def test_a_bundle_goes_down_a_pipe_and_everything_else_to_stderr(write, process)
     assert b"bundle: stdout (" in err
 
 
-def test_a_reader_that_goes_away_is_no_failure(process):
-    started = process("diagnostics", "collect", "--out", "-", text=False)
+def test_a_reader_that_goes_away_is_no_failure(alone):
+    started = alone("diagnostics", "collect", "--out", "-", text=False)
     started.stdout.close()
     assert started.wait(PATIENT_S) == 0
     assert b"Traceback" not in started.stderr.read()
@@ -189,13 +200,13 @@ def test_out_and_json_do_not_share_stdout(meridian):
     assert "both want stdout" in ran.stderr
 
 
-def test_a_current_folder_that_was_removed_is_no_reason_to_fail(process, folder, tmp_path_factory):
+def test_a_current_folder_that_was_removed_is_no_reason_to_fail(alone, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("tmp")
     code = (
         "import os, sys; here = os.getcwd(); os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n"
         "from meridian.cli import main; main()"
     )
-    started = process("diagnostics", "collect", code=code, env={"TMPDIR": str(elsewhere)})
+    started = alone("diagnostics", "collect", code=code, env={"TMPDIR": str(elsewhere)})
     out, err = started.communicate(timeout=PATIENT_S)
     assert (started.returncode, len(left_in(elsewhere))) == (0, 1), err
     assert f"bundle: {elsewhere}" in out
@@ -249,13 +260,13 @@ def test_a_log_that_can_not_be_read_is_a_missing_part(meridian, folder):
     assert "log.txt              left out: no.log is no file" in ran.stderr
 
 
-def test_ctrl_c_leaves_no_bundle_and_says_so(write, process, folder):
+def test_ctrl_c_leaves_no_bundle_and_says_so(write, alone, folder):
     write(
         "app.py",
         "import sys, threading\nsys.stdout.close()\nopen('begun', 'w').close()\nthreading.Event().wait()\n",
     )
     os.mkfifo(folder / "begun")
-    started = process("diagnostics", "collect", "app.py", "--out", "b.zip", "--timeout-s", "600")
+    started = alone("diagnostics", "collect", "app.py", "--out", "b.zip", "--timeout-s", "600")
     (folder / "begun").read_text()  # until TARGET's own code runs
     started.send_signal(signal.SIGINT)
     out, err = started.communicate(timeout=PATIENT_S)
