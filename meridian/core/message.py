@@ -413,6 +413,46 @@ def derive(parent: Message[Any], payload: Any) -> Message[Any]:
     return cast("Message[Any]", self)
 
 
+def header(message: Message[Any], name: str) -> Any:
+    """Return one header, without filling the others for it; ``None`` if there is none."""
+    held: Any = message._headers
+    if held.__class__ is Headers:
+        return held.get(name)
+    if held.__class__ is float or held.fields is None:
+        return None
+    return held.fields.get(name)
+
+
+def with_header(message: Message[Any], name: str, value: Any) -> Message[Any]:
+    """Return the same message, with the same id, with one more header; the others aren't filled for it."""
+    trace, id = _identify(message)
+    held: Any = message._headers
+    if held.__class__ is Headers:
+        held = _headers({**held, name: value}, id)
+    else:
+        held = _Origin(held.time, trace, held.parent, {**(held.fields or {}), name: value}, id)
+    made = rewrap(message, message.payload)
+    if message.__class__ is not Message:
+        made = _subclassed(message.__class__, made)
+    _set_headers(made, held)
+    return made
+
+
+def begin_family(payload: Any, now: float | None, trace_id: str, fields: Mapping[str, Any]) -> Message[Any]:
+    """Put an envelope around a raw item that begins a trace whose id is known."""
+    made = wrap(payload, now)
+    _set_headers(made, _Origin(cast("float", made._headers), _Trace(trace_id), None, fields))
+    return made
+
+
+def is_first(message: Message[Any]) -> bool:
+    """Say whether ``message`` was made outside any handler, so that it has no parent."""
+    held: Any = message._headers
+    if held.__class__ is Headers:
+        return "parent_id" not in held
+    return held.__class__ is float or held.parent is None
+
+
 def _handled() -> context.Handled | None:
     """Tell logs and spans what this context is handling; asked only when one is written."""
     scope = current_scope.get()

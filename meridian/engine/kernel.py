@@ -699,6 +699,7 @@ class NodeState:
             item = item if self.wants_message else item.payload
         elif self.wants_message:
             item = self.stream_of = Message(DATA, item)
+        self.engine.scope.handling = self.stream_of
         try:
             self.stream = iter(self.fn(item))
         except self.engine.failures as error:

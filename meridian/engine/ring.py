@@ -22,8 +22,9 @@ from collections import deque
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, cast
 
-from meridian.core.message import CONTROL, Message, rewrap
+from meridian.core.message import CONTROL, Message, header, rewrap, with_header
 from meridian.core.policies import Block, Coalesce, Drop, Latest, Policy, PutResult
+from meridian.observability import traceparent
 from meridian.redaction import type_name
 
 if TYPE_CHECKING:
@@ -904,8 +905,11 @@ def short_of_bytes(rings: Sequence[Ring], item: Any) -> Ring | None:
 def coalesced(policy: Coalesce, old: Any, new: Any) -> Any:
     """Merge two items as ``policy`` says; see `Coalesce`."""
     old_is, new_is = isinstance(old, Message), isinstance(new, Message)
-    if not (old_is or new_is) or policy.on == "message":
+    if not (old_is or new_is):
         return policy.fn(old, new)
+    if policy.on == "message":
+        merged = policy.fn(old, new)
+        return _remembering(merged, old) if old_is and isinstance(merged, Message) else merged
     envelope = new if new_is else old
     try:
         merged = policy.fn(old.payload if old_is else old, new.payload if new_is else new)
@@ -913,4 +917,15 @@ def coalesced(policy: Coalesce, old: Any, new: Any) -> Any:
         if not (old_is and new_is):
             raise
         merged = policy.fn(old, new)
-    return merged if isinstance(merged, Message) else rewrap(envelope, merged)
+    if not isinstance(merged, Message):
+        merged = rewrap(envelope, merged)
+    return _remembering(merged, old) if old_is else merged
+
+
+def _remembering(merged: Message[Any], old: Message[Any]) -> Message[Any]:
+    """Note in ``merged``, whose trace is the newer one's, that ``old`` is in it too, if it is traced."""
+    came_from = header(old, traceparent.HEADER)
+    if came_from is None or came_from == header(merged, traceparent.HEADER):
+        return merged
+    others = (*(header(old, traceparent.MERGED) or ()), came_from)
+    return with_header(merged, traceparent.MERGED, others[-traceparent.MOST_MERGED :])

@@ -80,7 +80,7 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
     general = _general_step(engine, node, ring, turn)
     if target is None or target is ring or not node.trusted or node.wants_message or ring.limited:
         return general
-    fn, failures = node.fn, engine.failures
+    fn, failures, scope, name = node.fn, engine.failures, engine.scope, node.name
     take, offer = ring.take, target.offer
     items, target_items = ring.items, target.items
     popleft = items.popleft
@@ -109,11 +109,14 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
             ring.busy = False
             if ring.waiters and len(items) <= ring.low:
                 ring.release(True)
+            scope.node = name
             try:
                 y = fn(x)
             except failures as error:
+                scope.node = None
                 node.fail("on_message", error, x, ring.port)
             else:
+                scope.node = None
                 target.busy = True
                 if target.foreign:
                     target.let_foreign_finish()
@@ -142,6 +145,7 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
         out: list[Any] = []
         rest = iter(xs)
         failed = 0
+        scope.node = name
         while True:
             try:
                 out.extend(map(fn, rest))  # results before an exception stay in `out`
@@ -149,6 +153,7 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
             except failures as error:
                 node.fail("on_message", error, xs[len(out) + failed], ring.port)
                 failed += 1
+        scope.node = None
         n = offer(out)
         if n < len(out):
             node.park(node.default, out[n:])
@@ -163,7 +168,7 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
 def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
     fn, items, take, failures = node.fn, ring.items, ring.take, engine.failures
     wants_message = node.wants_message
-    scope = engine.scope
+    scope, name = engine.scope, node.name
     limited, popleft = ring.limited, ring.items.popleft
 
     def step() -> int:
@@ -179,10 +184,12 @@ def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
                 ring.busy = False
                 if ring.waiters:
                     ring.release(True)
+                scope.node = name
                 try:
                     fn(x)
                 except failures as error:
                     node.fail("on_message", error, x, ring.port)
+                scope.node = None
                 if items and not turn.queued:
                     turn.queued = True
                     turn.line.append(turn)
@@ -191,6 +198,7 @@ def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
         xs = take(turn.batch)
         rest = iter(xs)
         x = None
+        scope.node = name
         while True:
             try:
                 if wants_message:
@@ -205,15 +213,15 @@ def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
                 else:
                     for x in rest:
                         if x.__class__ is not Message:
+                            scope.handling = None
                             fn(x)
                         elif x.type is DATA:
                             scope.handling = x
                             fn(x.payload)
-                            scope.handling = None
                 break
             except failures as error:
                 node.fail("on_message", error, x, ring.port)
-        scope.handling = None
+        scope.handling = scope.node = None
         if items and not turn.queued:
             turn.queued = True
             turn.line.append(turn)
@@ -228,7 +236,7 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
     take = ring.take
     wants_message, untyped = node.wants_message, node.untyped
     only = node.only_ring()
-    scope = engine.scope
+    scope, name = engine.scope, node.name
     is_plain = node.is_plain
 
     def step(xs: list[Any] | None = None) -> int:
@@ -247,6 +255,7 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
         now = scope.now
         rest = iter(xs)
         x = None
+        scope.node = name
         while True:
             try:
                 if wants_message:
@@ -263,6 +272,7 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
                 elif mixed:
                     for x in rest:
                         if x.__class__ is not Message:
+                            scope.handling = None
                             y = fn(x)
                             special = True
                         elif x.type is DATA:
@@ -291,7 +301,7 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
             except failures as error:
                 node.fail("on_message", error, x, ring.port, out)
                 special = True
-        scope.handling = None
+        scope.handling = scope.node = None
         if special:
             node.route(out)
         elif only is None:
@@ -363,6 +373,7 @@ def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
                     for x in rest:
                         if x.__class__ is not Message:
                             if takes_payload:
+                                scope.handling = None
                                 handle(x, put)
                                 continue
                             x = wrap(x, now, kind)
@@ -373,7 +384,6 @@ def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
                         had = len(out)
                         handle(x.payload if takes_payload else x, put)
                         out[had:] = [inherit(x, y) for y in out[had:] if y is not None]
-                        scope.handling = None
                         if len(out) >= credit:
                             break
                 break
@@ -409,6 +419,7 @@ def _stream_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) 
             return 0
         k = min(turn.batch, credit)
         handled = 0
+        scope.node = node.name
         out: list[Any] = []
         while len(out) < k:
             if node.stream is None:
@@ -424,7 +435,7 @@ def _stream_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) 
             out += produced
             if not more:
                 node.stream = node.stream_of = None
-        scope.handling = None
+        scope.handling = scope.node = None
         if out:
             node.hand_on(out)
         if (node.stream is not None or items) and not turn.queued:
@@ -482,7 +493,7 @@ def compile_source(
     """Make the step of a plain source: pull as many items as there is room."""
     only = node.only_ring()
     raw = node.trusted and only is not None
-    failures = engine.failures
+    failures, scope = engine.failures, engine.scope
 
     def step() -> int:
         if node.closed:
@@ -495,10 +506,12 @@ def compile_source(
         k = min(turn.batch, credit)
         out: list[Any] = []
         failed: BaseException | None = None
+        scope.node = node.name
         try:
             out.extend(islice(items, k))  # what was produced before an exception stays in `out`
         except failures as error:
             failed = error
+        scope.node = None
         produced = len(out)
         if raw:
             n = only.offer(out)  # type: ignore[union-attr]  # raw implies that there is one

@@ -6,7 +6,8 @@
     logging         one record, one line; never raises
     metrics         counters, gauges, histograms; collectors publish when somebody reads
     exposition      the Prometheus text format
-    tracing         spans, in memory or to OpenTelemetry
+    tracing         spans, in memory or to OpenTelemetry (`otel_spans`)
+    traceparent     the header by which a message says which span it comes from
     events          what went wrong or changed, as typed records in a bounded ring
     context         the trace id and fields that all of them share; the count of reconfigurations
 
@@ -14,6 +15,9 @@ This is a bottom layer: nothing here knows about graphs or the runtime.
 """
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from meridian.observability.config import (
     ObservabilityConfig,
@@ -58,8 +62,6 @@ from meridian.observability.tracing import (
     InMemoryTracer,
     NoopSpan,
     NoopTracer,
-    OpenTelemetrySpan,
-    OpenTelemetryTracer,
     Span,
     Tracer,
     TracingConfig,
@@ -72,6 +74,9 @@ from meridian.observability.tracing import (
     set_trace_id,
     start_span,
 )
+
+if TYPE_CHECKING:
+    from meridian.observability.otel_spans import OpenTelemetrySpan, OpenTelemetryTracer
 
 __all__ = [
     "DEFAULT_LATENCY_BUCKETS",
@@ -124,3 +129,11 @@ __all__ = [
     "time_block",
     "with_context",
 ]
+
+if not TYPE_CHECKING:  # a type checker reads the import above
+
+    def __getattr__(name: str) -> Any:
+        # Only few processes need them.
+        if name in ("OpenTelemetrySpan", "OpenTelemetryTracer"):
+            return getattr(import_module("meridian.observability.otel_spans"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

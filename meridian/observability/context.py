@@ -103,6 +103,11 @@ def pop_trace_id(token: Token[_Set]) -> None:
     restore(_trace, token)
 
 
+def is_handling() -> bool:
+    """Return whether this is a handler of a run."""
+    return _handled() is not None
+
+
 def get_trace_id() -> str | None:
     """Return the trace id of the current context, or ``None``."""
     return _resolve(_handled())

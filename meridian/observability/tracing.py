@@ -6,8 +6,11 @@ asks it first and makes nothing while it says no.
 A span's trace id is the one of the current context (see `meridian.observability.context`), so that log lines, messages
 and spans of one trace carry the same id; its parent is the span whose block it was started in.
 
-Sampling is decided before anything is made, per trace: spans with the same trace id are kept or left out together,
-also across hops, and a span within another shares its fate.
+Sampling is decided before anything is made, per trace, from its id alone: spans with the same trace id are kept or left
+out together, also across hops and processes, and a span within another shares its fate.
+
+A run makes its spans through `Tracer.begin_trace` and `Tracer.continue_trace`: there the parent comes with the message,
+as the header ``traceparent``, and not from the block around.
 """
 
 from __future__ import annotations
@@ -15,28 +18,33 @@ from __future__ import annotations
 import os
 import threading
 import time
-from binascii import crc32
 from collections import deque
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from meridian.observability import traceparent
 from meridian.observability.context import (
     bump_generation,
     generate_trace_id,
     get_trace_id,
+    is_handling,
     pop_trace_id,
     push_trace_id,
     restore,
     set_trace_id,
 )
-from meridian.redaction import class_name, redactor, type_name
+from meridian.redaction import class_name, redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
+    from contextvars import Token
     from random import Random
+
+    from meridian.observability.otel_spans import OpenTelemetrySpan, OpenTelemetryTracer
+    from meridian.observability.traceparent import Parent
 
 __all__ = [
     "InMemoryTracer",
@@ -78,9 +86,10 @@ class TracingConfig:
     Attributes:
         enabled: ``False`` makes every tracer hand out spans that do nothing.
         provider: ``"noop"``, ``"inmemory"`` or ``"opentelemetry"``.
-        sample_rate: Share of traces to keep, from 0.0 (none) to 1.0 (all). Left out, all are kept.
+        sample_rate: Share of traces to keep, from 0.0 (none) to 1.0 (all). Left out, all are kept. The id of a trace
+            decides, so that every process decides alike.
         max_spans: How many spans stay in memory; older ones are shed and counted. At least 1.
-        seed: Makes the choice of samples repeatable.
+        seed: Makes repeatable which spans without a trace id are kept, and the ids of OpenTelemetry spans.
     """
 
     enabled: bool = False
@@ -116,6 +125,7 @@ class Span:
         start_time: Epoch seconds.
         end_time: Epoch seconds, or ``None`` while it is open. From a monotonic clock, so never before the start.
         error_type: Class of the exception that ended its block, or ``None``; never the exception's text.
+        links: ``traceparent`` of other spans that led to this one too, such as those of messages merged into one.
     """
 
     __slots__ = (
@@ -123,6 +133,7 @@ class Span:
         "attributes",
         "end_time",
         "error_type",
+        "links",
         "name",
         "parent_id",
         "span_id",
@@ -147,7 +158,13 @@ class Span:
         self.start_time = time.time()
         self.end_time: float | None = None
         self.error_type: str | None = None
+        self.links: list[str] = []
         self._started_s = time.perf_counter()
+
+    @property
+    def traceparent(self) -> str:
+        """The header of what comes from this span, or ``""`` if it is left out."""
+        return traceparent.write(traceparent.as_hex(self.trace_id), self.span_id)
 
     @property
     def duration_s(self) -> float:
@@ -165,6 +182,15 @@ class Span:
         """Note that the operation failed, with the class of the exception; ignored once it is finished."""
         if self.end_time is None:
             self.error_type = error_type
+
+    def record_error(self, error: BaseException) -> None:
+        """Note that the operation failed, as far as the redaction policy shows why; ignored once it is finished."""
+        self.set_error(class_name(type(error)))
+
+    def add_link(self, header: str) -> None:
+        """Note another span that led to this one, by its ``traceparent``; ignored once it is finished."""
+        if self.end_time is None:
+            self.links.append(header)
 
     def finish(self) -> None:
         """Close the span; only the first call counts."""
@@ -207,7 +233,13 @@ class NoopSpan(Span):
         self.trace_id = self.span_id = ""
         self.parent_id = self.end_time = self.error_type = None
         self.attributes = {}
+        self.links = []
         self.start_time = self._started_s = 0.0
+
+    @property
+    def traceparent(self) -> str:
+        """Always empty."""
+        return ""
 
     @property
     def duration_s(self) -> float:
@@ -220,6 +252,9 @@ class NoopSpan(Span):
     def set_error(self, error_type: str) -> None:
         """Do nothing."""
 
+    def add_link(self, header: str) -> None:
+        """Do nothing."""
+
     def finish(self) -> None:
         """Do nothing."""
 
@@ -228,6 +263,11 @@ _UNSAMPLED = NoopSpan("unsampled")
 """Stands for every span that was left out; as the current span it makes those within it be left out too."""
 
 _current_span: ContextVar[Span | None] = ContextVar("meridian_span", default=None)
+
+
+def get_span() -> Span | None:
+    """Return the span whose block this is, or ``None``."""
+    return _current_span.get()
 
 
 def get_span_id() -> str | None:
@@ -246,38 +286,73 @@ class Tracer(Protocol):
         """Return a span that has begun; the caller finishes it."""
         ...
 
+    def limit(self) -> int:
+        """Return which traces it keeps: those whose `place_of` is below."""
+        ...
+
+    def around(self) -> tuple[str, str] | None:
+        """Return trace id and ``traceparent`` of the span whose block this is; the latter is empty if it is left out."""
+        ...
+
+    def begin_trace(self, trace_id: str, name: str, attributes: Mapping[str, object]) -> str:
+        """Begin a trace that is kept; return the ``traceparent`` of its first message, or ``""`` to leave it out."""
+        ...
+
+    def continue_trace(
+        self,
+        trace_id: str,
+        parent: Parent,
+        links: Sequence[str],
+        name: str,
+        attributes: Mapping[str, object],
+    ) -> Span:
+        """Return a span that has begun, below ``parent``; the caller finishes it."""
+        ...
+
     def is_enabled(self) -> bool:
         """Return whether its spans are kept."""
         ...
 
 
-class _Sampler:
-    """Decides which traces are kept."""
+PLACES = 1 << 56
+"""An id's last 56 bits say whether its trace is kept: in a UUID, and in ids of OpenTelemetry, all of them are random."""
 
-    __slots__ = ("_random", "_rate", "_salt")
+
+class Sampler:
+    """Decides which traces are kept.
+
+    Attributes:
+        limit: Ids whose place is below are kept; see `place_of`.
+    """
+
+    __slots__ = ("_random", "limit")
 
     def __init__(self, config: TracingConfig) -> None:
         config.validate()
-        self._rate = 1.0 if isinstance(config.sample_rate, NotStated) else config.sample_rate
+        rate = 1.0 if isinstance(config.sample_rate, NotStated) else config.sample_rate
+        self.limit = round(rate * PLACES)
         self._random: Random | None = None
-        self._salt = 0
-        if 0.0 < self._rate < 1.0:
+        if 0 < self.limit < PLACES:
             from random import Random  # imported here: only real sampling needs it
 
             self._random = Random(config.seed)
-            self._salt = self._random.getrandbits(32)
 
     def keeps(self, around: Span | None, trace_id: str | None) -> bool:
         """Return whether a span of that trace, started within ``around``, is kept."""
         if self._random is None:
-            return self._rate > 0.0
+            return self.limit > 0
         if trace_id is None:
-            # Within a span that is kept there is a trace id, so what is around it was left out.
-            return around is None and self._random.random() < self._rate
+            # Within a span that is kept there is a trace id, so what is around it was left out; so is a message in hand.
+            return around is None and not is_handling() and self._random.getrandbits(56) < self.limit
         if around is not None and around.trace_id == trace_id:
             return True
         # All of a trace or nothing of it: its id decides, wherever and whenever the next hop happens.
-        return crc32(trace_id.encode("utf-8", "surrogatepass"), self._salt) < self._rate * 2**32
+        return place_of(trace_id) < self.limit
+
+
+def place_of(trace_id: str) -> int:
+    """Return a number of 56 bits that is the same wherever this trace is met."""
+    return int(traceparent.as_hex(trace_id)[-14:], 16)
 
 
 def _parent_id(around: Span | None, trace_id: str | None) -> str | None:
@@ -295,6 +370,29 @@ class NoopTracer:
         """Return a `NoopSpan`."""
         return NoopSpan(name)
 
+    def limit(self) -> int:
+        """Return 0."""
+        return 0
+
+    def around(self) -> tuple[str, str] | None:
+        """Return ``None``."""
+        return None
+
+    def begin_trace(self, trace_id: str, name: str, attributes: Mapping[str, object]) -> str:
+        """Return ``""``."""
+        return ""
+
+    def continue_trace(
+        self,
+        trace_id: str,
+        parent: Parent,
+        links: Sequence[str],
+        name: str,
+        attributes: Mapping[str, object],
+    ) -> Span:
+        """Return a `NoopSpan`."""
+        return NoopSpan(name)
+
     def is_enabled(self) -> bool:
         """Return ``False``."""
         return False
@@ -306,7 +404,7 @@ class InMemoryTracer:
     def __init__(self, config: TracingConfig | None = None) -> None:
         self.config = config or TracingConfig(enabled=True, provider="inmemory")
         self._enabled = self.config.enabled
-        self._sampler = _Sampler(self.config)
+        self._sampler = Sampler(self.config)
         self._spans: deque[Span] = deque(maxlen=self.config.max_spans)
         self._shed = 0
         self._lock = threading.Lock()
@@ -329,7 +427,38 @@ class InMemoryTracer:
         if not self._sampler.keeps(around, trace_id):
             return _UNSAMPLED
         parent_id = _parent_id(around, trace_id)
-        span = Span(name, trace_id or generate_trace_id(), _new_span_id(), attributes, parent_id=parent_id)
+        return self._kept(
+            Span(name, trace_id or generate_trace_id(), _new_span_id(), attributes, parent_id=parent_id)
+        )
+
+    def limit(self) -> int:
+        """Return which traces it keeps: those whose `place_of` is below."""
+        return self._sampler.limit if self._enabled else 0
+
+    def around(self) -> tuple[str, str] | None:
+        """Return trace id and ``traceparent`` of the span whose block this is; the latter is empty if it is left out."""
+        span = _current_span.get()
+        return None if span is None else (span.trace_id, span.traceparent)
+
+    def begin_trace(self, trace_id: str, name: str, attributes: Mapping[str, object]) -> str:
+        """Return the ``traceparent`` of a trace's first message. There is no span for that: v1's spans are all there are."""
+        return traceparent.write(traceparent.as_hex(trace_id), traceparent.NO_SPAN)
+
+    def continue_trace(
+        self,
+        trace_id: str,
+        parent: Parent,
+        links: Sequence[str],
+        name: str,
+        attributes: Mapping[str, object],
+    ) -> Span:
+        """Return a span that has begun and is kept."""
+        parent_id = None if parent.span_id == traceparent.NO_SPAN else parent.span_id
+        span = Span(name, redactor().text(trace_id), _new_span_id(), attributes, parent_id=parent_id)
+        span.links += links
+        return self._kept(span)
+
+    def _kept(self, span: Span) -> Span:
         with self._lock:
             self._shed += len(self._spans) == self._spans.maxlen
             self._spans.append(span)
@@ -353,149 +482,6 @@ class InMemoryTracer:
 
 def _new_span_id() -> str:
     return os.urandom(8).hex()
-
-
-# --- OpenTelemetry -------------------------------------------------------------------------------------------------
-# Only the parts used here are described, so that neither types nor tests need the package.
-
-
-class OtelSpanContext(Protocol):
-    """Ids of an OpenTelemetry span."""
-
-    trace_id: int
-    span_id: int
-
-
-class OtelSpan(Protocol):
-    """An OpenTelemetry span."""
-
-    def set_attribute(self, key: str, value: object) -> None: ...
-    def set_status(self, status: object, description: str | None = None) -> None: ...
-    def end(self) -> None: ...
-    def get_span_context(self) -> OtelSpanContext: ...
-
-
-class _OtelTracer(Protocol):
-    def start_span(self, name: str) -> OtelSpan: ...
-
-
-class _OtelTrace(Protocol):
-    """The module ``opentelemetry.trace``."""
-
-    def get_tracer(self, instrumenting_module_name: str) -> _OtelTracer: ...
-    def set_span_in_context(self, span: OtelSpan) -> object: ...
-
-
-class _OtelContext(Protocol):
-    """The module ``opentelemetry.context``."""
-
-    def attach(self, context: object) -> object: ...
-    def detach(self, token: object) -> None: ...
-
-
-class OpenTelemetrySpan(Span):
-    """A span that passes everything on to an OpenTelemetry span."""
-
-    __slots__ = ("_token", "otel_span")
-
-    def __init__(
-        self,
-        name: str,
-        trace_id: str,
-        span_id: str,
-        otel_span: OtelSpan,
-        attributes: Mapping[str, object] | None = None,
-        *,
-        parent_id: str | None = None,
-    ) -> None:
-        super().__init__(name, trace_id, span_id, parent_id=parent_id)
-        self.otel_span = otel_span
-        self._token: object = None
-        for key, value in (attributes or {}).items():
-            self.set_attribute(key, value)
-
-    def set_attribute(self, key: str, value: object) -> None:
-        """Note something about the operation, here and there; ignored once it is finished."""
-        if self.end_time is None:
-            for name, shown in _shown({key: value}).items():
-                self.attributes[name] = shown
-                self.otel_span.set_attribute(name, _otel_value(shown))
-
-    def set_error(self, error_type: str) -> None:
-        """Mark the operation as failed, with the class of the exception and never its text."""
-        if self.end_time is None:
-            super().set_error(error_type)
-            status = import_module("opentelemetry.trace").StatusCode.ERROR
-            self.otel_span.set_status(status, error_type)
-
-    def finish(self) -> None:
-        """Close both spans; only the first call counts."""
-        if self.end_time is None:
-            super().finish()
-            self.otel_span.end()
-
-    def activate(self) -> None:
-        """Make it OpenTelemetry's current span, so that a library's own spans become its children."""
-        trace = cast(_OtelTrace, import_module("opentelemetry.trace"))
-        context = cast(_OtelContext, import_module("opentelemetry.context"))
-        self._token = context.attach(trace.set_span_in_context(self.otel_span))
-
-    def deactivate(self) -> None:
-        """Undo `activate`."""
-        cast(_OtelContext, import_module("opentelemetry.context")).detach(self._token)
-
-
-def _otel_value(value: object) -> object:
-    # OpenTelemetry refuses anything else, and a repr could show a payload.
-    return value if isinstance(value, str | bool | int | float) else type_name(value)
-
-
-class OpenTelemetryTracer:
-    """Makes spans with whatever tracer provider the application has set up in OpenTelemetry.
-
-    Without the OpenTelemetry SDK it is disabled: it hands out spans that do nothing and has said so in the event
-    ``tracing.fallback``.
-    """
-
-    def __init__(self, config: TracingConfig | None = None) -> None:
-        self.config = config or TracingConfig(enabled=True, provider="opentelemetry")
-        self._sampler = _Sampler(self.config)
-        self._tracer: _OtelTracer | None = None
-        if self.config.enabled:
-            try:
-                # The SDK too: the API alone is a set of spans that go nowhere.
-                import_module("opentelemetry.sdk.trace")
-                trace = cast(_OtelTrace, import_module("opentelemetry.trace"))
-            except ImportError:
-                _warn(
-                    "tracing.fallback",
-                    "OpenTelemetry is not installed, nothing is traced: pip install 'meridian-runtime[otel]'",
-                    provider=self.config.provider,
-                )
-            else:
-                self._tracer = trace.get_tracer("meridian")
-
-    def start_span(self, name: str, attributes: Mapping[str, object] | None = None) -> Span:
-        """Return a span that has begun, or one that does nothing if tracing is off or leaves it out."""
-        if self._tracer is None:
-            return NoopSpan(name)
-        around, trace_id = _current_span.get(), _shown_trace_id()
-        if not self._sampler.keeps(around, trace_id):
-            return _UNSAMPLED
-        otel_span = self._tracer.start_span(redactor().text(name))
-        ids = otel_span.get_span_context()
-        parent_id = _parent_id(around, trace_id)
-        # A message's trace id stays the name of its trace on our side; the attribute lets one find the other.
-        trace_id = trace_id or f"{ids.trace_id:032x}"
-        span = OpenTelemetrySpan(
-            name, trace_id, f"{ids.span_id:016x}", otel_span, attributes, parent_id=parent_id
-        )
-        otel_span.set_attribute("meridian.trace_id", trace_id)
-        return span
-
-    def is_enabled(self) -> bool:
-        """Return whether spans reach OpenTelemetry."""
-        return self._tracer is not None
 
 
 # --- the current tracer --------------------------------------------------------------------------------------------
@@ -522,12 +508,15 @@ def configure_tracing(config: TracingConfig) -> None:
     Raises:
         ValueError: a number in ``config`` is out of range; nothing was changed.
     """
-    global _tracer, _enabled
     config.validate()
     tracer: Tracer
     if config.provider == "inmemory":
         tracer = InMemoryTracer(config)
     elif config.provider == "opentelemetry":
+        from meridian.observability.otel_spans import (
+            OpenTelemetryTracer,  # imported here: few processes need it
+        )
+
         tracer = OpenTelemetryTracer(config)
     else:
         if config.provider != "noop":
@@ -537,6 +526,12 @@ def configure_tracing(config: TracingConfig) -> None:
                 provider=config.provider,
             )
         tracer = NoopTracer(config)
+    use_tracer(tracer)
+
+
+def use_tracer(tracer: Tracer) -> None:
+    """Make ``tracer`` the current one."""
+    global _tracer, _enabled
     _tracer, _enabled = tracer, tracer.is_enabled()
     bump_generation()
 
@@ -561,17 +556,43 @@ def start_span(name: str, attributes: Mapping[str, object] | None = None) -> Gen
     if not _enabled:
         yield span
         return
-    span_token = _current_span.set(span)
-    trace_token = push_trace_id(span.trace_id) if span.trace_id else None
-    span.activate()
     try:
-        yield span
-    except BaseException as error:
-        span.set_error(class_name(type(error)))
-        raise
+        with Within(span):
+            yield span
     finally:
         span.finish()
-        span.deactivate()
-        if trace_token is not None:
-            pop_trace_id(trace_token)
-        restore(_current_span, span_token)
+
+
+class Within:
+    """A block within a span: there it is the current one, and an exception that leaves the block is noted in it.
+
+    The span goes on: it may have further blocks, and whoever began it finishes it.
+    """
+
+    __slots__ = ("_span", "_span_token", "_trace_token")
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def __enter__(self) -> None:
+        span = self._span
+        self._span_token: Token[Span | None] = _current_span.set(span)
+        self._trace_token = push_trace_id(span.trace_id) if span.trace_id else None
+        span.activate()
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None and not isinstance(error, GeneratorExit):
+            self._span.record_error(error)
+        self._span.deactivate()
+        if self._trace_token is not None:
+            pop_trace_id(self._trace_token)
+        restore(_current_span, self._span_token)
+
+
+if not TYPE_CHECKING:  # a type checker reads the import above
+
+    def __getattr__(name: str) -> Any:
+        # v1's names of what only few processes need.
+        if name in ("OpenTelemetrySpan", "OpenTelemetryTracer"):
+            return getattr(import_module("meridian.observability.otel_spans"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,19 +7,20 @@ tracing, or the level DEBUG, is on. A reconfiguration is noticed at the next sli
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from inspect import iscoroutinefunction
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.errors import BackpressureError
-from meridian.core.message import Message
 from meridian.engine.kernel import would_block
 from meridian.observability.logging import get_logger
 from meridian.observability.metrics import get_metrics, is_metrics_enabled, is_read
-from meridian.observability.tracing import is_tracing_enabled, start_span
+from meridian.observability.tracing import get_tracer, is_tracing_enabled, start_span
+from meridian.runtime.spans import Spans
 
 if TYPE_CHECKING:
+    from meridian.core.message import Message
     from meridian.core.node import Node
     from meridian.engine.kernel import NodeState
     from meridian.engine.ring import Ring
@@ -41,8 +42,9 @@ class Observer:
         self.run = run
         self._published: dict[tuple[str, str, str], float] = {}
         self._bare: dict[int, tuple[NodeState, Any]] = {}
+        self._functions: dict[int, tuple[NodeState, Any]] = {}
         self._attached: list[tuple[Node, Attached]] = []
-        self._tracing = is_tracing_enabled()
+        self._spans = Spans(run) if is_tracing_enabled() else None
         self._debug = get_logger().is_enabled("DEBUG")
         self._metrics: Any = None
         self._latency: Any = None
@@ -64,7 +66,8 @@ class Observer:
 
     def _choose_slice(self) -> None:
         """``slice(messages, nanoseconds)`` runs a slice; it is the engine's own where nobody looks."""
-        plain = self._latency is None and not (self._tracing or self._debug)
+        of_slices = self._spans is not None and self._spans.of_slices
+        plain = self._latency is None and not (of_slices or self._debug)
         self.slice = self.run.engine.run if plain else self._observed_slice
 
     # ---- handlers --------------------------------------------------------------------------------------------
@@ -74,30 +77,36 @@ class Observer:
     ) -> Callable[[str, Any], Any]:
         """Return what is to be called for each message of a node written as a class."""
         self._bare[state.id] = (state, handle)
-        if not (self._tracing or self._debug):
+        if self._spans is not None:
+            handle = self._spans.handler(state, handle, is_async)
+        if not self._debug:
             return handle
         if is_async:
 
             async def observed_async(port: str, message: Message[Any]) -> None:
-                with self._span(state, port, message.get_trace_id()):
+                with self._handling(state):
                     await handle(port, message)
 
             return observed_async
 
         def observed(port: str, message: Message[Any]) -> None:
-            with self._span(state, port, message.get_trace_id()):
+            with self._handling(state):
                 handle(port, message)
 
         return observed
 
-    def function(self, state: NodeState, fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def function(self, state: NodeState, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Return what is to be called for each item of a function node."""
-        if not (self._tracing or self._debug):
+        self._functions[state.id] = (state, fn)
+        is_coroutine = iscoroutinefunction(fn)
+        if self._spans is not None:
+            fn = self._spans.function(state, fn)
+        if not self._debug:
             return fn
-        if iscoroutinefunction(fn):
+        if is_coroutine:
 
             async def observed_async(item: Any) -> Any:
-                with self._span(state, "input", None):
+                with self._handling(state):
                     return await fn(item)
 
             return observed_async
@@ -105,7 +114,7 @@ class Observer:
             return fn
 
         def observed(item: Any) -> Any:
-            with self._span(state, "input", None):
+            with self._handling(state):
                 return fn(item)
 
         return observed
@@ -113,13 +122,31 @@ class Observer:
     def attached(self, node: Node, attached: Attached) -> None:
         """Look at what ``node`` emits, now if need be and whenever that changes."""
         self._attached.append((node, attached))
-        if self._debug:
+        if self._debug or self._spans is not None:
             attached.use(node, self)
 
+    def leaving(self, state: NodeState) -> Callable[[Any], Any] | None:
+        """Return what is to be done to each message that a node sends, or ``None`` for nothing."""
+        return None if self._spans is None else self._spans.leaving(state)
+
+    def entering(self, state: NodeState) -> Callable[[Any], Any] | None:
+        """Return what is to be done to each item that an `Inlet` sends, or ``None`` for nothing."""
+        return None if self._spans is None else self._spans.entering(state, joins=True)
+
     def emit(self, state: NodeState, emit: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-        """Return what is to be called for each emit of a node; observed ones go to their edges at once, one by one."""
-        if not self._debug:
+        """Return what is to be called for each emit of a node; what debug events tell of goes to its edges at once, one by one."""
+        leaving = self.leaving(state)
+        if self._debug:
+            emit = self._told_emit(state)
+        if leaving is None:
             return emit
+
+        def traced(port: str, message: Any) -> Any:
+            return emit(port, leaving(message))
+
+        return traced
+
+    def _told_emit(self, state: NodeState) -> Callable[[str, Any], Any]:
         name = state.name
 
         def observed(port: str, message: Any) -> Any:
@@ -217,25 +244,21 @@ class Observer:
 
     def async_items(self, state: NodeState, items: AsyncIterable[Any]) -> AsyncIterable[Any]:
         """Return what an asynchronous source is to be pulled from."""
-        del state
-        return items
+        if self._spans is None:
+            return items
+        state.trusted = False  # envelopes are not what the annotation says
+        return _entered(items, self._spans.entering(state))
 
     def items(self, state: NodeState, items: Iterator[Any]) -> Iterator[Any]:
-        """Put what a source yields into envelopes where every message is to be followed."""
-        if not self._tracing:
+        """Put what a source yields into envelopes where a message is to be followed."""
+        if self._spans is None:
             return items
-        from meridian.core.message import DATA
-
         state.trusted = False  # envelopes are not what the annotation says
-        return (item if isinstance(item, Message) else Message(DATA, item) for item in items)
+        return map(self._spans.entering(state), items)
 
-    def _span(self, state: NodeState, port: str, trace_id: str | None) -> Any:
+    def _handling(self, state: NodeState) -> _Handling:
         self._say_handling(state, "scheduler.process_messages", "a message is due")
-        node = state.name
-        attributes: dict[str, object] = {"node": node, "port": port}
-        if trace_id:
-            attributes["trace_id"] = trace_id
-        return _Handling(node, attributes, self._debug)
+        return _Handling(state.name)
 
     # ---- slices ----------------------------------------------------------------------------------------------
 
@@ -243,7 +266,7 @@ class Observer:
         """Run one slice of the engine; return whether more is due."""
         began = perf_counter()
         self._iteration += 1
-        if self._tracing:
+        if self._spans is not None and self._spans.of_slices:
             with start_span("scheduler.loop_iteration", {"iteration": self._iteration}):
                 more = self.run.engine.run(messages, nanoseconds)
         else:
@@ -264,18 +287,25 @@ class Observer:
 
     def reconfigured(self) -> None:
         """Logging, metrics or tracing was configured anew."""
-        tracing, debug = is_tracing_enabled(), get_logger().is_enabled("DEBUG")
+        tracer = get_tracer() if is_tracing_enabled() else None
+        debug = get_logger().is_enabled("DEBUG")
         if self._metrics is not (get_metrics() if is_metrics_enabled() else None):
             self._use_metrics()
-        if (tracing, debug) != (self._tracing, self._debug):
-            self._tracing, self._debug = tracing, debug
+        if (tracer, debug) != (self._spans and self._spans.tracer, self._debug):
+            self._spans = None if tracer is None else Spans(self.run)
+            self._debug = debug
             self._choose_slice()
-            workers = {worker.state.id: worker for worker in self.run.batch_workers()}
-            for state, handle in self._bare.values():
+            workers = {worker.state.id: worker for worker in self.run.handling_workers()}
+            for state, handle in list(self._bare.values()):
                 if state.kind == "call":
                     state.fn = self.handler(state, handle, False)
                 elif state.id in workers:
                     workers[state.id].fn = self.handler(state, handle, True)
+            for state, fn in list(self._functions.values()):
+                if state.id in workers:
+                    workers[state.id].fn = self.function(state, fn)
+                elif state.kind != "drive":
+                    state.fn = self.function(state, fn)
             for node, attached in self._attached:
                 attached.use(node, self)
             self.run.engine.recompile()
@@ -358,24 +388,31 @@ def _what_happened(before: tuple[int, int, int], after: tuple[int, int, int]) ->
     return "scheduler.message_routed", "OK"
 
 
+async def _entered(items: AsyncIterable[Any], entering: Callable[[Any], Any]) -> AsyncIterator[Any]:
+    """Yield the items, each as ``entering`` returns it."""
+    iterator = aiter(items)
+    try:
+        async for item in iterator:
+            yield entering(item)
+    finally:
+        close = getattr(iterator, "aclose", None)
+        if close is not None:
+            await close()
+
+
 class _Handling:
-    """A span around one message, and the debug event behind it."""
+    """The debug event behind the handling of one message."""
 
-    __slots__ = ("_attributes", "_began", "_debug", "_node", "_span")
+    __slots__ = ("_began", "_node")
 
-    def __init__(self, node: str, attributes: dict[str, object], debug: bool) -> None:
+    def __init__(self, node: str) -> None:
         self._node = node
-        self._attributes = attributes
-        self._debug = debug
 
     def __enter__(self) -> None:
         self._began = perf_counter()
-        self._span = start_span("node.on_message", self._attributes)
-        self._span.__enter__()
 
     def __exit__(self, *exc: Any) -> None:
-        self._span.__exit__(*exc)
-        if self._debug and exc[0] is None:
+        if exc[0] is None:
             get_logger().debug(
                 "node.message_processed",
                 "message handled",

@@ -60,7 +60,7 @@ _OUT = PortDirection.OUTPUT
 class Attached:
     """What a node holds while it takes part in a run."""
 
-    __slots__ = ("_bare", "_run", "_state", "emit", "name")
+    __slots__ = ("_bare", "_run", "_state", "emit", "leaving", "name")
 
     def __init__(self, run: Run, state: NodeState) -> None:
         self._run = run
@@ -68,15 +68,20 @@ class Attached:
         self.name = state.name
         self.emit: Callable[[str, Message[Any]], Message[Any]] = state.make_emit()
         self._bare = self.emit
+        self.leaving: Callable[[Any], Any] | None = None
+        """What is done to each message that leaves by `send`."""
 
     def use(self, node: Node, observer: Observer) -> None:
         """Let ``observer`` look at what is emitted, or no longer."""
+        self.leaving = observer.leaving(self._state)
         before, self.emit = self.emit, observer.emit(self._state, self._bare)
         if vars(node).get("emit") is before:
             vars(node)["emit"] = self.emit
 
     async def send(self, port: str, msg: Message[Any]) -> Message[Any]:
         """Send, waiting for room."""
+        if self.leaving is not None:
+            msg = self.leaving(msg)
         while (full := self._state.blocked_by(port, msg)) is not None:
             await self._run.room_on(full)
         return msg
@@ -171,6 +176,27 @@ class Feeding:
         elif not state.closed:
             state.closed = True
             run.source_ended()
+
+
+class TracedFeeding(Feeding):
+    """The same while tracing is on: what is sent begins a trace, or goes on with that of the caller."""
+
+    __slots__ = ("_entering",)
+
+    def __init__(self, run: Run, state: NodeState, entering: Callable[[Any], Any]) -> None:
+        super().__init__(run, state)
+        self._entering = entering
+
+    def put(self, item: Any) -> bool:
+        """Send an item if there is room."""
+        if self._run.engine.owner != get_ident():
+            return self._state.put_from_thread(self._entering(item))
+        return super().put(item)
+
+    def _send(self, item: Any) -> bool:
+        if self._state.full_for(item) is not None:  # what is tried again later begins its trace then
+            return False
+        return super()._send(self._entering(item))
 
 
 class Run:
@@ -437,7 +463,8 @@ class Run:
             self.open_sources += 1
             self.waiting_sources += 1
             self._inlets.append(node)
-            feed = Feeding(self, state)
+            entering = self.observer.entering(state)
+            feed = Feeding(self, state) if entering is None else TracedFeeding(self, state, entering)
             node.attach(feed)
             if node.closed:
                 feed.close()
@@ -563,9 +590,9 @@ class Run:
         """Whether no node's code may run any more but its ``on_stop``."""
         return not self._live
 
-    def batch_workers(self) -> list[BatchWorker]:
-        """Return the workers of nodes whose handler is asynchronous, one message at a time."""
-        return [worker for worker in self._workers if isinstance(worker, BatchWorker)]
+    def handling_workers(self) -> list[BatchWorker | PoolWorker]:
+        """Return the workers of nodes whose handler is asynchronous."""
+        return [worker for worker in self._workers if isinstance(worker, BatchWorker | PoolWorker)]
 
     def settle(self) -> None:
         """Something asynchronous came to its end: go on, or see whether that was the end."""

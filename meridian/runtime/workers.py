@@ -89,6 +89,8 @@ class Worker:
         self.context = contextvars.copy_context()
         self.scope = Scope(None, run.random, run.clock.time)
         self.scope.node = state.name
+        self.idle = self.scope
+        """The scope between two messages, and of bare items."""
         self.context.run(current_scope.set, self.scope)
         self.detached = False
         self._task: asyncio.Task[None] | None = None
@@ -223,6 +225,7 @@ class BatchWorker(Worker):
                                 y = await fn(x if wants_message else x.payload)
                                 if y is not None:
                                     append(inherit(x, y))
+                                self._handled()
                             else:
                                 append(x)
                         else:
@@ -235,6 +238,7 @@ class BatchWorker(Worker):
                 if sweep is not None and x is None:
                     x = sweep.item
                 state.fail("on_message", error, x, port, out)
+                self._handled()
                 continue
             if not self.detached:
                 return
@@ -285,6 +289,8 @@ class BatchWorker(Worker):
                 state.fail("on_message", error, x, port, failed)
                 for made in failed:
                     await self.run.send_result(state, made)
+            if parent is not None:
+                self._handled()
 
     async def _ports(self, rest: Iterator[Any], out: list[Any], port: str) -> None:
         for x in rest:
@@ -306,6 +312,11 @@ class BatchWorker(Worker):
         scope.handling, scope.node = message, self.state.name
         self.scope = scope
         current_scope.set(scope)
+
+    def _handled(self) -> None:
+        """The message in hand is done: a bare item that follows is none of its family."""
+        self.scope = self.idle
+        current_scope.set(self.idle)
 
 
 class PoolWorker:

@@ -609,6 +609,22 @@ impl<'a, 'py> Scope<'a, 'py> {
         }
     }
 
+    /// Notes the node that runs, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::now`].
+    #[inline]
+    pub fn set_node(&self, node: Bound<'py, PyAny>) -> PyResult<()> {
+        match self {
+            Self::Native(fields) => {
+                fields.set::<NODE>(node);
+                Ok(())
+            }
+            Self::Foreign(scope) => scope.setattr(intern!(scope.py(), "node"), node),
+        }
+    }
+
     /// Notes the node that runs and its input port, or `None` for both.
     ///
     /// # Errors

@@ -103,16 +103,21 @@ enum Kind {
 pub fn run(step: &Bound<'_, Step>) -> PyResult<i64> {
     let py = step.py();
     let this = step.get();
-    match this.kind {
-        Kind::Map => this.run_map(py),
-        Kind::Sink => this.run_sink(py),
-        Kind::General => this.run_general(py, None),
-        Kind::Call => match &this.form {
+    if this.kind == Kind::Call {
+        return match &this.form {
             Some(form) => native::run(this, form, py),
             None => this.run_call(py, usize::MAX),
-        },
-        Kind::Source => this.run_source(py),
+        };
     }
+    this.note_node(py, this.name.bind(py).clone())?;
+    let handled = match this.kind {
+        Kind::Map => this.run_map(py),
+        Kind::Sink => this.run_sink(py),
+        Kind::General | Kind::Call => this.run_general(py, None),
+        Kind::Source => this.run_source(py),
+    };
+    this.note_node(py, py.None().into_bound(py))?;
+    handled
 }
 
 /// Makes the step that serves `ring` to `node`, or `None` where there is no native one.
@@ -292,6 +297,12 @@ impl Step {
 
     fn note_nothing(&self, py: Python<'_>) -> PyResult<()> {
         Scope::of(self.scope.bind(py)).set_handling(py.None().into_bound(py))
+    }
+
+    /// Notes whose function runs, for log lines; a function has one input, which goes without saying.
+    #[inline]
+    fn note_node(&self, py: Python<'_>, name: Bound<'_, PyAny>) -> PyResult<()> {
+        Scope::of(self.scope.bind(py)).set_node(name)
     }
 
     fn slice_time<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -581,15 +592,13 @@ impl Step {
                 let result = call1(py, &self.function, &item);
                 (item, result.map(drop))
             } else if !names.is_message(&item) {
+                self.note_nothing(py)?;
                 let result = call1(py, &self.function, &item);
                 (item, result.map(drop))
             } else if Names::is_data(py, &item)? {
                 self.note_handling(py, &item)?;
                 let payload = message::payload_of(item.bind(py))?.unbind();
                 let result = call1(py, &self.function, &payload).map(drop);
-                if result.is_ok() {
-                    self.note_nothing(py)?;
-                }
                 (item, result)
             } else {
                 continue;
@@ -702,6 +711,7 @@ impl Step {
                 self.note_handling(py, &item)?;
                 call1(py, &self.function, &item)
             } else if !is_message {
+                self.note_nothing(py)?;
                 call1(py, &self.function, &item)
             } else if Names::is_data(py, &item)? {
                 self.note_handling(py, &item)?;
@@ -836,6 +846,9 @@ impl Step {
                 continue;
             };
             let result = if takes_payload && (!mixed || !names.is_message(&item)) {
+                if mixed {
+                    self.note_nothing(py)?;
+                }
                 call(py, &self.function, [item.as_ptr(), put.as_ptr()]).map(drop)
             } else if takes_payload && !Names::is_data(py, &item)? {
                 call(py, put, [item.as_ptr()]).map(drop)
@@ -874,8 +887,7 @@ impl Step {
         for result in out.get_slice(had, out.len()).iter().filter(|result| !result.is_none()) {
             made.append(names.inherit(py, item, &result.unbind())?)?;
         }
-        out.set_slice(had, out.len(), made.as_any())?;
-        self.note_nothing(py)
+        out.set_slice(had, out.len(), made.as_any())
     }
 
     // ---- source --------------------------------------------------------------------------------------------------

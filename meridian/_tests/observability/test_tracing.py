@@ -1,23 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
-from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meridian.observability import context, tracing
+from meridian.observability import context
 from meridian.observability.tracing import (
     InMemoryTracer,
     NoopSpan,
     NoopTracer,
-    OpenTelemetrySpan,
-    OpenTelemetryTracer,
     Span,
     TracingConfig,
     configure_tracing,
@@ -357,167 +352,3 @@ def test_what_is_within_a_span_that_was_left_out_is_left_out():
                 assert (get_trace_id(), get_span_id()) == (None, None)
     names = [span.name for span in tracer.spans]
     assert names.count("inner") == names.count("outer") > 0
-
-
-# --- OpenTelemetry, as far as it can be told without the package
-
-
-class FakeOtelSpan:
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.attributes: dict[str, object] = {}
-        self.status: tuple[object, str | None] | None = None
-        self.ends = 0
-
-    def set_attribute(self, key: str, value: object) -> None:
-        self.attributes[key] = value
-
-    def set_status(self, status: object, description: str | None = None) -> None:
-        self.status = (status, description)
-
-    def end(self) -> None:
-        self.ends += 1
-
-    def get_span_context(self) -> Any:
-        return SimpleNamespace(trace_id=0xABC, span_id=0xDEF)
-
-
-@pytest.fixture
-def otel(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """Stand-ins for the modules that are used; shows spans and the stack of active ones."""
-    made = SimpleNamespace(spans=[], active=[])
-
-    def begin(name: str) -> FakeOtelSpan:
-        made.spans.append(FakeOtelSpan(name))
-        return made.spans[-1]
-
-    def attach(span: object) -> object:
-        made.active.append(span)
-        return len(made.active) - 1
-
-    def detach(token: Any) -> None:
-        del made.active[token:]
-
-    modules = {
-        "opentelemetry.sdk.trace": SimpleNamespace(),
-        "opentelemetry.trace": SimpleNamespace(
-            get_tracer=lambda name: SimpleNamespace(start_span=begin),
-            set_span_in_context=lambda span: span,
-            StatusCode=SimpleNamespace(ERROR="ERROR"),
-        ),
-        "opentelemetry.context": SimpleNamespace(attach=attach, detach=detach),
-    }
-    for name, module in modules.items():
-        monkeypatch.setitem(sys.modules, name, module)
-    yield made
-    assert made.active == []
-
-
-def on_opentelemetry(**config: Any) -> None:
-    configure_tracing(TracingConfig(enabled=True, provider="opentelemetry", **config))
-
-
-@pytest.mark.req("X1")
-def test_opentelemetry_gets_spans_with_their_attributes(otel: SimpleNamespace):
-    on_opentelemetry()
-    assert is_tracing_enabled() is True
-    with start_span("node.on_message", {"node": "n", "payload": object()}) as span:
-        span.set_attribute("count", 3)
-        assert otel.active == otel.spans
-    sent: FakeOtelSpan = otel.spans[0]
-    assert len(otel.spans) == 1
-    assert isinstance(span, OpenTelemetrySpan)
-    assert cast(object, span.otel_span) is sent
-    assert (span.trace_id, span.span_id) == (f"{0xABC:032x}", f"{0xDEF:016x}")
-    assert sent.attributes == {
-        "node": "n",
-        "payload": "[redacted:payload_key]",
-        "count": 3,
-        "meridian.trace_id": span.trace_id,
-    }
-    assert (sent.name, sent.ends, sent.status) == ("node.on_message", 1, None)
-
-
-@pytest.mark.req("V16")
-def test_opentelemetry_spans_keep_the_trace_id_of_the_context(otel: SimpleNamespace):
-    on_opentelemetry()
-    set_trace_id("t")
-    with start_span("outer") as outer, start_span("inner") as inner:
-        assert otel.active == otel.spans
-    assert (outer.trace_id, inner.trace_id, inner.parent_id) == ("t", "t", outer.span_id)
-    assert [span.attributes for span in otel.spans] == [{"meridian.trace_id": "t"}] * 2
-
-
-@pytest.mark.req("X2")
-def test_opentelemetry_learns_the_class_of_an_error_but_not_its_text(otel: SimpleNamespace):
-    on_opentelemetry()
-    with pytest.raises(ValueError, match="4111"), start_span("name"):
-        raise ValueError("4111")
-    (sent,) = otel.spans
-    assert sent.status == ("ERROR", "ValueError")
-    assert sent.ends == 1
-
-
-def test_a_finished_opentelemetry_span_changes_no_more(otel: SimpleNamespace):
-    sent = FakeOtelSpan("name")
-    span = OpenTelemetrySpan("name", "t", "s", sent, {"a": 1})
-    span.finish()
-    span.set_attribute("b", 2)
-    span.set_error("KeyError")
-    span.finish()
-    assert (sent.attributes, sent.status, sent.ends) == ({"a": 1}, None, 1)
-
-
-def test_opentelemetry_spans_are_sampled_before_they_are_made(otel: SimpleNamespace):
-    on_opentelemetry(sample_rate=0.0)
-    with start_span("name"):
-        pass
-    assert otel.spans == []
-
-
-def test_an_opentelemetry_tracer_that_is_not_enabled_imports_nothing(
-    monkeypatch: pytest.MonkeyPatch, records: Any
-):
-    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
-    tracer = OpenTelemetryTracer(TracingConfig(enabled=False))
-    assert type(tracer.start_span("name")) is NoopSpan
-    assert records() == []
-
-
-@pytest.mark.req("X1")
-@pytest.mark.v1("D46")
-def test_without_the_package_tracing_is_off_and_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, records: Any
-):
-    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
-    on_opentelemetry(sample_rate=1.0)
-    assert isinstance(get_tracer(), OpenTelemetryTracer)
-    assert is_tracing_enabled() is False
-    with start_span("name") as span:
-        assert type(span) is NoopSpan
-    (record,) = records()
-    assert (record["event"], record["level"]) == ("tracing.fallback", "WARN")
-    assert "meridian-runtime[otel]" in record["message"]
-
-
-def test_the_real_package_gets_nested_spans():
-    sdk = pytest.importorskip("opentelemetry.sdk.trace")
-    export = pytest.importorskip("opentelemetry.sdk.trace.export")
-    memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
-    exporter = memory.InMemorySpanExporter()
-    provider = sdk.TracerProvider()
-    provider.add_span_processor(export.SimpleSpanProcessor(exporter))
-    tracer = OpenTelemetryTracer()
-    tracer._tracer = provider.get_tracer("meridian")
-    tracing._tracer, tracing._enabled = tracer, True
-    with pytest.raises(ValueError, match="4111"), start_span("outer"), start_span("inner", {"n": 1}):
-        raise ValueError("4111")
-    inner, outer = exporter.get_finished_spans()
-    assert (inner.name, outer.name) == ("inner", "outer")
-    assert inner.parent.span_id == outer.context.span_id
-    assert inner.attributes == {"n": 1, "meridian.trace_id": f"{outer.context.trace_id:032x}"}
-    assert (inner.status.status_code.name, inner.status.description, inner.events) == (
-        "ERROR",
-        "ValueError",
-        (),
-    )
