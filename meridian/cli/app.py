@@ -187,6 +187,13 @@ def run_command(
             show_default=False,
         ),
     ] = None,
+    otel: Annotated[
+        bool,
+        typer.Option(
+            "--otel",
+            help="Send metrics, traces and logs to OpenTelemetry over OTLP, as the variables OTEL_* say; needs the extra otel.",
+        ),
+    ] = False,
     redaction: RedactionOption = None,
 ) -> None:
     """See `RUN`."""
@@ -206,6 +213,7 @@ def run_command(
                 log_level=log_level,
                 inspect=inspect,
                 metrics_port=metrics_port,
+                otel=otel,
             ),
         )
     )

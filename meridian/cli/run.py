@@ -36,6 +36,7 @@ class Settings:
         log_level: Of the runtime's log; ``None`` means WARN, unless the target's own code says otherwise.
         inspect: Let other processes look.
         metrics_port: Serve metrics for Prometheus at this port of this machine, 0 for any that is free; or ``None``.
+        otel: Send metrics, traces and logs to OpenTelemetry.
     """
 
     as_json: bool = False
@@ -46,6 +47,7 @@ class Settings:
     log_level: LogLevel | None = None
     inspect: bool = False
     metrics_port: int | None = None
+    otel: bool = False
 
 
 def run(target: str, args: Sequence[str], settings: Settings) -> Code:
@@ -123,6 +125,7 @@ def drive(
                 stop_on_signals(stop) as came,
                 when_reader_leaves(stop),
                 _metrics(scheduler, settings),
+                _telemetry(scheduler) if settings.otel else nullcontext(),
                 beside(scheduler, stop),
             ):
                 runner.run(_main(scheduler, settings.timeout_s))
@@ -143,6 +146,19 @@ def drive(
         failure.code = code
         raise failure
     return Outcome(report, code, failure)
+
+
+def _telemetry(scheduler: Scheduler) -> AbstractContextManager[Any]:
+    """Begin to send to OpenTelemetry; what is left is sent at the end of the block."""
+    from meridian.nodes.extras import MissingExtraError
+    from meridian.observability.adapters.opentelemetry import configure_opentelemetry
+
+    try:
+        return configure_opentelemetry(scheduler=scheduler)
+    except MissingExtraError as error:
+        raise CommandError(str(error), code=Code.MISSING) from error
+    except ConfigError as error:
+        raise CommandError(f"--otel: {error}") from error
 
 
 def _soon(loop: asyncio.AbstractEventLoop, stop: Any) -> None:

@@ -90,6 +90,11 @@ KINDS: Mapping[str, Kind] = {
         ("what", "reason"),
         "A redaction policy lets more out of the process than the one before; concerns no single run.",
     ),
+    "telemetry.shed": Kind(
+        "warn",
+        ("what", "reason", "n", "total"),
+        "`n` spans, log lines or readings of metrics (`what`) did not reach OpenTelemetry, `total` so far; concerns no single run.",
+    ),
     "events.suppressed": Kind(
         "warn",
         ("of", *_KEY, "n"),
@@ -118,9 +123,9 @@ class Event:
         message: The exception's text, or ``[redacted]``.
         cause: Why messages were lost: as in `EdgeReport.lost`.
         state: The state it is in now.
-        reason: Why the run ended, or why more is let out.
+        reason: Why the run ended, why more is let out, or why telemetry was shed.
         duration_s: How long it took.
-        what: What is let out.
+        what: What is let out, or was shed.
         of: The kind that was suppressed.
         n: How many it stands for.
         total: How many there are by now.

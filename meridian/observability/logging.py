@@ -171,6 +171,9 @@ class Logger:
         config: Level, form and stream; read once, here.
         wall_clock: Epoch seconds, for ``ts``.
         monotonic: Seconds for the rate limit.
+
+    Attributes:
+        also: Gets each record that is written, as the redaction policy shows it; an exporter, or ``None``.
     """
 
     def __init__(
@@ -186,6 +189,7 @@ class Logger:
         self._dropped = 0
         self._forgotten = 0
         self._recent: deque[dict[str, object]] = deque(maxlen=RECENT)
+        self.also: Callable[[Mapping[str, object]], None] | None = None
         self.renew_lock()
         self.reconfigure(config)
 
@@ -323,6 +327,8 @@ class Logger:
             record.update(fields)
             record = cast("dict[str, object]", redactor().data(record))
             self._recent.append(_brief(record))
+            if self.also is not None:
+                self.also(record)
             line = (_as_json(record) if sink.json else _as_pairs(record)) + "\n"
             stream = sys.stderr if sink.stream is None else sink.stream
             with self._lock:

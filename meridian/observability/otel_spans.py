@@ -56,8 +56,8 @@ class OpenTelemetrySpan(Span):
         super().__init__(name, trace_id, span_id, parent_id=parent_id)
         self.otel_span = otel_span
         self._token: Any = None
-        for key, value in (attributes or {}).items():
-            self.set_attribute(key, value)
+        if attributes:
+            self._note(attributes)
 
     @property
     def traceparent(self) -> str:
@@ -70,9 +70,14 @@ class OpenTelemetrySpan(Span):
     def set_attribute(self, key: str, value: object) -> None:
         """Note something about the operation, here and there; ignored once it is finished."""
         if self.end_time is None:
-            for name, shown in _shown(key, value).items():
-                self.attributes[name] = shown
-                self.otel_span.set_attribute(ATTRIBUTES.get(name, name), _otel_value(shown))
+            self._note({key: value})
+
+    def _note(self, attributes: Mapping[str, object]) -> None:
+        shown: dict[str, object] = redactor().data(dict(attributes))  # type: ignore[assignment]  # a dict stays one
+        self.attributes.update(shown)
+        self.otel_span.set_attributes(
+            {ATTRIBUTES.get(name, name): _otel_value(value) for name, value in shown.items()}
+        )
 
     def set_error(self, error_type: str) -> None:
         """Mark the operation as failed, with the class of the exception and never its text."""
@@ -113,11 +118,6 @@ class OpenTelemetrySpan(Span):
     def deactivate(self) -> None:
         """Undo `activate`."""
         import_module("opentelemetry.context").detach(self._token)
-
-
-def _shown(key: str, value: object) -> dict[str, object]:
-    shown: dict[str, object] = redactor().data({key: value})  # type: ignore[assignment]  # a dict stays one
-    return shown
 
 
 def _otel_value(value: object) -> object:

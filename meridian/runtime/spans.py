@@ -43,14 +43,6 @@ if TYPE_CHECKING:
     from meridian.engine.kernel import NodeState
     from meridian.runtime.run import Run
 
-SPANS = {
-    "node.produce": "A trace begins: a source, an inlet or a tick made its first message. OpenTelemetry only.",
-    "node.on_message": "A node handles a message.",
-    "node.on_tick": "A node's tick.",
-    "scheduler.loop_iteration": "A slice of the scheduler. In memory only.",
-}
-"""Names of the spans of a run, and what they mean."""
-
 
 class _Hop(NamedTuple):
     """The handling of one message whose trace is kept."""

@@ -427,8 +427,8 @@ class OtelSpan:
     def __init__(self) -> None:
         self.sent: list[object] = []
 
-    def set_attribute(self, key: str, value: object) -> None:
-        self.sent.append((key, value))
+    def set_attributes(self, attributes: dict[str, object]) -> None:
+        self.sent += attributes.items()
 
 
 @pytest.mark.req("X1", "X2")

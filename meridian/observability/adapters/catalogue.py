@@ -399,6 +399,10 @@ class Reader:
                     _add(made, of, each, run.labels[of])
         return list(made.items())
 
+    def runs(self) -> dict[str, str]:
+        """Return the ids of the runs that were read last, by number; the label `SERIES` begins with it, where it isn't 1."""
+        return {str(run.number): id for id, run in self._runs.items()}
+
     def _look(self) -> list[Snapshot]:
         before = {id: run.before for id, run in self._runs.items()}
         shots = look_at_all(before, self._scheduler)
