@@ -132,6 +132,7 @@ fmt: $(VENV)/.ready-lint ## formats, mends what ruff can, regenerates docs/requi
 	@$(PY) ci/rules_page.py
 	@$(PY) ci/schemas.py
 	@$(PY) ci/lint_page.py
+	@$(PY) ci/inspector_picture.py
 	@$(PY) ci/figures.py
 
 types: $(VENV)/.ready-lint $(VENV)/.ready-fast ## mypy strict, pyright strict, and the Rust stub against the built module

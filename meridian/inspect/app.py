@@ -335,7 +335,7 @@ class Top(App[None]):
             names.append(f"  {MOST_BOXES} nearest boxes of {MOST_BOXES + self.query_one(Graph).left_out:,}")
         names.no_wrap = True
         self.query_one("#tabs", Static).update(names)
-        every = "by hand" if self.interval_s is None else f"{self.interval_s:g} s"
+        every = "interval" if self.interval_s is None else f"{self.interval_s:g} s"
         self._text("foot", f" {FOOT}".replace("interval", every))
 
     def _text(self, id: str, text: str) -> None:

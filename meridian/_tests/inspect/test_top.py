@@ -7,17 +7,12 @@ import pytest
 
 pytest.importorskip("textual", reason="the extra tui isn't installed")
 
+from meridian._tests.inspect.parts import SLOW
 from meridian.inspect.app import Top
 from meridian.inspect.reader import Reading, Status
 from meridian.inspect.widgets import MOST_BOXES, Graph
-from meridian.introspect import Finding
 
 pytestmark = pytest.mark.req("N6")
-
-SLOW = Finding(
-    "dead-consumer", "error", "write", "stock/book:output->write:input", "write has taken nothing for 2.5 s",
-    "its handler awaits something that doesn't come", "look at what it awaits",
-)  # fmt: skip
 
 
 class Nobody:

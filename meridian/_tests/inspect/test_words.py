@@ -74,7 +74,7 @@ def test_history_is_bounded_in_length_and_number_and_begins_anew_with_a_run(made
     history = History(length=3, most=4)
     for step in range(5):
         history.add(made.shop(step))
-    assert [round(each, 2) for each in history.of("parse", "busy")] == [0.7, 0.75, 0.8]
+    assert [round(each, 2) for each in history.of("parse", "busy")] == [0.7, 0.75, 0.6]
     assert history.forgone > 0
     history.add(made.shot([made.node("a")], [], run="4321-2"))
     assert (history.looks, list(history.of("parse", "busy"))) == (1, [])
