@@ -45,7 +45,7 @@ def test_commands_are_offered(offered):
 
 
 def test_commands_are_offered_to_the_one_that_helps(offered):
-    assert offered("help", "sc") == ["scaffold"]
+    assert offered("help", "scaf") == ["scaffold"]
     assert offered("help", "scaffold", "") == ["node", "subgraph"]
     assert offered("help", "lint", "") == offered("help", "nothing", "") == []
 
