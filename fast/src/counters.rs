@@ -22,6 +22,11 @@ impl Losses {
         self.0.iter().map(|(_, count)| count).sum()
     }
 
+    /// Losses by `cause`.
+    pub fn by(&self, cause: &str) -> u64 {
+        self.iter().find(|(known, _)| *known == cause).map_or(0, |(_, count)| count)
+    }
+
     /// Nothing was ever lost.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -45,6 +50,6 @@ mod tests {
         losses.add("dropped".into(), 1);
         losses.add("replaced".into(), 3);
         assert_eq!(losses.iter().collect::<Vec<_>>(), [("replaced", 5), ("dropped", 1)]);
-        assert_eq!(losses.total(), 6);
+        assert_eq!((losses.total(), losses.by("dropped"), losses.by("expired")), (6, 1, 0));
     }
 }

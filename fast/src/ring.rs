@@ -58,6 +58,19 @@ impl<T> Default for Effects<T> {
     }
 }
 
+/// How far the data lane of a ring has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passed {
+    /// Items that came to it.
+    pub came: u64,
+    /// Of them, those that left it.
+    pub left: u64,
+    /// Of those, the lost ones.
+    pub gone: u64,
+    /// And those of a running batch that may still come back.
+    pub kept: isize,
+}
+
 /// One edge's items and counts.
 #[derive(Debug)]
 pub struct Ring<T> {
@@ -77,6 +90,8 @@ pub struct Ring<T> {
     pub low: isize,
     /// Items that were delivered.
     pub taken: u64,
+    /// Those of them that were CONTROL messages.
+    pub taken_control: u64,
     /// Items that were merged into another one.
     pub merged: u64,
     /// Items lost, by cause.
@@ -102,6 +117,7 @@ impl<T> Ring<T> {
             kind,
             low: 0,
             taken: 0,
+            taken_control: 0,
             merged: 0,
             lost: Losses::default(),
             limits: None,
@@ -124,6 +140,14 @@ impl<T> Ring<T> {
     /// How many items this ring took responsibility for.
     pub fn accepted(&self) -> u64 {
         self.taken + self.depth() as u64 + self.merged + self.lost.total()
+    }
+
+    /// How far the data lane has got: what `_passed` of the Python ring tells.
+    pub fn passed(&self) -> Passed {
+        let gone = self.lost.by("replaced") + self.lost.by("expired");
+        let left = self.taken.saturating_sub(self.taken_control) + gone;
+        let kept = self.capacity - self.space - signed(self.control.len());
+        Passed { came: left + self.items.len() as u64, left, gone, kept }
     }
 
     /// Says whether the ring is full by count, for data.
@@ -360,6 +384,7 @@ impl<T> Ring<T> {
         if let Some(message) = self.control.pop_front() {
             self.space += 1;
             self.taken += 1;
+            self.taken_control += 1;
             return Some(message);
         }
         self.get_data(fx)
@@ -435,6 +460,7 @@ impl<T> Ring<T> {
         let k = k.min(self.control.len());
         into.extend(self.control.drain(..k));
         self.taken += k as u64;
+        self.taken_control += k as u64;
         self.space += signed(k);
         k
     }
@@ -518,6 +544,23 @@ mod tests {
         ring.settle(3, batch.split_off(1), &mut fx);
         assert_eq!((&ring.items, ring.taken, ring.room()), (&VecDeque::from([1, 2, 3, 4]), 1, 0));
         conserved(&ring, 5, 0);
+    }
+
+    #[test]
+    fn how_far_it_has_got_counts_data_only_and_tells_what_was_lost_and_what_may_come_back() {
+        let (mut ring, mut fx) = filled(3, Kind::Latest, 4);
+        assert_eq!(ring.passed(), Passed { came: 4, left: 1, gone: 1, kept: 0 });
+        let mut batch = Vec::new();
+        ring.take(3, true, &mut batch, &mut fx);
+        assert_eq!(ring.passed(), Passed { came: 4, left: 4, gone: 1, kept: 2 });
+        ring.settle(3, batch.split_off(2), &mut fx);
+        assert_eq!(ring.passed(), Passed { came: 4, left: 3, gone: 1, kept: 0 });
+        assert_eq!(ring.put_control(9), Ok(()));
+        assert_eq!(ring.put_control(9), Ok(()));
+        assert_eq!(ring.passed(), Passed { came: 4, left: 3, gone: 1, kept: 0 });
+        ring.get(&mut fx);
+        ring.take_control(1, &mut batch);
+        assert_eq!(ring.passed(), Passed { came: 4, left: 3, gone: 1, kept: 0 });
     }
 
     #[test]

@@ -12,6 +12,9 @@ through `Edge` at any time, and the capacity is to hold all the same. Both sides
 (Dekker's algorithm): the engine thread sets ``busy``, and steps back if ``foreign`` is up; other threads queue behind a
 lock, set ``foreign``, and wait until ``busy`` is down. Sections of the engine thread are a few bytecodes and run no user
 code but a coalesce function or a custom policy, so that wait is short.
+
+**Timing.** While somebody wants to know how long items spend here, ``foreign`` stays up, so that each section comes by
+`Ring.let_foreign_finish` or `Ring._enter`, where it is noted; see `hops`. Else timing costs nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from meridian.core.message import CONTROL, Message, header, rewrap, with_header
 from meridian.core.policies import Block, Coalesce, Drop, Latest, Policy, PutResult
+from meridian.engine.hops import Hops
 from meridian.observability import traceparent
 from meridian.redaction import type_name
 
@@ -52,12 +56,16 @@ class Ring:
             ``space - len(items)``.
         mixed: At least one item was a `Message`; until then all are raw payloads.
         taken: Items that left through `take` so far.
+        taken_control: Those of them that were CONTROL messages.
         merged: Items that a coalesce function merged into another one.
         lost: Items lost so far, by cause.
         check: What data must satisfy, or ``None``.
         waiters: Turns that wait for room.
         waits: How often a turn began to wait for room.
         inside: The thread that is in user code of this ring (a coalesce function, a policy), or 0.
+        foreign: How many other threads are in a section or wait for one, and one more while hops are timed.
+        hops: How long items spent here since it was attached, or ``None`` until somebody looks.
+        timing: ``foreign`` is up for the sake of ``hops``.
     """
 
     __slots__ = (
@@ -70,6 +78,7 @@ class Ring:
         "control_turn",
         "engine",
         "foreign",
+        "hops",
         "id",
         "inside",
         "items",
@@ -85,6 +94,8 @@ class Ring:
         "port",
         "space",
         "taken",
+        "taken_control",
+        "timing",
         "turn",
         "waiters",
         "waits",
@@ -102,7 +113,7 @@ class Ring:
         self.low = self._low()
         self.check = check
         self.mixed = False
-        self.taken = self.merged = self.waits = self.blocked_ns = 0
+        self.taken = self.taken_control = self.merged = self.waits = self.blocked_ns = 0
         self.lost: dict[str, int] | None = None
         self.waiters: list[Turn] | None = None
         self.turn: Turn | None = None
@@ -115,6 +126,8 @@ class Ring:
         self.busy = False
         self.inside = 0
         self.foreign = 0
+        self.hops: Hops | None = None
+        self.timing = False
         self.owner = 0
 
     # ---- reading ---------------------------------------------------------------------------------------------
@@ -204,6 +217,7 @@ class Ring:
                 taken.append(self.control.popleft())
                 self.space += 1
                 self.taken += 1
+                self.taken_control += 1
             while len(taken) < n and self.items:
                 try:
                     taken.append(self._pop())
@@ -223,6 +237,7 @@ class Ring:
                 item = self.control.popleft()
                 self.space += 1
                 self.taken += 1
+                self.taken_control += 1
             else:
                 item = self._pop()
         finally:
@@ -464,6 +479,7 @@ class Ring:
         lane = self.control
         xs = [lane.popleft() for _ in range(min(k, len(lane)))] if lane else []
         self.taken += len(xs)
+        self.taken_control += len(xs)
         self.space += len(xs)
         self._leave(own)
         if xs and self.waiters:
@@ -511,6 +527,44 @@ class Ring:
         still = sum(now - turn.since for turn in list(self.waiters or ()))  # a copy: other threads ask too
         return (self.blocked_ns + still) / 1e9
 
+    # ---- timing ----------------------------------------------------------------------------------------------
+
+    def time_hops(self, clock: Callable[[], int]) -> int | None:
+        """Time what comes next, for a while; see `hops` for what was timed. From any thread, and never waits.
+
+        Returns:
+            Since when, at least, the oldest data has waited, on ``clock``; ``None`` if there is none, or nobody knows.
+        """
+        if not self._lock.acquire(blocking=False):
+            return None  # another thread is in a section; the next look will do
+        self.foreign += 1  # as another thread: from here on the engine's own begins no section
+        since = None
+        between = not self.busy and not self.inside
+        if between:
+            if self.hops is None:
+                self.hops = Hops(clock)
+            since = self.hops.look(*self._passed())
+        if self.timing or not between:
+            self.foreign -= 1
+        else:
+            self.timing = True
+        self._lock.release()
+        return since
+
+    def _passed(self) -> tuple[int, int, int, int]:
+        """Return how many items came to the data lane, left it, were lost on it, and may come back."""
+        gone = 0
+        if self.lost:
+            gone = self.lost.get("replaced", 0) + self.lost.get("expired", 0)
+        left = self.taken - self.taken_control + gone
+        kept = self.capacity - self.space - (len(self.control) if self.control else 0)
+        return left + len(self.items), left, gone, kept
+
+    def _note(self) -> None:
+        if self.hops is None or not self.hops.note(*self._passed()):
+            self.timing = False
+            self.foreign -= 1
+
     # ---- settings --------------------------------------------------------------------------------------------
 
     def set_capacity(self, capacity: int) -> None:
@@ -531,6 +585,7 @@ class Ring:
             self.control = deque(other.control)
             self.space -= len(other.control)
         self.mixed, self.taken, self.merged, self.lost = other.mixed, other.taken, other.merged, other.lost
+        self.taken_control = other.taken_control
 
     def _keep(self, item: Any) -> None:
         self.items.append(item)
@@ -557,8 +612,9 @@ class Ring:
         """Be served by no engine any more; what the ring holds stays. Its counts begin anew: they are in the report."""
         self.engine = self.turn = self.control_turn = self.waiters = None
         self.owner = 0
-        self.taken = self.merged = self.blocked_ns = 0
+        self.taken = self.taken_control = self.merged = self.blocked_ns = 0
         self.lost = None
+        self.hops = None
 
     def _low(self) -> int:
         """Depth at which waiting producers are let on: half full, so that they get a batch each time.
@@ -585,6 +641,8 @@ class Ring:
         self.foreign += 1
         while self.busy:
             time.sleep(0)  # gives the engine's thread the interpreter; its section is a few bytecodes
+        if self.timing:
+            self._note()
         return False
 
     def _leave(self, own: bool) -> None:
@@ -599,6 +657,8 @@ class Ring:
         self.busy = False
         with self._lock:
             self.busy = True
+            if self.timing:
+                self._note()
 
     def __len__(self) -> int:
         return self.depth()

@@ -1,7 +1,7 @@
 """Looking at runs.
 
-A look only reads what the run counts anyway. It takes no lock, puts nothing in the engine's way, and works from any thread,
-also while the loop is stuck. So it may catch the engine's thread in the middle of a slice: numbers of one snapshot may
+A look reads what the run counts anyway, and lets each edge time what comes next, for a while (see `meridian.engine.hops`). It
+waits for no lock, and works from any thread, also while the loop is stuck. So it may catch the engine's thread in the middle of a slice: numbers of one snapshot may
 lie a slice apart. On each edge they still add up, as ``accepted`` is no count of its own but the sum of what was
 delivered, lost, merged and is still there.
 
@@ -29,6 +29,7 @@ from meridian.introspect.model import (
     EventsSnapshot,
     LoopSnapshot,
     NodeSnapshot,
+    Percentiles,
     SchedulerSnapshot,
     Shares,
     Snapshot,
@@ -189,8 +190,8 @@ def _edge(
     band = facts.bands.get(planned.id, 2)
     waits = waiting = 0
     n_bytes: int | None = None
-    wait_age_s = head_age_s = None
-    if ring is not None:
+    wait_age_s = head_age_s = hop_s = None
+    if ring is not None and facts.live is not None:
         turn = ring.turn
         if turn is not None:
             band = turn.band
@@ -198,6 +199,10 @@ def _edge(
         since = [turn.since for turn in list(ring.waiters or ())]
         if since:
             waiting, wait_age_s = len(since), max(facts.at_ns - min(since), 0) / 1e9
+        since_ns = ring.time_hops(facts.live.engine.clock)
+        if since_ns is not None:
+            head_age_s = max(facts.at_ns - since_ns, 0) / 1e9
+        hop_s = _hop_s(ring)
         if ring.limited:
             limited: LimitedRing = ring  # type: ignore[assignment]  # as it says
             n_bytes = limited.bytes
@@ -229,7 +234,17 @@ def _edge(
         accepted_per_s=_rate(report.accepted, None if before is None else before.accepted, window_s),
         delivered_per_s=_rate(report.delivered, None if before is None else before.delivered, window_s),
         lost_per_s=_rate(lost, None if before is None else sum(before.lost.values()), window_s),
+        hop_s=hop_s,
     )
+
+
+def _hop_s(ring: Ring) -> Percentiles | None:
+    times = None if ring.hops is None else ring.hops.times
+    if times is None or not times.n:
+        return None
+    n, most = times.n, times.most
+    p50, p90, p99 = times.percentiles(0.5, 0.9, 0.99)
+    return Percentiles(p50 / 1e9, p90 / 1e9, p99 / 1e9, most / 1e9, n)
 
 
 def _head_age_s(ring: LimitedRing) -> float | None:

@@ -40,13 +40,13 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """How long something took, in seconds.
+    """How long something took, in seconds; `p50`, `p90` and `p99` are off by 1/32 at most.
 
     Attributes:
         p50: The median.
         p90: 9 of 10 took no longer.
         p99: 99 of 100 took no longer.
-        most: The longest.
+        most: The longest, exactly.
         n: How many were timed.
     """
 
@@ -104,14 +104,15 @@ class EdgeSnapshot(EdgeReport):
         waits: How often somebody began to wait for room.
         waiting: Waits for room that are open.
         wait_age_s: Age of the oldest wait that is open, or ``None`` if none is.
-        head_age_s: How long the oldest data has waited; ``None`` if there is none, or on an edge without a limit in bytes
-            or age, where nobody notes when something came.
+        head_age_s: How long, at least, the oldest data has waited: exact where its coming was timed, or the edge has a limit
+            in bytes or age; else since a look first saw it. ``None`` if there is none, or nobody saw it before.
         stalled_s: For how long, as far as this reader saw, nothing was taken although something waited: the head is at
             least as old. ``None`` if this is the first look.
         accepted_per_s: Items taken responsibility for, per second since the look before.
         delivered_per_s: Items handed to the consumer, per second since the look before.
         lost_per_s: Items lost by any cause, per second since the look before.
-        hop_s: How long items spent on the edge, or ``None`` where nobody timed them.
+        hop_s: How long items spent on the edge, of those that were timed since the first look at the run; ``None`` before any
+            was, and after the run has ended.
     """
 
     source: str

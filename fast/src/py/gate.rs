@@ -35,6 +35,9 @@ impl Ring {
     /// This thread is in that user code, or a signal handler raised while it waited.
     #[inline]
     pub fn stay_outside(&self, py: Python<'_>) -> PyResult<()> {
+        if self.timing.get(py) {
+            self.note_hops(py)?; // first, as the clock is Python code
+        }
         while let Err(shut) = self.gate.look(|| thread_id(py)) {
             self.wait_outside(py, shut)?;
         }

@@ -16,6 +16,8 @@ pub struct Names {
     inherit: Py<PyAny>,
     /// `coalesced(policy, old, new)` merges.
     pub coalesced: Py<PyAny>,
+    /// `Hops(clock)` times items.
+    pub hops: Py<PyAny>,
     policies: [(Py<PyAny>, Kind); 4],
     coalesce: Py<PyAny>,
     results: [Py<PyAny>; 5],
@@ -38,6 +40,7 @@ impl Names {
         let policies = py.import("meridian.core.policies")?;
         let step = py.import("meridian.engine.step")?;
         let ring = py.import("meridian.engine.ring")?;
+        let hops = py.import("meridian.engine.hops")?;
         let of = |module: &Bound<'_, PyModule>, name: &str| -> PyResult<Py<PyAny>> {
             Ok(module.getattr(name)?.unbind())
         };
@@ -48,6 +51,7 @@ impl Names {
             to: of(&step, "To")?,
             inherit: of(&step, "inherit")?,
             coalesced: of(&ring, "coalesced")?,
+            hops: of(&hops, "Hops")?,
             policies: [
                 (of(&policies, "Block")?, Kind::Block),
                 (of(&policies, "Drop")?, Kind::Drop),

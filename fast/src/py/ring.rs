@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyIndexError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyString};
 
 use super::call::thread_id;
 use super::cell::{GilCell, GilValue};
@@ -20,7 +20,7 @@ use super::ready::Turn;
 use crate::faults::{fault, Fault};
 use crate::gate::Gate;
 use crate::limits::Limits;
-use crate::ring::{signed, Effects, Kind, Outcome, Ring as Core};
+use crate::ring::{signed, Effects, Kind, Outcome, Passed, Ring as Core};
 
 /// One edge's items. See `meridian.engine.ring.Ring`.
 #[pyclass(frozen, subclass, module = "meridian_fast", weakref)]
@@ -32,6 +32,8 @@ pub struct Ring {
     pub(super) owner: GilValue<u64>,
     waits: GilValue<i64>,
     blocked_ns: GilValue<i64>,
+    /// Each section begins by telling `hops`.
+    pub(super) timing: GilValue<bool>,
     node: GilValue<i64>,
     pub(super) limited: bool,
     pub(super) links: GilCell<Links>,
@@ -50,6 +52,7 @@ pub(super) struct Links {
     pub(super) size: Option<Py<PyAny>>,
     pub(super) clock: Option<Py<PyAny>>,
     pub(super) budget: Option<Py<Budget>>,
+    pub(super) hops: Option<Py<PyAny>>,
 }
 
 /// What a ring has only while it is attached; whoever takes it drops it.
@@ -82,6 +85,7 @@ impl Ring {
             owner: GilValue::new(0),
             waits: GilValue::new(0),
             blocked_ns: GilValue::new(0),
+            timing: GilValue::new(false),
             node: GilValue::new(-1),
             limited,
             links: GilCell::new(Links {
@@ -97,6 +101,7 @@ impl Ring {
                 size: None,
                 clock: None,
                 budget: None,
+                hops: None,
             }),
         })
     }
@@ -157,6 +162,35 @@ impl Ring {
 
     pub(super) fn engine_now(&self, py: Python<'_>) -> Option<Py<Engine>> {
         self.links.with(py, |links| links.engine.as_ref().map(|engine| engine.clone_ref(py)))
+    }
+
+    // ---- timing --------------------------------------------------------------------------------------------------
+
+    fn hops_now(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.links.with(py, |links| links.hops.as_ref().map(|hops| hops.clone_ref(py)))
+    }
+
+    /// A section begins whose times somebody wants to know.
+    #[cold]
+    pub(super) fn note_hops(&self, py: Python<'_>) -> PyResult<()> {
+        let goes_on = match self.hops_now(py) {
+            Some(hops) => self.tell_hops(py, &hops, intern!(py, "note"))?.is_truthy()?,
+            None => false,
+        };
+        if !goes_on {
+            self.timing.set(py, false);
+        }
+        Ok(())
+    }
+
+    fn tell_hops<'py>(
+        &self,
+        py: Python<'py>,
+        hops: &Py<PyAny>,
+        what: &Bound<'py, PyString>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let Passed { came, left, gone, kept } = self.core.with(py, |core| core.passed());
+        hops.bind(py).call_method1(what, (came, left, gone, kept))
     }
 
     // ---- after an operation --------------------------------------------------------------------------------------
@@ -573,6 +607,16 @@ impl Ring {
     }
 
     #[getter]
+    fn get_taken_control(&self, py: Python<'_>) -> u64 {
+        self.core.with(py, |core| core.taken_control)
+    }
+
+    #[setter]
+    fn set_taken_control(&self, py: Python<'_>, taken_control: u64) {
+        self.core.with(py, |core| core.taken_control = taken_control);
+    }
+
+    #[getter]
     fn get_merged(&self, py: Python<'_>) -> u64 {
         self.core.with(py, |core| core.merged)
     }
@@ -603,6 +647,16 @@ impl Ring {
                 core.lost.add(cause.into(), n);
             }
         });
+    }
+
+    #[getter]
+    fn get_hops(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.hops_now(py)
+    }
+
+    #[getter]
+    fn get_timing(&self, py: Python<'_>) -> bool {
+        self.timing.get(py)
     }
 
     #[getter]
@@ -917,6 +971,26 @@ impl Ring {
         ns / 1e9
     }
 
+    // ---- timing --------------------------------------------------------------------------------------------------
+
+    /// Times what comes next, for a while; never waits.
+    fn time_hops<'py>(&self, py: Python<'py>, clock: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if self.gate.thread() != 0 {
+            return Ok(py.None().into_bound(py)); // user code is at work in here; the next look will do
+        }
+        let hops = if let Some(hops) = self.hops_now(py) {
+            hops
+        } else {
+            let made = names(py)?.hops.bind(py).call1((clock,))?.unbind();
+            let old = self.links.with(py, |links| links.hops.replace(made.clone_ref(py)));
+            drop(old);
+            made
+        };
+        let since = self.tell_hops(py, &hops, intern!(py, "look"))?;
+        self.timing.set(py, true);
+        Ok(since)
+    }
+
     // ---- settings ------------------------------------------------------------------------------------------------
 
     fn attach(&self, py: Python<'_>, engine: Py<Engine>, node: i64, port: Py<PyAny>, owner: u64) {
@@ -933,10 +1007,11 @@ impl Ring {
         self.blocked_ns.set(py, 0);
         self.core.with(py, |core| {
             core.taken = 0;
+            core.taken_control = 0;
             core.merged = 0;
             core.lost = crate::counters::Losses::default();
         });
-        let old = self.links.with(py, |links| (links.engine.take(), links.leave()));
+        let old = self.links.with(py, |links| (links.engine.take(), links.hops.take(), links.leave()));
         drop(old);
     }
 
@@ -982,6 +1057,7 @@ impl Ring {
             control.try_iter()?.map(|message| message.map(Bound::unbind)).collect::<PyResult<_>>()?
         };
         let taken: u64 = other.getattr(intern!(py, "taken"))?.extract()?;
+        let taken_control: u64 = other.getattr(intern!(py, "taken_control"))?.extract()?;
         let merged: u64 = other.getattr(intern!(py, "merged"))?.extract()?;
         let lost = other.getattr(intern!(py, "lost"))?;
         let lost: Vec<(String, u64)> = if lost.is_none() {
@@ -1001,6 +1077,7 @@ impl Ring {
             core.had_control |= !messages.is_empty();
             core.control.extend(messages);
             core.taken = taken;
+            core.taken_control = taken_control;
             core.merged = merged;
         });
         self.set_lost(py, Some(lost));
@@ -1024,7 +1101,8 @@ impl Ring {
                 visit.call(&links.on_loss)?;
                 visit.call(&links.size)?;
                 visit.call(&links.clock)?;
-                visit.call(&links.budget)
+                visit.call(&links.budget)?;
+                visit.call(&links.hops)
             })
             .unwrap_or(Ok(()))
     }
@@ -1036,7 +1114,7 @@ impl Ring {
             (
                 (links.check.take(), links.port.take(), links.waiters.take(), links.turn.take()),
                 (links.control_turn.take(), links.engine.take(), links.on_loss.take()),
-                (links.size.take(), links.clock.take(), links.budget.take()),
+                (links.size.take(), links.clock.take(), links.budget.take(), links.hops.take()),
             )
         });
         drop((lanes, links));

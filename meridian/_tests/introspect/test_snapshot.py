@@ -247,6 +247,40 @@ def test_bytes_and_the_age_of_the_head_are_told_where_somebody_counts_them_and_a
     assert (other.bytes, other.head_age_s, other.hop_s) == (None, None, None)
 
 
+@pytest.mark.req("N6", "V14", "X1")
+def test_from_the_first_look_on_the_times_of_hops_and_the_age_of_the_head_are_told_for_every_edge():
+    async def slow(item: int) -> None:
+        await asyncio.sleep(1)
+
+    inlet = Inlet("in")
+    scheduler = Scheduler(SchedulerConfig(shutdown_timeout_s=0))
+    scheduler.register(graph("g", inlet >> sink(slow, name="out")))
+    watch = Watch(scheduler)
+
+    async def beside():
+        await inlet.put(0)  # nobody has looked yet
+        await asyncio.sleep(0.25)
+        shots = [watch.look()]
+        for item in (1, 2, 3):  # each waits a second longer
+            await inlet.put(item)
+        for _ in range(4):
+            await asyncio.sleep(1)
+            shots.append(watch.look())
+        return shots
+
+    edges = [shot.edges[0] for shot in run_beside(scheduler, beside)]
+    assert [(edge.depth, edge.head_age_s) for edge in edges] == [
+        (0, None), (2, 1.0), (1, 2.0), (0, None), (0, None)
+    ]  # fmt: skip
+    assert [edge.hop_s and edge.hop_s.n for edge in edges] == [None, 1, 2, 3, 3]
+    hop = edges[-1].hop_s
+    assert (hop.p50, hop.p90, hop.most) == (
+        pytest.approx(1.75, rel=1 / 32), pytest.approx(2.75, rel=1 / 32), pytest.approx(2.75)
+    )  # fmt: skip
+    ended = watch.look().edges[0]
+    assert (ended.head_age_s, ended.hop_s) == (None, None)
+
+
 @pytest.mark.req("N6")
 def test_bands_and_the_scheduler_are_told():
     never = asyncio.Event()

@@ -51,6 +51,7 @@ class Side:
 
     Attributes:
         now: Nanoseconds; the test's.
+        looks: Somebody looks at how long items spend on the ring, all the time.
         log: What was called from within, in order.
     """
 
@@ -64,7 +65,7 @@ class Side:
             ("error", told(args[:2]), outcome(lambda: args[2]))
         )
         self.engine.add_node(1, "end", "map", lambda item: self.log.append(("seen", told(item))), {})
-        self.attached = self.armed = False
+        self.attached = self.armed = self.looks = False
         self.turns: list[Any] = []
         self.batch: list[Any] | None = None
         self.budget: Any = None
@@ -122,7 +123,7 @@ class Side:
         """Return all that can be seen."""
         ring = self.ring
         names = (
-            "capacity", "space", "low", "kind", "mixed", "taken", "merged", "waits", "blocked_ns", "node", "port",
+            "capacity", "space", "low", "kind", "mixed", "taken", "taken_control", "merged", "waits", "blocked_ns", "node", "port",
             "limited", "inside",
         )  # fmt: skip
         seen = {name: getattr(ring, name) for name in names}
@@ -136,6 +137,9 @@ class Side:
         seen["blocked_s"] = ring.blocked_s(self.now)
         seen["lines"] = [[self.known(turn) for turn in line] for line in self.engine.queue.lines]
         seen["turns"] = [(turn.queued, turn.since, turn.waits_for is ring) for turn in self.turns]
+        if self.looks:  # each time, as the engines begin sections of a ring differently often
+            seen["head"] = ring.time_hops(lambda: self.now)
+            seen["hops"] = ring.timing, ring.hops and ring.hops.times.counts
         if ring.limited:
             seen["limits"] = ring.bytes, ring.head_age_ns(), ring.budget_share
         seen["budget"] = self.budget and self.budget.used
@@ -265,6 +269,11 @@ class Rings(RuleBasedStateMachine):
     @rule(drawn=st.lists(payloads, max_size=4), control=st.booleans())
     def take_over(self, drawn: Any, control: bool) -> None:
         self.both(lambda side: side.ring.take_over(side.another(drawn, control)))
+
+    @rule()
+    def look(self) -> None:
+        for side in self.sides:
+            side.looks = True
 
     @rule(ns=st.integers(0, 3))
     def time_passes(self, ns: int) -> None:
