@@ -8,13 +8,12 @@ from rich.console import Console
 from rich.text import Text
 
 from meridian.cli.tables import MOST_ROWS, Column, print_table, say_more
+from meridian.inspect.words import fill
 from meridian.introspect.profile import ChainProfile, EdgeProfile, NodeProfile, Profile
 from meridian.redaction import redactor
 
-_BARS = "▁▂▃▄▅▆▇█"
-
 CURVE = 24
-"""Characters of a curve in a table."""
+"""Cells of a curve in a table."""
 
 MOST_FRAMES = 8
 """So many calls of a stack are shown, the innermost ones; ``--json`` has them all."""
@@ -189,7 +188,7 @@ def percent(share: float) -> str:
 
 
 def curve(values: Sequence[int], most: int) -> str:
-    """Return a curve in one line; each character is the largest of the values that it stands for.
+    """Return a curve in one line; each cell is the largest of the values that it stands for.
 
     Args:
         values: At least one, from 0 on.
@@ -197,7 +196,7 @@ def curve(values: Sequence[int], most: int) -> str:
     """
     n = min(len(values), CURVE)
     parts = (values[len(values) * i // n : len(values) * (i + 1) // n] for i in range(n))
-    return "".join(_BARS[min(max(part) * len(_BARS) // most, len(_BARS) - 1)] for part in parts)
+    return "".join(fill(max(part), most) for part in parts)
 
 
 def _whole(rate: float | None) -> int | str:

@@ -14,8 +14,10 @@ import jsonschema
 import pytest
 
 from meridian._tests.cli.conftest import ENVIRONMENT
+from meridian._tests.cli.test_cli_process import in_terminal
 from meridian.cli import process as process_module
 from meridian.cli import profile as profile_module
+from meridian.cli.profile_table import curve, duration, percent
 from meridian.introspect.client import Client, attach
 from meridian.introspect.errors import BadAnswerError, NothingRunsError
 from meridian.introspect.schema import profile_schema
@@ -454,3 +456,44 @@ def test_looks_that_take_long_are_taken_less_often():
     sampler = profile_module._Sampler(settings, Looks(), look, wait, lambda: now[0])
     assert sampler.sample(lambda passed_s, n: None)
     assert pauses == [19.0] * 5
+
+
+# ---- words -----------------------------------------------------------------------------------------------------------
+
+
+def test_on_a_terminal_it_says_how_far_it_is_and_leaves_no_trace(write, process):
+    write("app.py", APP)
+    returned, out, shown = in_terminal(process, "profile", "app.py:three")
+    assert (returned, out) == (0, "0\n1\n2\n")
+    _, cleared, table = shown.rpartition("\r\x1b[K")
+    assert cleared
+    assert "of run" in table
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.0, "0 s"),
+        (5e-9, "5 ns"),
+        (7.19e-6, "7.19 µs"),
+        (0.0123, "12.3 ms"),
+        (1.0, "1 s"),
+        (99.94, "99.9 s"),
+        (86_400.0, "86,400 s"),
+    ],
+)
+def test_a_length_of_time_has_a_unit_that_suits_it(seconds, said):
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0.0, "0 %"), (1e-9, "0.1 %"), (0.004, "0.4 %"), (0.5, "50 %"), (1.0, "100 %")]
+)
+def test_a_share_that_is_not_nothing_does_not_look_like_it(share, said):
+    assert percent(share) == said
+
+
+def test_a_curve_is_short_and_shows_each_peak():
+    assert curve((0, 4, 8), 8) == "·▅█"
+    long = curve([0] * 500 + [8] + [0] * 500, 8)
+    assert (len(long), long.count("█"), long.count("·")) == (24, 1, 23)
