@@ -266,7 +266,7 @@ def test_a_file_that_holds_something_else_is_told_and_not_guessed(tmp_path, text
 @pytest.mark.parametrize("file", ["/dev/zero", "/", "<stdin>", "\0", "x" * 5000])
 def test_a_file_name_may_be_anything(file):
     names: dict[str, object] = {}
-    exec(compile("def f(x):\n    return x", "name", "exec").replace(co_filename=file), names)
+    exec("def f(x):\n    return x", names)
     names["f"].__code__ = names["f"].__code__.replace(co_filename=file)
     assert [each.rule for each in lone(names["f"])] == ["unseen"]
 
