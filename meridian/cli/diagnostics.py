@@ -20,7 +20,7 @@ from meridian.cli.target import parse
 from meridian.diagnostics import Bundle, BundleError, Collected, Manifest, Request, open_bundle
 from meridian.diagnostics import collect as collect_bundle
 from meridian.diagnostics.archive import write_file
-from meridian.diagnostics.collect import TIMEOUT_S, WINDOW_S
+from meridian.diagnostics.gather import TIMEOUT_S, WINDOW_S
 from meridian.diagnostics.manifest import MANIFEST
 from meridian.inspect import columns
 from meridian.inspect.reader import presentable, presentable_finding

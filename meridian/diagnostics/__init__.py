@@ -2,7 +2,7 @@
 
 ::
 
-    collect         gathers the parts and packs them
+    gather          gathers the parts and packs them
     environment     system, Python, packages, variables
     configuration   checksums of a project's files
     runtime         what the system knows of a process
@@ -19,8 +19,8 @@ The command is ``meridian diagnostics``; see decision 0013 for why a bundle is a
 
 from __future__ import annotations
 
-from meridian.diagnostics.collect import Collected, Request, collect
 from meridian.diagnostics.errors import BundleError, DiagnosticsError
+from meridian.diagnostics.gather import Collected, Request, collect
 from meridian.diagnostics.manifest import SCHEMA_VERSION, Manifest, Member, Missing
 from meridian.diagnostics.read import Bundle, open_bundle, read_bundle
 

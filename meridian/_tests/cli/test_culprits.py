@@ -11,6 +11,7 @@ import pytest
 from meridian._tests.cli import culprits
 from meridian._tests.cli.culprits import CULPRITS
 from meridian.cli.process import connect
+from meridian.diagnostics import open_bundle
 
 pytestmark = [
     pytest.mark.req("N1", "N1.3", "N6"),
@@ -59,23 +60,34 @@ def named(look, wanted):
             return findings
 
 
-def by_top(meridian, pid):
-    return meridian("top", "--once", "--json", "--interval", "0.6", "--pid", pid)
+def by_top(meridian, started):
+    return said(meridian("top", "--once", "--json", "--interval", "0.6", "--pid", str(started.pid)))
 
 
-def by_profile(meridian, pid):
-    return meridian("profile", "--json", "--seconds", "0.6", "--hz", "5", "--pid", pid)
+def by_profile(meridian, started):
+    return said(meridian("profile", "--json", "--seconds", "0.6", "--hz", "5", "--pid", str(started.pid)))
+
+
+def said(ran):
+    assert "canary" not in ran.output
+    return json.loads(ran.stdout)["findings"]
+
+
+def by_bundle(meridian, started):
+    patience = "1" if "stopped" in started.args[-1].rpartition(":") else str(PATIENCE_S)
+    ran = meridian(
+        "diagnostics", "collect", "--pid", str(started.pid), "--out", "b.zip", "--force",
+        "--window-s", "0.6", "--timeout-s", patience,
+    )  # fmt: skip
+    assert ran.exit_code == 0
+    bundle = open_bundle("b.zip")
+    assert not any(b"canary" in bundle.member(each.name) for each in bundle.manifest.members)
+    return bundle.data("findings.json")["findings"]
 
 
 @pytest.mark.parametrize("name", CULPRITS)
-def test_top_and_a_profile_name_the_culprit(name, troubled, meridian):
-    pid = str(troubled(name).pid)
-    for ask in (by_top, by_profile):
-
-        def look(ask=ask):
-            said = ask(meridian, pid)
-            assert "canary" not in said.output
-            return json.loads(said.stdout)["findings"]
-
-        found = named(look, CULPRITS[name])
+def test_top_a_profile_and_a_bundle_name_the_culprit(name, troubled, meridian):
+    started = troubled(name)
+    for look in (by_top, by_profile, by_bundle):
+        found = named(lambda look=look: look(meridian, started), CULPRITS[name])
         assert all(found[0][key] for key in ("what", "why", "fix"))

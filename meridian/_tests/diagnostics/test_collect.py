@@ -15,8 +15,7 @@ import pytest
 
 from meridian import Scheduler, graph, sink, source
 from meridian._tests.introspect.in_a_thread import PATIENT_S, running
-from meridian.diagnostics import Request, collect, read_bundle
-from meridian.diagnostics import collect as collect_function
+from meridian.diagnostics import Request, collect, gather, read_bundle
 from meridian.diagnostics.manifest import CATALOGUE, MANIFEST
 from meridian.diagnostics.schema import manifest_schema
 from meridian.introspect import Snapshot, serve
@@ -384,13 +383,11 @@ def test_a_process_that_is_gone_is_told_to_be_so():
 
 
 def test_whichever_part_fails_the_others_are_there(monkeypatch):
-    module = sys.modules[collect_function.__module__]
-
     def fail(*_):
         raise RuntimeError("hunter2")
 
-    monkeypatch.setattr(module, "gather_configuration", fail)
-    monkeypatch.setattr(module, "facts_of", fail)
+    monkeypatch.setattr(gather, "gather_configuration", fail)
+    monkeypatch.setattr(gather, "facts_of", fail)
     with serve() as server, running():
         opened = bundle(process=server.path)
     for name in ("configuration.json", "runtime.json"):
@@ -399,8 +396,7 @@ def test_whichever_part_fails_the_others_are_there(monkeypatch):
 
 
 def test_a_part_that_would_be_too_long_is_left_out(monkeypatch):
-    module = sys.modules[collect_function.__module__]
-    monkeypatch.setattr(module, "MAX_MEMBER", 1000)
+    monkeypatch.setattr(gather, "MAX_MEMBER", 1000)
     opened = bundle()
     assert re.fullmatch(r"it would have [\d,]+ bytes", why(opened, "environment.json").reason)
 
