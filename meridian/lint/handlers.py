@@ -296,11 +296,10 @@ def _shadowed_hook(view: View) -> Iterator[Found]:
             continue
         hooks = {handler.kind: handler.code for handler in view.handlers[i]}
         for public, protected in (("on_message", "_handle_message"), ("on_tick", "_handle_tick")):
-            if (
-                public not in hooks
-                or protected not in hooks
-                or getattr(Node, public) is hooks[public].function
-            ):
+            # A subclass that replaces what its base does is right to do so.
+            classes = [cls for cls in type(node).__mro__ if not is_ours(cls)]
+            together = any(public in vars(cls) and protected in vars(cls) for cls in classes)
+            if not (together and public in hooks and protected in hooks):
                 continue
             passes = any(
                 isinstance(each, ast.Attribute) and each.attr in (public, protected)

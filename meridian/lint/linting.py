@@ -62,7 +62,7 @@ def lint(
     issues = [issue for issue in validate_together(graphs) if issue.level == "error"]
     plan = Plan([PlannedNode(*each) for each in _nodes(graphs)], [], []) if issues else build_plan(graphs)
     sources = Sources()
-    view = look_at(graphs, plan, bands, sources)
+    view = look_at(graphs, plan, bands, sources, is_valid=not issues)
     found = [("invalid-graph", Found(f"{each.code}: {each.message}")) for each in issues]
     for id, look in looks.items():
         if settings.looks(id):

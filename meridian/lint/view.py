@@ -79,6 +79,7 @@ class View:
     Attributes:
         graphs: What was registered.
         plan: What would run; without edges if the graph is invalid.
+        is_valid: A run would take it.
         into: Edges into each node.
         out_of: Edges out of each node.
         bands: Band of each edge that was given one, by id.
@@ -91,6 +92,7 @@ class View:
 
     graphs: list[Subgraph]
     plan: Plan
+    is_valid: bool
     into: list[list[PlannedEdge]]
     out_of: list[list[PlannedEdge]]
     bands: dict[str, PriorityBand]
@@ -110,12 +112,15 @@ class View:
         return self.plan.nodes[node].name
 
 
-def look_at(graphs: list[Subgraph], plan: Plan, bands: dict[str, PriorityBand], sources: Sources) -> View:
+def look_at(
+    graphs: list[Subgraph], plan: Plan, bands: dict[str, PriorityBand], sources: Sources, *, is_valid: bool
+) -> View:
     """Gather what rules look at."""
     n = len(plan.nodes)
     view = View(
         graphs,
         plan,
+        is_valid,
         [[] for _ in range(n)],
         [[] for _ in range(n)],
         bands,
@@ -128,7 +133,7 @@ def look_at(graphs: list[Subgraph], plan: Plan, bands: dict[str, PriorityBand], 
     for edge in plan.edges:
         view.out_of[edge.source].append(edge)
         view.into[edge.target].append(edge)
-    for graph in graphs if plan.edges or not any(graph.edges for graph in graphs) else ():
+    for graph in graphs if is_valid else ():
         view.open_inputs.update(
             _inner(graph, *end, "exposed_inputs") for end in graph.exposed_inputs.values()
         )

@@ -61,8 +61,8 @@ def _words(name: str) -> set[str]:
 
 @looks_for("dangling-output")
 def _dangling_output(view: View) -> Iterator[Found]:
-    if not view.plan.edges and any(graph.edges for graph in view.graphs):
-        return  # an invalid graph
+    if not view.is_valid:
+        return
     for i, (name, node) in enumerate(view.plan.nodes):
         connected = {edge.port for edge in view.out_of[i]}
         connected |= {port for owner, port in view.open_outputs if owner == name}
@@ -111,7 +111,7 @@ def _gives(handler: Handler) -> bool:
 
 @looks_for("never-fed")
 def _never_fed(view: View) -> Iterator[Found]:
-    if not view.plan.edges and any(graph.edges for graph in view.graphs):
+    if not view.is_valid:
         return
     fed = [_starts_by_itself(view, i) for i in range(len(view.plan.nodes))]
     todo = [i for i, yes in enumerate(fed) if yes]

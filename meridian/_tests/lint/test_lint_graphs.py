@@ -22,6 +22,7 @@ from meridian import (
     source,
     via,
 )
+from meridian.core.policies import ErrorPolicy
 from meridian.lint import Lint, lint
 from meridian.testing import assert_lint_clean
 
@@ -92,6 +93,35 @@ def test_what_a_graph_shows_to_the_outside_is_connected_and_fed():
     assert rules_of(outer) == []
     (told,) = lint(graph("outer", source([1], name="start") >> inner["in"]))
     assert (told.rule, told.node) == ("dangling-output", "inner/double")
+
+
+def test_an_invalid_graph_is_looked_at_as_far_as_it_goes():
+    made = Subgraph("g")
+    made.add_node(Node("a:b"))
+    made.expose_input("in", ("nobody", "x"))
+    assert rules_of(made) == ["invalid-graph", "ambiguous-name"]
+    broken = graph("g", source([1]) >> sink(print, name="store"))
+    broken.edges[0].target_node = "nobody"
+    assert rules_of(broken) == ["invalid-graph"]
+
+
+def test_emitting_errors_takes_an_output_that_leads_somewhere():
+    def build(**options):
+        return node(name="risky", on_error=ErrorPolicy.EMIT_ERROR, **options)(lambda n: n)
+
+    (told,) = lint(graph("g", source([1]) >> build(outputs=[])))
+    assert told.what == "node 'risky' is to emit its errors, but has no output"
+    made = graph("g", source([1]) >> build(outputs=["out", "error"])["out"] >> sink(print))
+    assert [each.what for each in lint(made)] == [
+        "node 'risky' emits its errors on 'error', which leads to nothing"
+    ]
+    assert lint(graph("g", source([1]) >> build() >> sink(print))) == ()
+
+
+def test_a_source_that_gives_commands_is_known_by_its_name():
+    made = graph("g", source([1], name="stop") >> via(policy=drop()) >> sink(print))
+    (told,) = lint(made)
+    assert (told.rule, told.edge) == ("lossy-control", "stop:output->print:input")
 
 
 def test_of_nodes_that_nothing_feeds_the_first_is_told():

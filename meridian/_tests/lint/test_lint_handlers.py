@@ -187,6 +187,102 @@ def test_while_a_node_stops_errors_may_be_passed_over(load):
     assert lint(made) == ()
 
 
+NODE = """
+class Mine(Node):
+    def __init__(self):
+        made = Node.with_ports("mine", ["in"], ["out", "error", "other"])
+        super().__init__("mine", made.inputs, made.outputs)
+"""
+
+
+def of_a_node(load, body: str, wired: str = "source([1]) >> Mine()['out'] >> sink(print)") -> list[str]:
+    """The rules that find something in a node class, notes left out."""
+    made = load(f"{HEAD}{NODE}{body}\ndef build(): return graph('g', {wired})\n")
+    return [each.rule for each in lint(made) if each.level != "note"]
+
+
+@pytest.mark.parametrize(
+    ("body", "rules"),
+    [
+        ("    def _handle_message(self, port, msg):\n        self.emit('out', msg)\n", []),
+        ("    def _handle_message(self, port, msg):\n        self.emit('error', msg)\n", []),
+        ("    def _handle_message(self, port, msg):\n        self.emit('other', msg)\n", ["dangling-output"]),
+        ("    def _handle_message(self, port, msg):\n        self.emit(port, msg)\n", []),
+        (
+            "    def _handle_message(self, port, msg):\n        yield self.emit('out', msg)\n",
+            ["ignored-return"],
+        ),
+        (
+            "    def _handle_message(self, port, msg):\n        return msg.with_payload(1)\n",
+            ["ignored-return"],
+        ),
+        ("    def _handle_message(self, port, msg):\n        return self.emit('out', msg)\n", []),
+    ],
+)
+def test_what_a_node_class_sends_and_where(load, body, rules):
+    assert of_a_node(load, body) == rules
+
+
+@pytest.mark.parametrize(
+    ("work", "is_told"),
+    [
+        ("threading.Thread(target=self.emit, args=('out', msg)).start()", True),
+        ("threading.Timer(1, self.work).start()", True),
+        ("self.pool.submit(lambda: self.emit('out', msg))", True),
+        ("def inner(): self.emit('out', msg)\n        self.pool.submit(inner)", True),
+        ("asyncio.get_running_loop().run_in_executor(None, self.work)", True),
+        ("self.pool.submit(self.rest)", False),
+        ("self.pool.submit(print)", False),
+        ("self.pool.submit(lambda: 1)", False),
+        ("self.emit('out', msg)", False),
+    ],
+)
+def test_what_is_handed_to_threads_may_not_emit(load, work, is_told):
+    body = (
+        "        self.pool = None\n"
+        "    def work(self):\n        self.emit('out', 1)\n"
+        "    def rest(self):\n        self.tick_in(0)\n"
+        f"    def _handle_message(self, port, msg):\n        {work}\n"
+    )
+    assert of_a_node(load, body) == (["thread-emit"] if is_told else [])
+
+
+@pytest.mark.parametrize(
+    ("change", "is_told"),
+    [("msg.payload.append(1)", True), ("x = msg.payload\n        x['a'] = 1", True), ("x = list(msg.payload)\n        x.append(1)", False)],
+)  # fmt: skip
+def test_payloads_in_messages_are_not_to_be_changed_either(load, change, is_told):
+    body = f"    def _handle_message(self, port, msg):\n        {change}\n        self.emit('out', msg)\n"
+    wired = "source([[1]], name='s') >> (mine := Mine())['in'], mine['out'] >> sink(print)"
+    assert of_a_node(load, body, wired) == []
+    wired = "source([[1]], name='s') >> [(mine := Mine())['in'], sink(print, name='x')], mine['out'] >> sink(print)"
+    assert of_a_node(load, body, wired) == (["shared-payload"] if is_told else [])
+
+
+def test_a_function_that_takes_messages_changes_their_payloads(load):
+    made = load(
+        f"{HEAD}\n@node\ndef handle(m: Message) -> None:\n    m.payload.append(1)\n"
+        "def build(): return graph('g', source([[1]]) >> [handle, sink(print)])\n"
+    )
+    assert [each.rule for each in lint(made)] == ["shared-payload"]
+
+
+def test_a_subclass_may_replace_the_hook_of_its_base(load):
+    body = (
+        "    def _handle_message(self, port, msg):\n        self.emit('out', msg)\n"
+        "class Other(Mine):\n    def on_message(self, port, msg):\n        self.emit('out', msg)\n"
+    )
+    assert of_a_node(load, body, "source([1]) >> Other()['out'] >> sink(print)") == []
+
+
+def test_class_state_changed_by_key_is_seen_and_that_of_the_instance_is_not(load):
+    body = (
+        "        self.own = {}\n    shared = {}\n"
+        "    def _handle_message(self, port, msg):\n        self.own['a'] = 1\n        self.shared['a'] = 1\n"
+    )
+    assert of_a_node(load, body) == ["shared-class-state"]
+
+
 def test_the_line_is_that_of_the_call(load):
     assert found(load, "y = x\n\ntime.sleep(1)") == [("blocking-call", 3)]
 
