@@ -7,10 +7,13 @@ import pytest
 
 pytest.importorskip("textual", reason="the extra tui isn't installed")
 
+from meridian import Scheduler, coalesce, graph, node, sink, source, via
 from meridian._tests.inspect.parts import SLOW
 from meridian.inspect.app import Top
-from meridian.inspect.reader import Reading, Status
+from meridian.inspect.reader import Reader, Reading, Status
 from meridian.inspect.widgets import MOST_BOXES, Graph
+from meridian.introspect import Watch
+from meridian.observability.events import get_events
 
 pytestmark = pytest.mark.req("N6")
 
@@ -361,3 +364,62 @@ def test_without_colours_nothing_is_lost(shop, monkeypatch, golden):
         golden("graph-80x24", screen(app))
 
     play(script, readings=shop)
+
+
+CANARY = "sk-live-Zx81Qw0vTb27Lm94Kd"
+
+
+@pytest.mark.req("X2")
+def test_no_payload_of_a_run_that_fails_everywhere_is_on_any_screen():
+    """The run is a real one: payloads are in messages, exceptions, their causes, and what a coalesce function raised."""
+
+    @node
+    def fails(item: str) -> str:
+        try:
+            raise KeyError(item)
+        except KeyError as error:
+            raise ValueError(f"bad {item}") from error
+
+    def merges(old: str, new: str) -> str:
+        raise RuntimeError(old + new)
+
+    def refuses(item: str) -> None:
+        raise OSError(item)
+
+    items = source([f"{CANARY}-{i}" for i in range(8)], name="items")
+    scheduler = Scheduler()
+    scheduler.register(
+        graph("leaky", items >> fails, items >> via(capacity=1, policy=coalesce(merges)) >> sink(refuses, name="refuses"))
+    )  # fmt: skip
+    watch, since = Watch(scheduler), get_events().last
+    scheduler.run()
+    shot, batch = watch.look(), get_events().since(since)
+    assert (shot.errors_total > 0, len(batch.events) > 0) == (True, True)
+
+    class Inside:
+        """A connection to this process."""
+
+        pid = shot.pid
+
+        def snapshots(self):
+            return (shot,)
+
+        def events(self, since):
+            return batch
+
+    shown = []
+
+    async def script(app, pilot):
+        for tab in "12345":
+            await press(pilot, tab, "enter")
+            shown.append(screen(app))
+            for row in range(1 if tab == "1" else len(app.rows(app.tab).shown)):
+                if row:
+                    app.rows(app.tab).action_move(1)
+                shown.extend(app.details(200))
+
+    reader = Reader(lambda: (shot.pid,), lambda place: Inside(), lambda: 0.0)
+    play(script, size=(140, 40), readings=[reader.read()])
+    text = "\n".join(shown)
+    assert ("ValueError" in text, "fails" in text, "[redacted]" in text) == (True, True, True)
+    assert (CANARY in text, "Zx81" in text) == (False, False)
