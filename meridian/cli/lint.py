@@ -94,15 +94,7 @@ def _lint(target: str | None, args: Sequence[str], wishes: Wishes, out: TextIO) 
         raise CommandError("TARGET is missing: name a graph, or ask for --list or --explain RULE")
     if wishes.as_json and wishes.as_github:
         raise CommandError("--json and --github are two different answers: give one of them")
-    select, ignore = _split(wishes.select), _split(wishes.ignore)
-    configure(LogLevel.WARN, json=not sys.stderr.isatty())
-    try:
-        settings = read_settings().narrowed(select or None, ignore)  # before the target's code runs
-        with recorded() as places, asyncio.Runner() as runner:
-            scheduler = load(target, args, runner)
-        found = lint(scheduler, settings=settings, places=places)
-    except (ConfigError, ValueError) as error:
-        raise CommandError(str(error)) from None
+    found = lints_of(target, args, _split(wishes.select), _split(wishes.ignore))
     numbers: dict[str, int] = {level: sum(each.level == level for each in found) for level in LEVELS}
     failing = numbers["error"] + (numbers["warning"] if wishes.strict else 0)
     if wishes.as_json:
@@ -117,6 +109,24 @@ def _lint(target: str | None, args: Sequence[str], wishes: Wishes, out: TextIO) 
     else:
         _show(found, numbers)
     return Code.FAILED if failing else Code.OK
+
+
+def lints_of(
+    target: str, args: Sequence[str] = (), select: Sequence[str] = (), ignore: Sequence[str] = ()
+) -> tuple[Lint, ...]:
+    """Load a target, and return what is found in it.
+
+    Raises:
+        CommandError: it can't be loaded, or what the project says about lints is wrong.
+    """
+    configure(LogLevel.WARN, json=not sys.stderr.isatty())
+    try:
+        settings = read_settings().narrowed(select or None, ignore)  # before the target's code runs
+        with recorded() as places, asyncio.Runner() as runner:
+            scheduler = load(target, args, runner)
+        return lint(scheduler, settings=settings, places=places)
+    except (ConfigError, ValueError) as error:
+        raise CommandError(str(error)) from None
 
 
 def _split(given: Sequence[str]) -> list[str]:

@@ -95,6 +95,16 @@ def top_command(
             "--interval", metavar="SECONDS", callback=_interval, help="Seconds from one look to the next."
         ),
     ] = 1.0,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--lint",
+            metavar="TARGET",
+            help="Show what meridian lint finds in this graph, too; it is loaded here, and not run.",
+            autocompletion=complete_target,
+            show_default=False,
+        ),
+    ] = None,
     redaction: RedactionOption = None,
 ) -> None:
     """See `TOP`."""
@@ -103,8 +113,8 @@ def top_command(
     from meridian.cli.top import watch
 
     if once or as_json:
-        raise typer.Exit(look_once(pid, socket, interval_s, as_json=as_json))
-    raise typer.Exit(watch(pid, socket, interval_s))
+        raise typer.Exit(look_once(pid, socket, interval_s, target, as_json=as_json))
+    raise typer.Exit(watch(pid, socket, interval_s, target))
 
 
 def _positive(value: float) -> float:

@@ -27,12 +27,42 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'meridian-runtime[tui]'"
 
 
-def once(pid: int | None, path: str | None, interval_s: float, *, as_json: bool) -> Code:
-    """Look at a process twice and write what there is; return the exit code."""
-    return answer(None, as_json, lambda out: _once(choose(pid, path), interval_s, out, as_json=as_json))
+def once(
+    pid: int | None, path: str | None, interval_s: float, target: str | None = None, *, as_json: bool
+) -> Code:
+    """Look at a process twice and write what there is; return the exit code.
+
+    Args:
+        pid: What ``--pid`` says.
+        path: What ``--socket`` says.
+        interval_s: Seconds between the two looks.
+        target: The graph that lints are of, too, or ``None``.
+        as_json: One JSON object instead of tables.
+    """
+
+    def body(out: TextIO) -> Code:
+        lints = _lints(target)
+        return _once(choose(pid, path), interval_s, lints, out, as_json=as_json)
+
+    return answer(None, as_json, body)
 
 
-def _once(place: int | Path, interval_s: float, out: TextIO, *, as_json: bool) -> Code:
+def _lints(target: str | None) -> tuple[Finding, ...]:
+    """Return what is wrong with a graph as it was declared; mere notes are left out."""
+    if target is None:
+        return ()
+    from meridian.cli.lint import lints_of
+
+    return tuple(
+        Finding(each.rule, each.level, each.node, each.edge, each.what, each.why, each.fix)
+        for each in lints_of(target)
+        if each.level != "note"
+    )
+
+
+def _once(
+    place: int | Path, interval_s: float, lints: Sequence[Finding], out: TextIO, *, as_json: bool
+) -> Code:
     try:
         with connect(place) as client:
             before, now, batch = _look_twice(client, interval_s)
@@ -49,12 +79,15 @@ def _once(place: int | Path, interval_s: float, out: TextIO, *, as_json: bool) -
             "pid": client.pid,
             "snapshots": [shot.as_dict() for shot in now],
             "findings": [{"run": run, **each.as_dict()} for run, found in findings.items() for each in found],
+            "lints": [each.as_dict() for each in lints],
             "events": [event.as_dict() for event in batch.events],
             "events_missed": batch.missed,
         }
         write_json(out, None, said)
         return Code.OK
-    _show(now, findings, console_for("stdout"), client.pid)
+    console = console_for("stdout")
+    _show(now, findings, console, client.pid)
+    _show_findings(console, lints)
     return Code.OK
 
 
@@ -81,12 +114,16 @@ def _show(
         console.print(Text(f"{headline(shot)}\n{numbers(shot)}", style="bold"))
         if shot.loop.stuck:
             console.print(Text(stuck(shot), style="bold red"))
-        for finding in map(presentable_finding, findings[shot.run]):
-            style = "bold red" if finding.severity == "error" else "yellow"
-            console.print(Text(f"{finding.severity} [{finding.rule}] {finding.what}", style=style))
-            console.print(Text(f"  why: {finding.why}\n  fix: {finding.fix}"))
+        _show_findings(console, findings[shot.run])
         _show_table(console, columns.NODES, shot.nodes)
         _show_table(console, columns.EDGES, shot.edges)
+
+
+def _show_findings(console: Console, findings: Sequence[Finding]) -> None:
+    for finding in map(presentable_finding, findings):
+        style = "bold red" if finding.severity == "error" else "yellow"
+        console.print(Text(f"{finding.severity} [{finding.rule}] {finding.what}", style=style))
+        console.print(Text(f"  why: {finding.why}\n  fix: {finding.fix}"))
 
 
 def _show_table(console: Console, wanted: Sequence[columns.Column[Any]], rows: Sequence[Any]) -> None:
@@ -98,9 +135,9 @@ def _show_table(console: Console, wanted: Sequence[columns.Column[Any]], rows: S
         console.print(Text(f"and {len(rows) - MOST_ROWS:,} more: --json lists them all"))
 
 
-def watch(pid: int | None, path: str | None, interval_s: float) -> Code:
-    """Show a process until somebody quits; return the exit code."""
-    return answer(None, False, lambda _: _watch(_finder(pid, path), interval_s))
+def watch(pid: int | None, path: str | None, interval_s: float, target: str | None = None) -> Code:
+    """Show a process until somebody quits; return the exit code. What is asked for is said at `once`."""
+    return answer(None, False, lambda _: _watch(_finder(pid, path), interval_s, target))
 
 
 def is_terminal() -> bool:
@@ -115,7 +152,7 @@ def _finder(pid: int | None, path: str | None) -> Callable[[], Sequence[int | Pa
     return inspected
 
 
-def _watch(find: Callable[[], Sequence[int | Path]], interval_s: float) -> Code:
+def _watch(find: Callable[[], Sequence[int | Path]], interval_s: float, target: str | None) -> Code:
     if not is_terminal():
         raise CommandError(
             "stdin or stdout is no terminal: meridian top --once writes tables, --json an object"
@@ -130,5 +167,7 @@ def _watch(find: Callable[[], Sequence[int | Path]], interval_s: float) -> Code:
         raise CommandError(
             f"the package textual is missing: {INSTALL}; or use meridian top --once", code=Code.MISSING
         ) from None
-    Top(Reader(find), interval_s).run()
-    return Code.OK
+    lints = tuple(map(presentable_finding, _lints(target)))
+    top = Top(Reader(find), interval_s, lints)
+    top.run()
+    return Code.FAILED if top.return_code else Code.OK

@@ -153,6 +153,7 @@ class Top(App[None]):
     Args:
         reader: Looks at the process.
         interval_s: Seconds from one look to the next; ``None`` looks only when `look` is called.
+        lints: What is wrong with the graph as it was declared; shown after the findings.
     """
 
     TITLE = "meridian top"
@@ -187,8 +188,11 @@ class Top(App[None]):
         Binding("ctrl+c", "quit", show=False, priority=True),
     ]
 
-    def __init__(self, reader: Reader, interval_s: float | None = 1.0) -> None:
+    def __init__(
+        self, reader: Reader, interval_s: float | None = 1.0, lints: tuple[Finding, ...] = ()
+    ) -> None:
         super().__init__()
+        self.lints = lints
         self.reader = reader
         self.interval_s = interval_s
         self.looker = Looker(reader.read, lambda reading: self.post_message(Looked(reading)))
@@ -219,7 +223,7 @@ class Top(App[None]):
                 yield Rows(EVENTS, lambda event: event.seq, _of_event, sort=0, is_tail=True, id="events")
                 yield Rows(
                     FINDINGS,
-                    lambda each: (each.rule, each.node, each.edge),
+                    lambda each: (each.rule, each.node, each.edge, each.what),
                     lambda each: each.severity,
                     id="findings",
                 )
@@ -308,7 +312,7 @@ class Top(App[None]):
         elif self.tab == "events":
             self.rows("events").show(self._seen)
         else:
-            self.rows("findings").show(picture.findings)
+            self.rows("findings").show((*picture.findings, *self.lints))
         self._paint_frame()  # the graph knows now what it leaves out
         self._paint_detail()
 
@@ -324,7 +328,9 @@ class Top(App[None]):
         widget.update(Text(banner, style=style, overflow="fold"))
         names = Text()
         for i, tab in enumerate(TABS, 1):
-            count = len(picture.findings) if picture is not None and tab == "findings" else 0
+            count = 0
+            if picture is not None and tab == "findings":
+                count = len(picture.findings) + len(self.lints)
             said = f" {i} {tab}{f' ({count})' if count else ''} "
             names.append(said, style="reverse" if tab == self.tab else "")
         if self.tab != "graph":

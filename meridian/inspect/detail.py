@@ -54,6 +54,7 @@ def of_node(node: NodeSnapshot, shot: Snapshot, history: History, width: int) ->
                 for name, part in (("busy", spent.busy), ("blocked", spent.blocked), ("idle", spent.idle))
             )
             lines += [_line(head, said), _line("", words.shares(spent, BAR))]
+    lines += _not_kept(history)
     lines += _spark("busy", history.of(node.name, "busy"), width, 1.0, words.percent)
     lines += _spark("per second", history.of(node.name, "rate"), width)
     if node.last_error is not None:
@@ -94,6 +95,7 @@ def of_edge(edge: EdgeSnapshot, history: History, width: int) -> list[str]:
         _line("age of head", words.seconds(edge.head_age_s)),
         _line("stalled", words.seconds(edge.stalled_s)),
     ]
+    lines += _not_kept(history)
     depths = history.of(edge.id, "depth")
     lines += _spark("depth", depths, width, edge.capacity)
     lines += _spark("out/s", history.of(edge.id, "rate"), width)
@@ -149,6 +151,10 @@ def _spark(
     yield _line(head, words.sparkline(values, room, top).lstrip())
     shown = values[-room:]
     yield _line("", f"{told(min(shown))} to {told(max(shown))}, now {told(shown[-1])}")
+
+
+def _not_kept(history: History) -> list[str]:
+    return [f"no history of {history.forgone:,} numbers: there are too many"] if history.forgone else []
 
 
 def _percentiles(hop: Percentiles) -> Iterator[str]:

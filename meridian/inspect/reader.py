@@ -136,10 +136,6 @@ class Reader:
         except IntrospectionError as error:
             return self._failed(error)
 
-    def close(self) -> None:
-        """Let go of the process."""
-        self._let_go()
-
     def _look(self, place: int | Path) -> Reading:
         if self._client is None:
             self._client = self._connect(place)

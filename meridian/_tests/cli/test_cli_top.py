@@ -36,6 +36,18 @@ def build():
 """
 
 
+SMELLY = """
+import time
+from meridian import graph, sink, source
+
+async def write(row):
+    time.sleep(1)
+
+def build():
+    return graph("smelly", source(range(3), name="read") >> sink(write, name="write"))
+"""
+
+
 @pytest.fixture
 def slow(folder, write, process, monkeypatch):
     """A process whose consumer takes one message and no other."""
@@ -75,6 +87,22 @@ def test_once_shows_no_payload(slow, meridian):
     for options in ((), ("--json",)):
         said = meridian("top", "--once", *options, "--interval", "0.1")
         assert "canary" not in said.output
+
+
+def test_lints_of_a_graph_are_told_beside_the_findings(slow, write, meridian):
+    write("smelly.py", SMELLY)
+    said = meridian("top", "--json", "--interval", "0.1", "--lint", "smelly.py")
+    assert [(each["rule"], each["node"]) for each in json.loads(said.stdout)["lints"]] == [
+        ("blocking-call", "write")
+    ]
+    said = meridian("top", "--once", "--interval", "0.1", "--lint", "smelly.py")
+    assert "[blocking-call] " in said.stdout
+
+
+def test_a_graph_that_can_not_be_loaded_is_said_before_anybody_looks(meridian):
+    said = meridian("top", "--once", "--lint", "nowhere.py")
+    assert said.exit_code == Code.USAGE
+    assert "nowhere.py" in said.stderr
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system can't stop processes")

@@ -12,7 +12,7 @@ from meridian._tests.inspect.parts import SLOW
 from meridian.inspect.app import Top
 from meridian.inspect.reader import Reader, Reading, Status
 from meridian.inspect.widgets import MOST_BOXES, Graph
-from meridian.introspect import Watch
+from meridian.introspect import Finding, Watch
 from meridian.observability.events import get_events
 
 pytestmark = pytest.mark.req("N6")
@@ -344,6 +344,22 @@ def test_events_are_bounded_and_how_many_were_let_go_is_said(made):
         assert "507 older events were let go · 9 are only counted for now" in screen(app)
 
     play(script, readings=[live(made.shop(), flood, missed=7, held_back=9)])
+
+
+def test_lints_stand_after_the_findings(made, shop):
+    lint = Finding(
+        "blocking-call", "warning", "parse", None, "it sleeps", "the loop waits", "use asyncio.sleep"
+    )
+
+    async def main():
+        app = Top(Nobody(), None, (lint,))
+        async with app.run_test() as pilot:
+            app.take(shop[0])
+            await press(pilot, "5")
+            assert [each.rule for each in app.rows("findings").shown] == ["dead-consumer", "blocking-call"]
+            assert "5 findings (2)" in screen(app)
+
+    asyncio.run(main())
 
 
 def test_copying_takes_the_details_of_what_is_selected(shop, monkeypatch):
