@@ -18,7 +18,20 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from meridian import Scheduler, drop, graph, latest, node, sink, source, via
+from meridian import (
+    Node,
+    Port,
+    PortDirection,
+    Scheduler,
+    Subgraph,
+    drop,
+    graph,
+    latest,
+    node,
+    sink,
+    source,
+    via,
+)
 from meridian.core.function import Inlet
 from meridian.nodes.extras import MissingExtraError
 from meridian.observability import PrometheusConfig, PrometheusMetrics, configure_metrics, metrics
@@ -29,6 +42,7 @@ from meridian.observability.adapters.prometheus import (
     MetricsServeError,
     serve_metrics,
 )
+from meridian.runtime.cpu import detect
 
 pytestmark = pytest.mark.req("N7", "X1")
 
@@ -430,3 +444,40 @@ server.close()
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+class Scraping(Node):
+    """Scrapes while it is started and while it is stopped."""
+
+    def __init__(self, url, said):
+        super().__init__("scraping", inputs=[Port("in", PortDirection.INPUT)])
+        self._url = url
+        self._said = said
+
+    def on_start(self):
+        self._said.append(series(get(self._url)))
+
+    on_stop = on_start
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_run_is_scraped_while_it_starts_and_while_it_stops():
+    scheduler, said = Scheduler(), []
+    with serve_metrics(0, scheduler=scheduler) as server:
+        made = Subgraph.from_nodes("g", [source([1], name="s"), Scraping(server.url, said)])
+        made.connect(("s", "output"), ("scraping", "in"))
+        scheduler.register(made)
+        scheduler.run()
+    starting, stopping = said
+    assert starting["meridian_node_handled_total", ("node", "scraping")] == 0
+    assert stopping["meridian_node_handled_total", ("node", "scraping")] == 1
+    assert stopping["meridian_node_state", ("node", "scraping"), ("state", "started")] == 1
+
+
+@pytest.mark.req("N3")
+def test_the_cpus_that_the_process_may_use_are_told():
+    found = detect()
+    said = series(exposed(MeridianCollector(numbers_run()))[0])
+    assert said["meridian_runtime_cpu_visible",] == found.visible
+    assert said["meridian_runtime_cpu_affinity_count",] == (found.affinity_count or found.visible)
+    assert said.get(("meridian_runtime_cpu_quota",)) == found.quota
