@@ -137,9 +137,13 @@ class _Collection:
         self._unreached: IntrospectionError | None = None
         self._shots: list[tuple[Snapshot | None, Snapshot]] = []
         self._loaded: Loaded | None = None
-        folder = self._folder()
-        self._scrub = Scrub({"<cwd>": str(folder)})
-        self._gather(folder)
+        self._connect()
+        try:
+            folder = self._folder()
+            self._scrub = Scrub({"<cwd>": str(folder)})
+            self._gather(folder)
+        finally:
+            self._hang_up()
 
     def _folder(self) -> Path:
         """Return the folder that the project is looked for in: that of the process, or one's own."""
@@ -154,26 +158,22 @@ class _Collection:
     def _gather(self, folder: Path) -> None:
         request = self._request
         target = None if request.target is None else file_of(request.target)
-        self._part("configuration.json", lambda: self._json(gather_configuration(folder, target)))
-        self._connect()
         variables = None if self._pid is None else variables_of(self._pid)
-        self._part("environment.json", lambda: self._json(gather_environment(variables)))
-        try:
-            for name, part in (
-                ("snapshots.json", self._snapshots),
-                ("events.json", self._events),
-                ("logs.json", self._logs),
-                ("metrics.prom", self._metrics),
-                ("findings.json", self._findings),
-            ):
-                self._part(name, part)
-        finally:
-            if self._client is not None:
-                self._client.close()
-        self._part("runtime.json", self._runtime)
-        self._part("issues.json", self._issues)
-        self._part("topology.json", self._topology)
-        self._part("log.txt", self._log)
+        parts: dict[str, Callable[[], bytes]] = {
+            "configuration.json": lambda: self._json(gather_configuration(folder, target)),
+            "environment.json": lambda: self._json(gather_environment(variables)),
+            "snapshots.json": self._snapshots,
+            "events.json": self._events,
+            "logs.json": self._logs,
+            "metrics.prom": self._metrics,
+            "findings.json": self._findings,
+            "runtime.json": self._runtime,
+            "issues.json": self._issues,
+            "topology.json": self._topology,
+            "log.txt": self._log,
+        }
+        for name, gather in parts.items():
+            self._part(name, gather)
 
     def _connect(self) -> None:
         request = self._request
@@ -187,6 +187,10 @@ class _Collection:
             self._unreached = NoSocketError(f"no socket can be looked for: {error.strerror or error}")
         else:
             self._pid = self._client.pid
+
+    def _hang_up(self) -> None:
+        if self._client is not None:
+            self._client.close()
 
     def _ask(self, question: Callable[[Client], _Answer]) -> _Answer:
         """Ask the process something; once it hasn't answered, it isn't asked again.
@@ -241,14 +245,20 @@ class _Collection:
         return metrics_text(shots, self._scrub).encode()
 
     def _without_runs(self) -> Exception:
-        """Return why there are no snapshots."""
-        return self._unreached or _NothingThereError(NOT_ASKED if self._client is None else NO_RUN)
+        """Return why there are no snapshots to go by."""
+        if self._has_looked:
+            return _NothingThereError(NO_RUN)
+        return self._unreached or _NothingThereError(NOT_ASKED)
+
+    @property
+    def _has_looked(self) -> bool:
+        """The process said how its runs do, also if there are none."""
+        return "snapshots.json" in self._members
 
     def _findings(self) -> bytes:
-        if self._unreached is not None and not self._shots:
-            return self._json(
-                {"findings": [_finding(None, None, find_unreachable(self._pid, self._unreached))]}
-            )
+        if self._unreached is not None and not self._has_looked:
+            found = find_unreachable(self._pid, self._unreached)
+            return self._json({"findings": [_finding(None, None, found)]})
         if self._client is None:
             raise _NothingThereError(NOT_ASKED)
         made: list[dict[str, Any]] = []
@@ -275,7 +285,7 @@ class _Collection:
         return self._json(
             Runtime(
                 pid=client.pid,
-                answered="snapshots.json" in self._members,
+                answered=self._has_looked,
                 meridian=client.meridian,
                 runs=client.runs,
                 socket="default" if usual else "named",

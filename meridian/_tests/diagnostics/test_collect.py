@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import contextmanager
 
 import jsonschema
 import pytest
@@ -330,29 +331,60 @@ def test_a_stopped_process_is_told_by_what_the_system_knows(folder):
         assert why(opened, name).failed is True
 
 
-def test_a_process_that_falls_silent_on_the_way_is_asked_once_and_told_by_what_it_said(tmp_path):
-    hello = {
-        "ok": True, "protocol": 1, "meridian": "2.0.0", "schema_version": "1.0",
-        "pid": os.getpid(), "runs": ["1-1"], "shed": 0,
-    }  # fmt: skip
+def test_a_process_that_is_named_by_its_socket_is_about_the_folder_it_runs_in(folder, tmp_path):
+    (folder / "setup.cfg").write_text("x")
+    with serve() as server:
+        os.chdir(tmp_path)
+        mine = bundle(process=server.path)
+        os.chdir(folder)
+        own = bundle(process=server.path)
+    assert mine.data("configuration.json")["files"] == []
+    assert [each["name"] for each in own.data("configuration.json")["files"]] == ["setup.cfg"]
+
+
+def test_a_process_that_knows_nothing_of_logs_is_there_all_the_same(tmp_path):
+    with impostor(tmp_path / "s", HELLO, {"ok": True, "snapshots": []}, {"ok": True, "snapshots": []},
+                  {"ok": False, "message": "ask for something else"}):  # fmt: skip
+        opened = bundle(process=tmp_path / "s")
+    assert why(opened, "events.json").failed is True
+    assert opened.data("findings.json") == {"findings": []}
+    assert opened.data("runtime.json")["answered"] is True
+    assert why(opened, "metrics.prom").reason == "no run is under way"
+
+
+HELLO = {
+    "ok": True, "protocol": 1, "meridian": "2.0.0", "schema_version": "1.0",
+    "pid": os.getpid(), "runs": ["1-1"], "shed": 0,
+}  # fmt: skip
+
+
+@contextmanager
+def impostor(place, *answers):
+    """Something that answers with this, and then with nothing any more; yields what it was asked."""
     asked = []
 
-    def play(listening):
+    def play():
         connection, _ = listening.accept()
         with connection:
-            connection.recv(4096)
-            connection.sendall(json.dumps(hello).encode() + b"\n")
+            for answer in answers:
+                asked.append(json.loads(connection.recv(4096))["op"])
+                connection.sendall(json.dumps(answer).encode() + b"\n")
             while said := connection.recv(4096):
                 asked.append(json.loads(said)["op"])
 
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(tmp_path / "s"))
+        listening.bind(str(place))
         listening.listen()
-        thread = threading.Thread(target=play, args=(listening,))
+        thread = threading.Thread(target=play)
         thread.start()
-        opened = bundle(process=tmp_path / "s", timeout_s=0.3)
+        yield asked
         thread.join(PATIENT_S)
-    assert asked == ["snapshot"]
+
+
+def test_a_process_that_falls_silent_on_the_way_is_asked_once_and_told_by_what_it_said(tmp_path):
+    with impostor(tmp_path / "s", HELLO) as asked:
+        opened = bundle(process=tmp_path / "s", timeout_s=0.3)
+    assert asked == ["hello", "snapshot"]
     for name in ("snapshots.json", "events.json", "logs.json", "metrics.prom", "topology.json"):
         assert "didn't answer within 0.3 s" in why(opened, name).reason
     (found,) = opened.data("findings.json")["findings"]

@@ -417,3 +417,40 @@ def test_keys_that_are_due_again_make_room_first(monkeypatch: pytest.MonkeyPatch
     clock.now += 1
     made.warn_limited("new", "e", "m")
     assert list(made._limits) == ["new"]
+
+
+# --- what is remembered
+
+
+@pytest.mark.req("N1", "X2")
+def test_of_the_last_records_only_names_and_numbers_are_remembered():
+    made, _ = logger()
+    made.info(
+        "shop.paid", "by Jane Doe", node="till", n=3, capacity=2.5, reason="Jane", left={"a": 1}, port=None
+    )
+    assert made.recent() == [
+        {"ts": 100.0, "level": "INFO", "event": "shop.paid", "node": "till", "n": 3, "capacity": 2.5}
+    ]
+
+
+@pytest.mark.req("N1", "X2")
+def test_what_is_remembered_went_through_the_rules_and_is_bounded():
+    made, _ = logger(level="WARN")
+    made.info("shop.quiet", "isn't written, and so isn't remembered")
+    for i in range(log.RECENT + 10):
+        made.warn("shop.loud", "text", node="jane@example.org " + "x" * 5_000, n=i)
+    kept = made.recent()
+    assert [record["n"] for record in kept] == list(range(10, log.RECENT + 10))
+    assert str(kept[0]["node"]).startswith("[redacted:email] xxx")
+    assert len(str(kept[0]["node"])) == 300
+
+
+@pytest.mark.req("N1")
+def test_a_record_whose_stream_is_broken_is_remembered():
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError
+
+    made = Logger(LogConfig(stream=Broken()))
+    made.error("shop.lost", "text")
+    assert (made.dropped, made.recent()[0]["event"]) == (1, "shop.lost")
