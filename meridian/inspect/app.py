@@ -47,6 +47,8 @@ HELP = """\
  arrows, hjkl   move
  Enter          details of what is selected; on a subgraph: unfold it
  Esc            close details, or let go of the filter
+ o              go to the node or edge that an event or finding is about;
+                from a node to its place in the graph
  f, Backspace   fold the subgraph around the selected node
  u              unfold all subgraphs, or fold them all
  /              filter: rows that have all of these words (blocked, write)
@@ -183,6 +185,7 @@ class Top(App[None]):
         Binding("equals_sign", "interval(-1)", show=False),
         Binding("minus", "interval(1)", show=False),
         Binding("n", "next_run", show=False),
+        Binding("o", "go", show=False),
         Binding("c", "copy", show=False),
         Binding("q", "quit", show=False),
         Binding("ctrl+c", "quit", show=False, priority=True),
@@ -227,7 +230,7 @@ class Top(App[None]):
                     lambda each: each.severity,
                     id="findings",
                 )
-            with VerticalScroll(id="pane", can_focus=False):
+            with VerticalScroll(id="pane"):
                 yield Static(id="detail")
         yield Input(placeholder="words that a row must have; Enter keeps, Esc lets go", id="filter")
         yield Static(id="foot")
@@ -244,8 +247,8 @@ class Top(App[None]):
         self.looker.stop()
 
     def on_resize(self) -> None:
-        """Lay the details out anew."""
-        self._paint()
+        """Lay the details out anew, once the new size is known everywhere."""
+        self.call_after_refresh(self._paint)
 
     def rows(self, tab: str) -> Rows:
         """Return the table of a tab."""
@@ -389,6 +392,10 @@ class Top(App[None]):
         is_alone = self.size.width < WIDE
         pane.set_class(is_alone, "alone")
         self.query_one("#views").display = not is_alone
+        if is_alone:  # arrows scroll it; else they move the cursor beside
+            pane.focus()
+        elif pane.has_focus:
+            self.query_one(f"#{self.tab}").focus()
         lines = self.details(max((self.size.width if is_alone else 46) - 4, 20))
         text = Text("\n", no_wrap=False, overflow="fold").join(
             Text(each, style="bold" if each.partition(" ")[0].isupper() else "") for each in lines
@@ -449,6 +456,24 @@ class Top(App[None]):
         self.tab = TABS[index]
         self.query_one("#views", ContentSwitcher).current = self.tab
         self._show_pane(False)
+
+    def action_go(self) -> None:
+        """Go to the node or edge that something is about; from a node to its place in the graph."""
+        if self.picture is None or self.tab == "graph":
+            return
+        row = self.rows(self.tab).current
+        if isinstance(row, NodeSnapshot):
+            self.action_tab(TABS.index("graph"))
+            self.query_one(Graph).go_to(row.name)
+            return
+        node = row.source if isinstance(row, EdgeSnapshot) else getattr(row, "node", None)
+        edge = None if isinstance(row, EdgeSnapshot) else getattr(row, "edge", None)
+        for tab, name in (("nodes", node), ("edges", edge)):
+            if name is not None:
+                self.action_tab(TABS.index(tab))
+                self.rows(tab).narrow("")
+                self.rows(tab).go_to(name)
+                return
 
     def action_next_tab(self, by: int) -> None:
         """Show the tab beside."""

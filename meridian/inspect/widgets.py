@@ -119,13 +119,12 @@ class Rows(ScrollView, can_focus=True):
         self.filter = text
         self._sift()
 
-    def go_to(self, identity: Hashable) -> bool:
-        """Put the cursor on a row; say whether it is there."""
+    def go_to(self, identity: Hashable) -> None:
+        """Put the cursor on a row, if it is there."""
         for i, row in enumerate(self.shown):
             if self.identity(row) == identity:
                 self._move_to(i)
-                return True
-        return False
+                return
 
     def sorted_by(self) -> str:
         """Say what it is sorted by."""

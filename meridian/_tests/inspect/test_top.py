@@ -346,6 +346,33 @@ def test_events_are_bounded_and_how_many_were_let_go_is_said(made):
     play(script, readings=[live(made.shop(), flood, missed=7, held_back=9)])
 
 
+def test_o_goes_to_what_a_finding_an_event_a_node_or_an_edge_is_about(shop):
+    async def script(app, pilot):
+        await press(pilot, "5", "o")
+        assert (app.tab, app.rows("nodes").current.name) == ("nodes", "write")
+        await press(pilot, "o")
+        assert (app.tab, app.query_one(Graph).selected) == ("graph", "write")
+        await press(pilot, "4", "o")  # the newest event is about an edge
+        assert (app.tab, app.rows("edges").current.id) == ("edges", "parse:output->screen:input")
+        await press(pilot, "o")
+        assert (app.tab, app.rows("nodes").current.name) == ("nodes", "parse")
+
+    play(script, readings=shop)
+
+
+def test_details_that_do_not_fit_are_scrolled(shop):
+    async def script(app, pilot):
+        await press(pilot, "2", "enter")
+        assert "→ █ 1 screen" not in screen(app)
+        await press(pilot, "end")
+        assert "→ █ 1 screen" in screen(app)
+        await pilot.resize_terminal(120, 40)
+        await press(pilot, "down")  # beside the table arrows move its cursor
+        assert "NODE screen" in screen(app)
+
+    play(script, readings=shop)
+
+
 def test_lints_stand_after_the_findings(made, shop):
     lint = Finding(
         "blocking-call", "warning", "parse", None, "it sleeps", "the loop waits", "use asyncio.sleep"
