@@ -67,7 +67,12 @@ _READS: Final[dict[str, str]] = {
     "_io.open": _THREAD,
     "sqlite3.connect": _THREAD,
     "_sqlite3.connect": _THREAD,
-    **{f"pathlib.Path.{verb}_{what}": _THREAD for verb in ("read", "write") for what in ("text", "bytes")},
+    **{
+        f"{module}.Path.{verb}_{what}": _THREAD
+        for module in ("pathlib", "pathlib._local")  # the second in Python 3.13
+        for verb in ("read", "write")
+        for what in ("text", "bytes")
+    },
 }
 """Calls that take as long as the disk does: told where the function is asynchronous, and so is meant not to wait."""
 
