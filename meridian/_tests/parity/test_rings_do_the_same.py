@@ -300,7 +300,7 @@ class Rings(RuleBasedStateMachine):
 
         self.both(attach)
 
-    @precondition(lambda self: self.attached)
+    @precondition(lambda self: self.attached and self.sides[0].batch is None)  # no run ends within a slice
     @rule()
     def detach(self) -> None:
         def detach(side: Side) -> None:
