@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,7 +204,10 @@ class Client:
         until_s = time.monotonic() + self._timeout_s
         try:
             connection.settimeout(self._timeout_s)
-            connection.sendall(request)
+            with suppress(
+                BrokenPipeError
+            ):  # it hung up before it was asked; why it did so is there to be read
+                connection.sendall(request)
             while (end := received.find(b"\n")) < 0:
                 left_s = until_s - time.monotonic()
                 if left_s <= 0:

@@ -431,7 +431,7 @@ def impostor(place: Path, *answers: bytes):
     thread = threading.Thread(target=play)
     thread.start()
     with listening:
-        yield
+        yield thread
         thread.join(PATIENT_S)
 
 
@@ -448,6 +448,17 @@ HELLO = {
 
 def said(**changes):
     return json.dumps({**HELLO, **changes}).encode() + b"\n"
+
+
+def test_who_is_turned_away_before_it_could_ask_hears_the_reason(runtime_dir):
+    refusal = b'{"ok": false, "error": "busy", "message": "no more"}\n'
+    with (
+        impostor(runtime_dir / "s", said() + refusal) as hanging_up,
+        attach(runtime_dir / "s", timeout_s=PATIENT_S) as client,
+    ):
+        hanging_up.join(PATIENT_S)
+        with pytest.raises(NoAnswerError, match="refused: no more"):
+            client.snapshots()
 
 
 @pytest.mark.parametrize(
