@@ -8,6 +8,7 @@ The house, from the bottom up; imports point down only::
     observability/   logs, metrics, traces
     redaction/       what may leave the process
     introspect/      how a run is doing, told to whoever looks
+    diagnostics/     bundles for support: collected, read, checked
     lint/            smells in a graph, found without running it
     nodes/ testing/  written on the public API; a node's module is loaded when one of its names is used
     cli/             the command line
