@@ -279,6 +279,7 @@ class _Beside:
         past = scheduler.facts()
         self._past = None if past is None else past.id
         self._ended = threading.Event()
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._go, name="meridian-profile", daemon=True)
         self.in_time = False
         self.cut_short = False
@@ -289,15 +290,20 @@ class _Beside:
     def __exit__(self, *exc: object) -> None:
         self._ended.set()
         self._thread.join()
+        if self._failure is not None:
+            raise self._failure
         if not self.in_time:
             with suppress(NotYetError):  # it was refused
                 self._recorder.add(*self._look())
 
     def _go(self) -> None:
         sampler = _Sampler(self._settings, self._recorder, self._look, self._ended.wait)
-        with _progress(self._target, self._settings) as say:
-            self.in_time = sampler.sample(say)
-        if not self.in_time:
+        try:
+            with _progress(self._target, self._settings) as say:
+                self.in_time = sampler.sample(say)
+        except Exception as error:  # noqa: BLE001 - raised again where the run is waited for; without a stop it might not end
+            self._failure = error
+        if not self.in_time and self._failure is None:
             return
         self._stop()
         last = self._recorder.last

@@ -209,6 +209,16 @@ def test_a_target_whose_handler_never_returns_gives_a_verdict(write, process):
     assert "Traceback" not in err
 
 
+def test_a_look_that_fails_stops_the_target_and_is_not_hidden(write, meridian, monkeypatch):
+    def fail(self):
+        raise ZeroDivisionError("in the look itself")
+
+    write("app.py", APP)
+    monkeypatch.setattr(profile_module._Beside, "_look", fail)
+    ran = meridian("profile", "app.py:blocked", "--seconds", "3600")
+    assert isinstance(ran.exception, ZeroDivisionError)
+
+
 def test_an_interrupted_target_gives_what_there_is(write, process):
     write("app.py", APP)
     running = process("profile", "app.py:blocked", "--json", "--seconds", "3600")
