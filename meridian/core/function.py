@@ -74,7 +74,10 @@ class NodeFunction(Wirable, Generic[P, R]):
         wants_message: Its parameter is annotated as `Message`.
         takes_emit: It takes ``emit`` as its second parameter.
         trusted: Its result is annotated with a type that says it is always one payload for the one output.
+        lint_ignore: What `meridian.lint.lint` is not to tell about it: reasons by id of the rule.
     """
+
+    lint_ignore: Mapping[str, str] | None = None
 
     def __init__(
         self,

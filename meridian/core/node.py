@@ -53,11 +53,13 @@ class Node(Wirable):
     Attributes:
         error_policy: What a raising hook means; by default it is recorded and the run goes on.
         max_parked: Most messages that plain ``emit`` parks while an edge is full.
+        lint_ignore: What `meridian.lint.lint` is not to tell about it: reasons by id of the rule.
     """
 
     error_policy: ErrorPolicy = ErrorPolicy.LOG_AND_CONTINUE
     max_parked: int = 1024
     regular_ticks: bool = True
+    lint_ignore: Mapping[str, str] | None = None
     inputs: list[Port]
     outputs: list[Port]
     _attached: Attachment | None = None

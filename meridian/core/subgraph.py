@@ -36,9 +36,13 @@ class Subgraph(Wirable):
 
     Everything is a plain container that may be changed until a run begins. A nested graph stands in ``nodes`` like a
     node, and is wired by the names of its exposed ports.
+
+    Attributes:
+        lint_ignore: What `meridian.lint.lint` is not to tell about anything in it: reasons by id of the rule.
     """
 
     max_bytes: int | None = None
+    lint_ignore: Mapping[str, str] | None = None
     _duplicates: list[str]
     _functions: dict[int, Node]
 
