@@ -16,6 +16,7 @@ decide whether they are. Lost items give no time; one that others were merged in
 from __future__ import annotations
 
 from collections import deque
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class Hops:
     """
 
     __slots__ = (
+        "_alone",
         "_arrivals",
         "_at",
         "_came",
@@ -118,6 +120,8 @@ class Hops:
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
+        self._alone = Lock()
+        """Held by the one that notes or looks. The Rust ring doesn't keep them apart: threads take turns within this code."""
         self.times = Histogram()
         self._on = False
         self._arrivals: deque[tuple[int, int, int]] = deque()
@@ -139,6 +143,14 @@ class Hops:
         Returns:
             Whether to tell of the next one, too.
         """
+        if not self._alone.acquire(blocking=False):
+            return True  # somebody looks at this moment; the next section tells of this one, too
+        try:
+            return self._note(came, left, gone, kept)
+        finally:
+            self._alone.release()
+
+    def _note(self, came: int, left: int, gone: int, kept: int) -> bool:
         before, self._at = self._at, self._clock()
         if came > self._came and self._to_come >= 0 and len(self._arrivals) < MOST_UNDER_WAY:
             self._arrivals.append((self._came, came, before))
@@ -162,8 +174,16 @@ class Hops:
         Returns:
             Since when, at least, the oldest data has waited; ``None`` if there is none, or it was never seen before.
         """
+        if not self._alone.acquire(blocking=False):
+            return None  # the next look will do
+        try:
+            return self._look(came, left, gone, kept)
+        finally:
+            self._alone.release()
+
+    def _look(self, came: int, left: int, gone: int, kept: int) -> int | None:
         if self._on:
-            self.note(came, left, gone, kept)
+            self._note(came, left, gone, kept)
         else:
             self._catch_up(left - kept, gone)
             self._came, self._kept = came, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from math import ceil
 from typing import Any
@@ -360,3 +361,32 @@ def test_what_comes_back_although_it_was_the_first_of_its_batch_is_counted_once(
     hops.note(1, 0, 0, 0)  # at 40: it is taken again
     hops.note(1, 1, 0, 0)
     assert hops.times.counts == {10: 1}
+
+
+@pytest.mark.req("N6")
+def test_sections_that_begin_while_others_look_cost_nobody_a_look():
+    """On the Rust engine nothing else keeps the two apart: both are Python code, and threads take turns within it."""
+    kept = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    hops = Hops(lambda: 0)
+    came, failed = 0, []
+
+    def work():
+        nonlocal came
+        try:
+            for _ in range(20_000):
+                came += 2
+                hops.note(came, max(came - 10, 0), 0, 0)
+        except BaseException as error:
+            failed.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        while worker.is_alive():
+            now = came
+            hops.look(now, max(now - 10, 0), 0, 0)
+    finally:
+        worker.join()
+        sys.setswitchinterval(kept)
+    assert failed == []
