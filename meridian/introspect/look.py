@@ -190,7 +190,8 @@ def _edge(
     band = facts.bands.get(planned.id, 2)
     waits = waiting = 0
     n_bytes: int | None = None
-    wait_age_s = head_age_s = hop_s = None
+    wait_age_s = head_age_s = None
+    hop_s = None if before is None else before.hop_s  # of a run that has ended since
     if ring is not None and facts.live is not None:
         turn = ring.turn
         if turn is not None:

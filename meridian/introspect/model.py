@@ -112,7 +112,7 @@ class EdgeSnapshot(EdgeReport):
         delivered_per_s: Items handed to the consumer, per second since the look before.
         lost_per_s: Items lost by any cause, per second since the look before.
         hop_s: How long items spent on the edge, of those that were timed since the first look at the run; ``None`` before any
-            was, and after the run has ended.
+            was. After the run has ended it is what the same reader last saw.
     """
 
     source: str

@@ -278,7 +278,8 @@ def test_from_the_first_look_on_the_times_of_hops_and_the_age_of_the_head_are_to
         pytest.approx(1.75, rel=1 / 32), pytest.approx(2.75, rel=1 / 32), pytest.approx(2.75)
     )  # fmt: skip
     ended = watch.look().edges[0]
-    assert (ended.head_age_s, ended.hop_s) == (None, None)
+    assert (ended.head_age_s, ended.hop_s) == (None, hop)
+    assert snapshot(scheduler).edges[0].hop_s is None  # somebody else, who never looked before
 
 
 @pytest.mark.req("N6")
