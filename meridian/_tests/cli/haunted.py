@@ -58,7 +58,9 @@ class Fails(Node):
 async def for_ever():
     for n in count():
         yield ITEMS[n % len(ITEMS)]
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(
+            0 if n < len(ITEMS) else 0.05
+        )  # each of them soon, and then enough to be seen at work
 
 
 def build() -> Subgraph:

@@ -10,12 +10,15 @@ import signal
 import socket
 import urllib.request
 from importlib.util import find_spec
+from zipfile import ZipFile
 
 import pytest
 
 from meridian._tests.cli import haunted
 from meridian._tests.redaction.canaries import Canary, Hunter
+from meridian.introspect import attach
 from meridian.introspect.wire import socket_path
+from meridian.observability.events import get_events
 
 pytestmark = [
     pytest.mark.req("N1", "N1.2", "N6", "X2"),
@@ -35,7 +38,9 @@ def asked(place, op):
         raw.sendall(json.dumps({"op": op}).encode() + b"\n")
         got = bytearray()
         while not got.endswith(b"\n"):
-            got += raw.recv(1 << 20)
+            more = raw.recv(1 << 20)
+            assert more, f"the answer to {op} ended after {len(got)} bytes"
+            got += more
     return bytes(got)
 
 
@@ -46,22 +51,69 @@ def scraped(log):
         return str(answer.headers).encode() + answer.read()
 
 
+def screens(pid):
+    """Return what all screens of the terminal inspector show of a process, with the details of each row."""
+    from meridian._tests.inspect.test_top import play, press, screen
+    from meridian.inspect.reader import Reader
+
+    with attach(pid, timeout_s=SECONDS) as client:
+        reader = Reader(lambda: [pid], lambda place: client)
+        readings = [reader.read(), reader.read()]
+    shown = []
+
+    async def script(app, pilot):
+        shown.append(screen(app))
+        for tab in "2345":
+            await press(pilot, tab)
+            shown.append(screen(app))
+            await press(pilot, "enter")
+            shown.append(screen(app))
+            await press(pilot, "escape")
+
+    play(script, size=(200, 100), readings=readings)
+    return "\n".join(shown).encode()
+
+
 @pytest.fixture
-def sinks(folder, process, meridian, monkeypatch):
+def otlp():
+    """Options and environment that send everything to a collector; nothing where its packages are missing."""
+    try:
+        from meridian._tests.observability.adapters.collector import Collector
+    except ImportError:
+        yield None, (), {}
+        return
+    collector = Collector(get_events())
+    yield (
+        collector,
+        ("--otel",),
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_TRACES_SAMPLER": "traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": "0.02",
+        },
+    )
+    collector.close()
+
+
+@pytest.fixture
+def sinks(folder, process, meridian, monkeypatch, otlp):
     """Everything that came out, as bytes, by the name of the sink."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     target = f"{haunted.__file__}:build"
     log = folder / "stderr.log"
+    collector, options, environment = otlp
     with log.open("wb") as stderr:
         started = process(
-            "run", "--inspect", "--log-level", "debug", target, stderr=stderr,
-            env={"XDG_RUNTIME_DIR": str(folder), "MERIDIAN_METRICS_PORT": "0"},
+            "run", "--inspect", "--log-level", "debug", *options, target, stderr=stderr,
+            env={"XDG_RUNTIME_DIR": str(folder), "MERIDIAN_METRICS_PORT": "0", **environment},
         )  # fmt: skip
         assert started.stdout.readline() == f"ready {haunted.PLANTED}\n"
         place = socket_path(started.pid)
-        found = {f"socket: {op}": asked(place, op) for op in ("snapshot", "events")}
+        found = {f"socket: {op}": asked(place, op) for op in ("snapshot", "events", "logs")}
         if find_spec("prometheus_client") is not None:
             found["metrics over HTTP"] = scraped(log)
+        if find_spec("textual") is not None:
+            found["screens of top"] = screens(started.pid)
         pid = str(started.pid)
         for name, command in {
             "top": ("top", "--once", "--interval", "0.3", "--pid", pid),
@@ -70,6 +122,21 @@ def sinks(folder, process, meridian, monkeypatch):
             "profile as JSON": ("profile", "--seconds", "0.5", "--pid", pid, "--json", "--out", "b.json"),
             "profile drawn as a page": ("profile", "--seconds", "0.3", "--pid", pid, "--plot", "plot.html"),
             "compare as JSON": ("compare", "a.json", "b.json", "--json"),
+            "schema": ("schema", "export", target),
+            "bundle": (
+                "diagnostics",
+                "collect",
+                target,
+                "--pid",
+                pid,
+                "--window-s",
+                "0.3",
+                "--out",
+                "bundle.zip",
+                "--log",
+                "stderr.log",
+            ),
+            "bundle, as it is shown": ("diagnostics", "inspect", "bundle.zip"),
             "lint": ("lint", target),
             "lint as JSON": ("lint", target, "--json"),
         }.items():
@@ -78,7 +145,12 @@ def sinks(folder, process, meridian, monkeypatch):
             found[name] = said.output.encode()
         os.kill(started.pid, signal.SIGTERM)
         out, _ = started.communicate(timeout=SECONDS)
+        if collector is not None:
+            assert set(collector.asked) == {"/v1/traces", "/v1/metrics", "/v1/logs"}
+            found["OTLP"] = collector.raw
         found["stdout"] = f"{haunted.PLANTED}\n{out}".encode()  # of which a line was read already
+    with ZipFile(folder / "bundle.zip") as bundle:
+        found["bundle, unpacked"] = b"\n".join(bundle.read(name) for name in bundle.namelist())
     for file in folder.iterdir():
         if file.is_file():
             found[f"file {file.name}"] = file.read_bytes()
@@ -87,4 +159,6 @@ def sinks(folder, process, meridian, monkeypatch):
 
 def test_no_canary_is_in_any_sink_and_each_sink_is_known_to_be_searched(sinks):
     assert {name: seen[:3] for name, data in sinks.items() if (seen := HUNTER.survivors(data))} == {}
-    assert [name for name, data in sinks.items() if not PLANTED.survivors(data)] == []
+    # The command says where the bundle is, and the bundle is compressed; what is in it was searched above.
+    nameless = {"bundle", "file bundle.zip"}
+    assert {name for name, data in sinks.items() if not PLANTED.survivors(data)} == nameless
