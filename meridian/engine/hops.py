@@ -93,7 +93,8 @@ def _middle(bucket: int) -> int:
 class Hops:
     """The times of one edge's items.
 
-    Positions number the items of the data lane in the order in which they came, from when the ring was attached on.
+    Positions number the items of the data lane in the order in which they came, from when the ring was attached on. They only go
+    forward: what is told late, by a thread that read the counts before another one told newer ones, changes nothing.
 
     Args:
         clock: Nanoseconds.
@@ -152,10 +153,11 @@ class Hops:
 
     def _note(self, came: int, left: int, gone: int, kept: int) -> bool:
         before, self._at = self._at, self._clock()
-        if came > self._came and self._to_come >= 0 and len(self._arrivals) < MOST_UNDER_WAY:
-            self._arrivals.append((self._came, came, before))
-        self._came = came
-        if left - kept != self._left:
+        if came > self._came:
+            if self._to_come >= 0 and len(self._arrivals) < MOST_UNDER_WAY:
+                self._arrivals.append((self._came, came, before))
+            self._came = came
+        if left - kept > self._left:
             # What was kept left when its batch was taken: in the section before the one in which it was first seen.
             self._leave(left - kept, gone, self._kept_at if self._kept else before)
         if kept and not self._kept:
@@ -186,7 +188,7 @@ class Hops:
             self._note(came, left, gone, kept)
         else:
             self._catch_up(left - kept, gone)
-            self._came, self._kept = came, 0
+            self._came, self._kept = max(came, self._came), 0
         self._on = True
         self._to_come, self._to_go = TO_COME, TO_GO
         arrivals = self._arrivals
@@ -201,11 +203,13 @@ class Hops:
         """Follow up what left while nobody looked: at an even pace; if some of it was lost, nobody knows which."""
         start, before = self._left, self._at
         self._at = now = self._clock()
+        if left <= start:
+            return
         if gone > self._gone:
             self._gone = gone - (left - start)  # as if all of them were
             self._leave(left, gone, now)
             return
-        pace = (now - before) / max(left - start, 1)
+        pace = (now - before) / (left - start)
         for first, end, _ in tuple(self._arrivals):
             if first >= left:
                 break

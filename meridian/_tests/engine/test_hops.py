@@ -363,6 +363,20 @@ def test_what_comes_back_although_it_was_the_first_of_its_batch_is_counted_once(
     assert hops.times.counts == {10: 1}
 
 
+@pytest.mark.req("N6", "V14")
+@pytest.mark.parametrize("late", [Hops.note, Hops.look])
+def test_counts_that_are_told_late_change_nothing(late):
+    hops = Hops(iter(range(0, 1000, 10)).__next__)
+    hops.look(0, 0, 0, 0)
+    hops.note(0, 0, 0, 0)  # at 10: three are put
+    hops.note(3, 0, 0, 0)  # at 20: two of them are taken
+    hops.note(3, 2, 0, 0)
+    late(hops, 1, 0, 0, 0)
+    hops.note(3, 2, 0, 0)  # at 50: the third is taken
+    hops.note(3, 3, 0, 0)
+    assert hops.times.counts == {10: 2, 36: 1}  # the bucket of 40 ns
+
+
 @pytest.mark.req("N6")
 def test_sections_that_begin_while_others_look_cost_nobody_a_look():
     """On the Rust engine nothing else keeps the two apart: both are Python code, and threads take turns within it."""
