@@ -6,7 +6,7 @@ import os
 import pytest
 
 from meridian.core.errors import ConfigError
-from meridian.core.scheduler import Scheduler
+from meridian.core.scheduler import Scheduler, SchedulerConfig
 from meridian.redaction import Policy, install, installed, redactor
 
 pytestmark = pytest.mark.req("X2")
@@ -155,9 +155,10 @@ def test_a_run_refuses_a_wrong_file_in_the_environment_each_time(folder, monkeyp
 def test_a_file_is_read_once_for_several_runs(folder, monkeypatch):
     put(folder, 'name = "first"\n')
     monkeypatch.setenv("MERIDIAN_REDACTION", "redaction.toml")
-    Scheduler().run()
+    run = Scheduler(SchedulerConfig(shutdown_timeout_s=0)).run
+    run()
     put(folder, 'name = "second"\n')
-    Scheduler().run()
+    run()
     assert redactor().policy.name == "first"
 
 

@@ -65,7 +65,8 @@ def by_top(meridian, started):
 
 
 def by_profile(meridian, started):
-    return said(meridian("profile", "--json", "--seconds", "0.6", "--hz", "5", "--pid", str(started.pid)))
+    how = ("--seconds", "0.6", "--hz", "5", "--timeout-s", "2")
+    return said(meridian("profile", "--json", *how, "--pid", str(started.pid)))
 
 
 def said(ran):
