@@ -10,11 +10,12 @@ what                                        lane I          lane R
 prometheus over off                         at most 1.03    at most 1.10
 null sink over off                          aims at 1.01    at most 1.10
 off over a package without metrics          at most 1.01
+off over a package without tracing          at most 1.01
 ==========================================  ==============  ===========================================
 
 Lane I counts instructions (`instructions`) and a second is taken to hold 10^9 of them, less than it does anywhere. Lane R takes
 times in turns (`meridian_conformance.paired`) in one process. The package without metrics is a copy in which `WITHOUT_METRICS` took
-out what asks for them on the way of a message.
+out what asks for them on the way of a message; `WITHOUT_TRACING` does the same for spans and for the node that lines name.
 
 First the gates are tested themselves: a loop of a fifth more has to turn each red, and a pair alike must not. A gate that fails
 that measures nothing, and nothing is green then.
@@ -65,6 +66,15 @@ WITHOUT_METRICS = (
     Edit("runtime/observe.py", "self._metrics = get_metrics() if is_metrics_enabled() else None", "self._metrics = None"),
 )  # fmt: skip
 
+WITHOUT_TRACING = (
+    # Of a slice: whose function runs, which spans and lines ask for. The Rust engine's part can't be taken out here.
+    Edit("engine/step.py", "scope.node = name\n", "pass\n", times=5),
+    Edit("engine/step.py", "scope.node = node.name\n", "pass\n", times=2),
+    Edit("engine/step.py", "scope.node = None\n", "_nobody = None\n", times=8),
+    # Of a run: whether handlers are wrapped.
+    Edit("runtime/observe.py", "self._spans = Spans(run) if is_tracing_enabled() else None", "self._spans = None"),
+)  # fmt: skip
+
 Row = dict[str, Any]
 
 
@@ -85,8 +95,8 @@ def judge_count(ratio: float, budget: float) -> str:
     return RED if ratio > budget else GREEN
 
 
-def lane_i(head: Tree, without: Tree, engine: str) -> Iterator[Row]:
-    """Count what the modes cost."""
+def lane_i(head: Tree, without: Tree, untraced: Tree, engine: str) -> Iterator[Row]:
+    """Count what the modes cost, and what tracing that is off does."""
     progress(f"budget, lane I: {engine} engine under valgrind ...\n")
     modes: list[Case] = [(name, mode) for name in WORKLOADS for mode in (OFF, SINK, PROMETHEUS)]
     loops: list[Case] = [(name, OFF) for name in LOOPS]
@@ -107,6 +117,10 @@ def lane_i(head: Tree, without: Tree, engine: str) -> Iterator[Row]:
     for name in WORKLOADS:
         ratio = found[name, OFF] / bare[name, OFF]
         yield row("I", engine, "off over without metrics", name, ratio, NOTHING, judge_count(ratio, NOTHING))
+    bare = instructions.count(untraced, engine, [(name, OFF) for name in WORKLOADS]).slopes
+    for name in WORKLOADS:
+        ratio = found[name, OFF] / bare[name, OFF]
+        yield row("I", engine, "off over without tracing", name, ratio, NOTHING, judge_count(ratio, NOTHING))
 
 
 def gate_i(engine: str, loop: float, again: float, more: float) -> Iterator[Row]:
@@ -220,10 +234,11 @@ def measured(lanes: Sequence[str], engine: str | None, edits: Sequence[Edit] = (
     with (
         tree("head", edits=edits) as head,
         tree("without metrics", edits=(*edits, *WITHOUT_METRICS)) as without,
+        tree("without tracing", edits=(*edits, *WITHOUT_TRACING)) as untraced,
     ):
         for each in [engine] if engine else engines_of(head):
             if "I" in lanes:
-                yield from lane_i(head, without, each)
+                yield from lane_i(head, without, untraced, each)
             if "R" in lanes:
                 yield from lane_r(head, each)
 

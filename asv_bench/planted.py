@@ -52,7 +52,7 @@ _PUT = "        ring = self.ring() if self._ring is None else self._ring\n      
 _NOTHING = "        item = item\n"
 _PICK = "        saved, passed_over = self._saved, self._passed_over\n"
 _MAP = "                out.extend(map(fn, rest))  # results before an exception stay in `out`\n"
-_FUNCTION = "        if not (self._tracing or self._debug):\n            return fn\n"
+_FUNCTION = "        self._functions[state.id] = (state, fn)\n"
 
 PLANTED = (
     Planted(
@@ -80,7 +80,8 @@ PLANTED = (
             "runtime/observe.py", _FUNCTION,
             "        if self._metrics is not None:\n"
             "            counter = self._metrics.counter('handled_total')\n"
-            "            return lambda item: (counter.inc(), fn(item))[1]\n" + _FUNCTION,
+            "            counted = fn\n"
+            "            fn = lambda item: (counter.inc(), counted(item))[1]\n" + _FUNCTION,
         ),),
     ),
 )  # fmt: skip

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 from meridian.observability import traceparent
 from meridian.observability.logging import get_logger
 from meridian.observability.traceparent import NO_SPAN, Parent
-from meridian.observability.tracing import NoopSpan, Sampler, Span, TracingConfig, get_span, get_trace_id
+from meridian.observability.tracing import (
+    NoopSpan,
+    Sampler,
+    Span,
+    TracingConfig,
+    get_span,
+    get_trace_id,
+    shown_attributes,
+)
 from meridian.redaction import class_name, describe_error, redactor, type_name
 
 if TYPE_CHECKING:
@@ -75,9 +83,7 @@ class OpenTelemetrySpan(Span):
     def _note(self, attributes: Mapping[str, object]) -> None:
         shown: dict[str, object] = redactor().data(dict(attributes))  # type: ignore[assignment]  # a dict stays one
         self.attributes.update(shown)
-        self.otel_span.set_attributes(
-            {ATTRIBUTES.get(name, name): _otel_value(value) for name, value in shown.items()}
-        )
+        self.otel_span.set_attributes(_otel_attributes(shown))
 
     def set_error(self, error_type: str) -> None:
         """Mark the operation as failed, with the class of the exception and never its text."""
@@ -118,6 +124,10 @@ class OpenTelemetrySpan(Span):
     def deactivate(self) -> None:
         """Undo `activate`."""
         import_module("opentelemetry.context").detach(self._token)
+
+
+def _otel_attributes(shown: Mapping[str, object]) -> dict[str, object]:
+    return {ATTRIBUTES.get(name, name): _otel_value(value) for name, value in shown.items()}
 
 
 def _otel_value(value: object) -> object:
@@ -252,16 +262,18 @@ class OpenTelemetryTracer:
         If the application is within a span of its own, the new one has a link to that.
         """
         ambient = self._trace.get_current_span().get_span_context()
+        shown = shown_attributes(attributes, trace_id)
         trace_id = redactor().text(trace_id)
         self._give(trace_id)
         otel_span = self._tracer.start_span(
             name,
             context=self._context.Context(),
             kind=self._trace.SpanKind.PRODUCER,
+            attributes=_otel_attributes(shown),
             links=[self._trace.Link(ambient)] if ambient.is_valid else [],
         )
         ids = otel_span.get_span_context()
-        made = OpenTelemetrySpan(name, trace_id, f"{ids.span_id:016x}", otel_span, attributes)
+        made = OpenTelemetrySpan(name, trace_id, f"{ids.span_id:016x}", otel_span)
         made.finish()
         return made.traceparent
 
@@ -275,21 +287,24 @@ class OpenTelemetryTracer:
     ) -> Span:
         """Return a span that has begun, below ``parent``."""
         above = self._context.Context()
+        shown = shown_attributes(attributes, trace_id)
         trace_id = redactor().text(trace_id)
         if parent.span_id == NO_SPAN:
             self._give(trace_id)
         else:
             stand_in = self._trace.NonRecordingSpan(_span_context(parent))
             above = self._trace.set_span_in_context(stand_in, above)
-        otel_span = self._tracer.start_span(name, context=above, kind=self._trace.SpanKind.CONSUMER)
+        otel_span = self._tracer.start_span(
+            name, context=above, kind=self._trace.SpanKind.CONSUMER, attributes=_otel_attributes(shown)
+        )
         made = OpenTelemetrySpan(
             name,
             trace_id,
             f"{otel_span.get_span_context().span_id:016x}",
             otel_span,
-            attributes,
             parent_id=parent.span_id,
         )
+        made.attributes = shown
         for header in links:
             made.add_link(header)
         return made

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from meridian.observability.otel_spans import OpenTelemetrySpan, OpenTelemetryTracer
     from meridian.observability.traceparent import Parent
+    from meridian.redaction import Redactor
 
 __all__ = [
     "InMemoryTracer",
@@ -216,6 +217,43 @@ def _shown(attributes: Mapping[str, object]) -> dict[str, object]:
     return cast("dict[str, object]", redactor().data(dict(attributes)))
 
 
+class _Known:
+    """What a policy shows of the attributes that spans of messages have; they come again with every message."""
+
+    def __init__(self, policy: Redactor) -> None:
+        self.policy = policy
+        self._places: dict[tuple[tuple[str, object], ...], dict[str, object]] = {}
+        # A rule may be for the key, whatever the id: then each is looked at as any other attribute.
+        example = {"trace_id": generate_trace_id()}
+        self._as_text = policy.data(dict(example)) == example
+
+    def shown(self, attributes: Mapping[str, object], trace_id: str) -> dict[str, object]:
+        key = tuple(attributes.items())
+        place = self._places.get(key)
+        if place is None:
+            if len(self._places) >= MOST_PLACES:
+                self._places.clear()
+            place = self._places[key] = cast("dict[str, object]", self.policy.data(dict(attributes)))
+        if self._as_text:
+            return {**place, "trace_id": self.policy.text(trace_id)}
+        return {**place, **cast("dict[str, object]", self.policy.data({"trace_id": trace_id}))}
+
+
+MOST_PLACES = 65_536
+"""So many inputs of nodes are remembered."""
+
+_known: _Known | None = None
+
+
+def shown_attributes(attributes: Mapping[str, object], trace_id: str) -> dict[str, object]:
+    """Return the attributes of a message's span as the policy shows them, with its trace id."""
+    global _known
+    policy, known = redactor(), _known
+    if known is None or known.policy is not policy:
+        known = _known = _Known(policy)
+    return known.shown(attributes, trace_id)
+
+
 def _shown_trace_id() -> str | None:
     # Here, before traces are compared and sampled, so that a redacted id still joins what belongs together.
     trace_id = get_trace_id()
@@ -295,7 +333,10 @@ class Tracer(Protocol):
         ...
 
     def begin_trace(self, trace_id: str, name: str, attributes: Mapping[str, object]) -> str:
-        """Begin a trace that is kept; return the ``traceparent`` of its first message, or ``""`` to leave it out."""
+        """Begin a trace that is kept; return the ``traceparent`` of its first message, or ``""`` to leave it out.
+
+        The trace id is one more attribute of the span, if there is one.
+        """
         ...
 
     def continue_trace(
@@ -306,7 +347,7 @@ class Tracer(Protocol):
         name: str,
         attributes: Mapping[str, object],
     ) -> Span:
-        """Return a span that has begun, below ``parent``; the caller finishes it."""
+        """Return a span that has begun, below ``parent``; the caller finishes it. The trace id is one more attribute."""
         ...
 
     def is_enabled(self) -> bool:
@@ -454,7 +495,8 @@ class InMemoryTracer:
     ) -> Span:
         """Return a span that has begun and is kept."""
         parent_id = None if parent.span_id == traceparent.NO_SPAN else parent.span_id
-        span = Span(name, redactor().text(trace_id), _new_span_id(), attributes, parent_id=parent_id)
+        span = Span(name, redactor().text(trace_id), _new_span_id(), parent_id=parent_id)
+        span.attributes = shown_attributes(attributes, trace_id)
         span.links += links
         return self._kept(span)
 

@@ -141,7 +141,7 @@ class Spans:
         return with_header(message, HEADER, begun) if begun else message
 
     def _begin(self, state: NodeState, trace_id: str) -> str:
-        return self.tracer.begin_trace(trace_id, "node.produce", {"node": state.name, "trace_id": trace_id})
+        return self.tracer.begin_trace(trace_id, "node.produce", {"node": state.name})
 
     # ---- where messages are handled --------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class Spans:
             parent,
             header(message, MERGED) or (),
             "node.on_message",
-            {"node": state.name, "port": port, "trace_id": trace_id},
+            {"node": state.name, "port": port},
         )
         return _Hop(message, span)
 

@@ -85,7 +85,9 @@ def test_what_is_no_checkout_is_refused(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("edits", [overhead.WITHOUT_METRICS, *(each.edits for each in planted.PLANTED)])
+@pytest.mark.parametrize(
+    "edits", [overhead.WITHOUT_METRICS, overhead.WITHOUT_TRACING, *(each.edits for each in planted.PLANTED)]
+)
 def test_every_edit_that_the_lanes_make_fits_the_package_as_it_is_and_still_compiles(edits):
     for edit in edits:
         compile(edit.applied((ROOT / "meridian" / edit.file).read_text()), edit.file, "exec")
@@ -233,7 +235,7 @@ def budget(capsys):
 
 
 def test_within_the_budget_is_green(counts, capsys):
-    assert budget(capsys) == (0, "budget: green, all 11 are within it.")
+    assert budget(capsys) == (0, "budget: green, all 14 are within it.")
 
 
 def test_the_record_of_the_budget_has_what_metrics_cost_and_not_that_the_gate_was_tested(
@@ -245,7 +247,7 @@ def test_the_record_of_the_budget_has_what_metrics_cost_and_not_that_the_gate_wa
     assert kept["command"] == 'make budget ARGS="--lane I"'
     assert kept["values"]["I"]["python"]["null_sink_over_off"] == {"edge": 1.0, "chain": 1.0, "fan-in": 1.0}
     assert {row[3] for row in kept["tables"]["budget"]["rows"]} == {"edge", "chain", "fan-in"}
-    assert len(kept["tables"]["budget"]["rows"]) == 9
+    assert len(kept["tables"]["budget"]["rows"]) == 12
 
 
 @pytest.mark.parametrize(
@@ -254,14 +256,14 @@ def test_the_record_of_the_budget_has_what_metrics_cost_and_not_that_the_gate_wa
         (
             ("chain", "prometheus"),
             1_030.0,
-            "budget: RED, 1 of 11 are beyond it.",
+            "budget: RED, 1 of 14 are beyond it.",
         ),  # a reading is charged on top
-        (("edge", "null sink"), 1_040.0, "budget: RED, 1 of 11 are beyond it."),
-        (("fan-in", "off"), 1_011.0, "budget: RED, 1 of 11 are beyond it."),
+        (("edge", "null sink"), 1_040.0, "budget: RED, 1 of 14 are beyond it."),
+        (("fan-in", "off"), 1_011.0, "budget: RED, 2 of 14 are beyond it."),
         (
             ("edge", "null sink"),
             1_020.0,
-            "budget: yellow, 1 of 11 can't be told or are near it; nothing fails for that.",
+            "budget: yellow, 1 of 14 can't be told or are near it; nothing fails for that.",
         ),
     ],
 )
