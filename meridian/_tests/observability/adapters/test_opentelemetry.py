@@ -123,7 +123,7 @@ def test_neither_payload_nor_text_of_an_error_arrives(
 
     @node
     def fails(text: str) -> str:
-        get_logger().error("told", f"failed with {text} 4111 1111 1111 1111", payload=text)
+        get_logger().error("told", "failed with 4111 1111 1111 1111", payload=text)
         raise ValueError(text)
 
     configure("INFO")
@@ -135,7 +135,8 @@ def test_neither_payload_nor_text_of_an_error_arrives(
     assert [plain(span.attributes)["meridian.node"] for span in failed] == ["fails"]
     assert failed[0].status.message == "ValueError"
     assert plain(failed[0].events[0].attributes)["exception.message"] == "[redacted]"
-    assert b"4111" not in collector.raw
+    assert b"4111 1111" not in collector.raw
+    assert b"canary" not in collector.raw
     # That the hunt finds a leak at all:
     assert b"fails" in collector.raw
 
@@ -277,27 +278,25 @@ def test_one_collection_takes_one_look(collector: Collector, monkeypatch: pytest
 def test_two_runs_of_a_process_are_told_apart(collector: Collector, telemetry: Callable[..., Telemetry]):
     sending = telemetry(traces=False, logs=False)
 
+    got: list[int] = []
+    ends = sink(got.append, name="end")
+
     async def main() -> None:
         inlets, running = [Inlet("in"), Inlet("in")], []
         for inlet in inlets:
             scheduler = Scheduler()
-            scheduler.register(graph("g", inlet >> half >> END))
+            scheduler.register(graph("g", inlet >> half >> ends))
             running.append(asyncio.create_task(scheduler.run_async()))
         for inlet, n in zip(inlets, (1, 2), strict=True):
             for _ in range(n):
                 await inlet.put(1)
-        while not all(scheduler_handled(n) for n in (1, 2)):
+        while len(got) < 3:
             await asyncio.sleep(0)
-        await asyncio.to_thread(sending.flush)
+        assert await asyncio.to_thread(sending.flush)
         for inlet in inlets:
             inlet.close()
         await asyncio.gather(*running)
 
-    def scheduler_handled(n: int) -> bool:
-        points = dict(adapter.Reader().read())[by_name["meridian.node.handled"]]
-        return any(point.labels["node"] == "end" and point.value == n for point in points)
-
-    by_name = {metric.name: metric for metric in CATALOGUE}
     asyncio.run(asyncio.wait_for(main(), 60))
     handled = collector.points("meridian.node.handled")
     assert sorted(value for labels, value in handled.items() if labels[0] == "end") == [1, 2]
