@@ -14,7 +14,7 @@
     archive         the zip file, and the file on disk
     read            a bundle that may come from anybody, checked
 
-The command is ``meridian diagnostics``; see decision 0013 for why a bundle is as it is.
+The command is ``meridian diagnostics``; see decision 0015 for why a bundle is as it is.
 """
 
 from __future__ import annotations

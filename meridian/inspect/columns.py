@@ -70,8 +70,9 @@ def _number(value: float | None) -> float:
     return -math.inf if value is None else value
 
 
-def _age(*ages: float | None) -> float | None:
-    return max((age for age in ages if age is not None), default=None)
+def _age(edge: EdgeSnapshot) -> float | None:
+    """Return for how long its head has waited; both facts are lower bounds, so one of 0 says nothing."""
+    return max(edge.head_age_s or 0.0, edge.stalled_s or 0.0) or None
 
 
 def _busy(node: NodeSnapshot) -> float:
@@ -116,8 +117,7 @@ EDGES: tuple[Column[EdgeSnapshot], ...] = (
     Column("Lost/s", 6, lambda edge: words.short(edge.lost_per_s), lambda edge: _number(edge.lost_per_s), right=True, rank=3),
     Column("Lost", 5, lambda edge: words.short(words.lost(edge)), words.lost, right=True),
     Column("Wait", 6, lambda edge: words.seconds(edge.wait_age_s), lambda edge: _number(edge.wait_age_s), right=True),
-    Column("Head", 6, lambda edge: words.seconds(_age(edge.head_age_s, edge.stalled_s)),
-           lambda edge: _number(_age(edge.head_age_s, edge.stalled_s)), right=True),
+    Column("Head", 6, lambda edge: words.seconds(_age(edge)), lambda edge: _number(_age(edge)), right=True),
     Column("p99", 6, lambda edge: words.seconds(edge.hop_s.p99 if edge.hop_s else None),
            lambda edge: _number(edge.hop_s.p99 if edge.hop_s else None), right=True, rank=4),
     Column("Policy", 8, lambda edge: edge.policy, lambda edge: edge.policy, rank=5),

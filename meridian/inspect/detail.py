@@ -92,7 +92,7 @@ def of_edge(edge: EdgeSnapshot, history: History, width: int) -> list[str]:
         *(_line("", f"{n:,} {cause}") for cause, n in edge.lost.items() if n),
         _line("waits", f"{edge.waits:,}, open {edge.waiting:,}"),
         _line("oldest wait", words.seconds(edge.wait_age_s)),
-        _line("age of head", words.seconds(edge.head_age_s)),
+        _line("age of head", words.seconds(edge.head_age_s or None)),
         _line("stalled", words.seconds(edge.stalled_s)),
     ]
     lines += _not_kept(history)

@@ -71,7 +71,7 @@ def check(folder: Path, command: str, shown: str) -> None:
     program, *args = shlex.split(command)
     ran = subprocess.run(
         [*PROGRAMS[program], *args],
-        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False,
+        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     code = re.search(r"^\[exit code (\d+)\]\n", shown, re.MULTILINE)
     shown = re.sub(r"^\[exit code \d+\]\n", "", shown, flags=re.MULTILINE)
@@ -107,7 +107,7 @@ def test_the_page_lists_every_option_in_a_table(section, commands):
     for command in commands:
         ran = subprocess.run(
             [sys.executable, "-m", "meridian", *command, "--help"],
-            env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=True,
+            env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=True,
         )  # fmt: skip
         there.update(re.findall(r"^\W*(--[a-z-]+)", ran.stdout, re.MULTILINE))
     assert {*told, "--help"} == there

@@ -62,6 +62,17 @@ def test_columns_of_little_importance_give_way():
             assert sum(cells + GAP for _, cells in fit(columns, width)) - GAP <= width
 
 
+@pytest.mark.parametrize(
+    ("head_age_s", "stalled_s", "shown"),
+    [(None, None, "–"), (0.0, 0.0, "–"), (0.25, None, "250 ms"), (0.0, 2.0, "2.0 s"), (3.0, 2.0, "3.0 s")],
+)
+def test_an_age_of_nothing_is_no_age_since_a_look_knows_only_how_long_a_head_waited_at_least(
+    made, head_age_s, stalled_s, shown
+):
+    head = next(column for column in EDGES if column.head == "Head")
+    assert head.text(made.edge("a", "b", head_age_s=head_age_s, stalled_s=stalled_s)) == shown
+
+
 def test_an_event_tells_what_its_kind_fills(made):
     assert [told(each) for each in made.EVENTS] == [
         "6 so far",
