@@ -538,18 +538,21 @@ class Ring:
         if not self._lock.acquire(blocking=False):
             return None  # another thread is in a section; the next look will do
         self.foreign += 1  # as another thread: from here on the engine's own begins no section
-        since = None
-        between = not self.busy and not self.inside
-        if between:
+        begun = False
+        try:
+            if self.busy or self.inside:
+                return None
             if self.hops is None:
                 self.hops = Hops(clock)
             since = self.hops.look(*self._passed())
-        if self.timing or not between:
-            self.foreign -= 1
-        else:
-            self.timing = True
-        self._lock.release()
-        return since
+            begun = not self.timing
+            return since
+        finally:
+            if begun:
+                self.timing = True
+            else:
+                self.foreign -= 1
+            self._lock.release()
 
     def _passed(self) -> tuple[int, int, int, int]:
         """Return how many items came to the data lane, left it, were lost on it, and may come back."""

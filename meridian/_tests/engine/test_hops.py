@@ -316,6 +316,21 @@ def test_a_look_in_the_midst_of_a_section_is_answered_with_nothing(engine):
 
 
 @pytest.mark.req("N6", "X1")
+def test_a_clock_that_fails_costs_the_look_and_leaves_the_ring_as_it_was(engine):
+    def broken() -> int:
+        raise ZeroDivisionError
+
+    ring = engine.ring_type("a->b", 2, Block())
+    with pytest.raises(ZeroDivisionError):
+        ring.time_hops(broken)
+    assert not ring.timing
+    others = threading.Thread(target=ring.put, args=(1,))
+    others.start()
+    others.join(60)
+    assert ring.get() == 1
+
+
+@pytest.mark.req("N6", "X1")
 def test_other_threads_look_put_and_take_and_every_time_is_counted_once(engine):
     timed = Timed(engine)
     each, rounds = 50, 20
