@@ -101,6 +101,11 @@ class TokenBucket:
         self.size = size
         self.level = array("d", (size, math.nan))
 
+    def begin(self, now: float) -> None:
+        """Go on in another run, whose clock may show less than the one before: nobody waits for what it showed."""
+        if now < self.level[1]:
+            self.level[1] = now
+
     def fill(self, now: float) -> None:
         """Add what time has brought since the last time."""
         tokens, since = self.level
@@ -181,6 +186,7 @@ class ThrottleNode(PipeNode):
 
     def on_start(self) -> Any:
         """Go on with what a run before left here."""
+        self._bucket.begin(self.now())
         if self._waiting:
             self.tick_in(0)
         return super().on_start()
@@ -423,6 +429,9 @@ class RetryNode(FunctionNode):
 
     def on_start(self) -> Any:
         """Go on with what a run before left here."""
+        now = self.now()
+        for attempt in self._waiting:  # the clock of this run may show less than that of the one before
+            attempt.due = min(attempt.due, now + (self._backoff_s(attempt.count) if attempt.count else 0.0))
         if self._waiting:
             self.tick_in(0)
         return super().on_start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -590,12 +591,20 @@ def test_enums_may_be_given_by_value_and_other_ports_are_ignored():
 
 
 @pytest.mark.parametrize(
-    "node", [ThrottleNode("n", 1000, burst_size=3), RetryNode("n", lambda x: x)], ids=["throttle", "retry"]
+    "make",
+    [lambda: ThrottleNode("n", 1000, burst_size=3), lambda: RetryNode("n", lambda x: x)],
+    ids=["throttle", "retry"],
 )
-def test_what_a_run_before_left_waiting_goes_on_in_the_next_one(node):
+@pytest.mark.parametrize("showed_s", [0.0, 1e12])
+def test_what_a_run_before_left_waiting_goes_on_in_the_next_one_whatever_its_clock_showed(
+    monkeypatch, make, showed_s
+):
+    monkeypatch.setattr(time, "monotonic", lambda: showed_s)
+    node = make()
     harness = NodeTestHarness(node)
     for n in range(2):
         harness.send_message("input", n)  # no tick: they wait
+    monkeypatch.undo()
     got: list[Any] = []
     simulate(graph("g", source([2]) >> node["input"], node["output"] >> sink(got.append)))
     assert got == [0, 1, 2]
