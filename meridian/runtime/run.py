@@ -31,6 +31,7 @@ from meridian.runtime.assembly import Assembly
 from meridian.runtime.facts import Facts, new_run_id
 from meridian.runtime.observe import Observer
 from meridian.runtime.report import ErrorReport, RunReport, count
+from meridian.runtime.threads import OtherThreads
 from meridian.runtime.workers import BatchWorker, PoolWorker, SourceWorker, Worker, is_failure
 
 if TYPE_CHECKING:
@@ -286,6 +287,7 @@ class Run:
         self.cpu: CpuTopology | None = None
         self.probe: Probe | None = None  # put there by the first look at the loop
         self.slices = 0
+        self._others = OtherThreads()
         self._begin_ns = clock.monotonic_ns()
         self._end_ns: int | None = None
         self._final: RunReport | None = None
@@ -556,6 +558,7 @@ class Run:
             return
         self.scope.now = self.clock.time()
         self.slices += 1
+        self._others.let_in()
         if self._generation != observability.generation():
             self._reconfigured()
         try:
