@@ -1,10 +1,12 @@
 """What it costs to look at a run: a look by itself, one that goes through the socket, and W1 while somebody watches it.
 
-    python -m asv_bench.looks [--quads N] [--engine ENGINE] [--watched] [--by WATCHER] [--save]
+    python -m asv_bench.looks [--rounds N] [--engine ENGINE] [--watched] [--by WATCHER] [--save]
 
-W1 is watched by another process, through the socket four times or as Prometheus once, for each second that it has the processor: so
-others on the machine don't make it be watched more often. The ratio is of processor time of the whole process, the threads that answer included,
-measured A B B A: W1 watched, over W1 with nobody watching.
+W1 runs on and on, cut into windows of as many messages as take about a quarter of a second. Another process is attached all the
+time, and is told at the beginning of each window whether to look in it. The ratio is of processor time of the whole process, the threads
+that answer included: windows with a look, over the windows around them. So it doesn't matter what else the machine does for
+longer than a window, nor what a neighbour costs by being there. In windows of their own the other process is told not
+to look either; what these cost is the control: how far two things alike differ on this machine.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from itertools import chain as chained
 from typing import Any
 from urllib.request import urlopen
 
 from asv_bench.engines import PYTHON, RUST
-from asv_bench.record import Table, hear_interruptions, progress, record, save
+from asv_bench.record import Table, hear_interruptions, record, save
 from asv_bench.shape import Stopwatch, verify
 from asv_bench.verdict import GREEN, RED, YELLOW
 from asv_bench.workloads import Waiting, chain
@@ -40,25 +43,22 @@ KINDS = {
     "socket": "through the socket",
     "scrape": "a scrape of the endpoint",
 }
-MESSAGES = {PYTHON: 1_500_000, RUST: 3_500_000}
-"""About a second of W1: short enough that what drifts hits both sides alike, and long enough to be scraped."""
+MESSAGES = {PYTHON: 375_000, RUST: 875_000}
+"""Of W1 in a window: about a quarter of a second, so a look in each of them is four a second."""
 
-PACED = """
-import os, sys, time
-_, address, pid, times_a_second = sys.argv
-tick = os.sysconf("SC_CLK_TCK")
-def used_s():
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / tick
+WINDOWS_A_SECOND = 4
+ROUND = "-LL--CC-"
+"""The windows of a round: with a look (L), without (-), and those of the control (C), which has none either."""
+
+TOLD = """
+import os, sys
+address = sys.argv[1]
 def each():
-    print("ready", flush=True)
-    due_s = used_s()
-    while True:
-        while used_s() < due_s:
-            time.sleep(0.01)
-        yield
-        due_s += 1 / float(times_a_second)
+    os.write(1, b".")
+    while told := os.read(0, 1):
+        if told == b"L":
+            yield
+            os.write(1, b".")
 """
 CLIENT = """
 from meridian.introspect import attach
@@ -85,7 +85,7 @@ class Watcher:
     Attributes:
         what: Who, and how often.
         program: What that process does.
-        times_a_second: How often, of processor time of the one watched.
+        times_a_second: How often.
         budget: What the ratio may be at most.
     """
 
@@ -94,11 +94,36 @@ class Watcher:
     times_a_second: int
     budget: float
 
+    def charge(self, share: float) -> float:
+        """Return the ratio for looks as often as they are, from that of a look in each window."""
+        return 1 + (share - 1) * self.times_a_second / WINDOWS_A_SECOND
+
 
 WATCHERS = {
     "socket": Watcher("`meridian top`, four times a second", CLIENT, 4, 1.01),
     "prometheus": Watcher("Prometheus, once a second", SCRAPER, 1, 1.03),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What W1 costs when it is watched.
+
+    Attributes:
+        ratio: Over when it isn't.
+        control: When it isn't, over when it isn't.
+        rounds: From how many rounds.
+    """
+
+    ratio: Interval
+    control: Interval
+    rounds: int
+
+    def verdict(self, budget: float) -> str:
+        """Green or red where the whole interval is, unless two things alike differ by more."""
+        if self.ratio.low > budget:
+            return RED
+        return GREEN if self.control.fit and self.ratio.high <= budget else YELLOW
 
 
 @asynccontextmanager
@@ -169,52 +194,85 @@ def open_to(watcher: str) -> Iterator[str]:
 
 
 @contextmanager
-def watching(watcher: str) -> Iterator[None]:
-    """Have another process watch this one."""
-    each = WATCHERS[watcher]
+def watching(watcher: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Have another process attached that looks at this one when it is told to."""
     with open_to(watcher) as address:
-        program = [sys.executable, "-c", PACED + each.program]
-        asked = [address, str(os.getpid()), str(each.times_a_second)]
-        client = subprocess.Popen([*program, *asked], stdout=subprocess.PIPE)
+        program = [sys.executable, "-c", TOLD + WATCHERS[watcher].program, address]
+        client = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         try:
             assert client.stdout is not None
-            client.stdout.readline()
-            yield
+            client.stdout.read(1)
+            os.set_blocking(client.stdout.fileno(), False)
+            yield client
         finally:
             client.kill()
             client.communicate()
 
 
-def chain_watched(watcher: str | None, n: int) -> int:
-    """Run W1 and return nanoseconds of processor time that this process took for it."""
-    watched: AbstractContextManager[None] = nullcontext() if watcher is None else watching(watcher)
-    with watched:
-        began = time.process_time_ns()
-        asyncio.run(chain(n))
-        return time.process_time_ns() - began
+class Windows:
+    """The source of W1, which notes what each window took, and tells the one who watches.
+
+    Attributes:
+        took_ns: Of each window that has ended: processor time of this process.
+        late: The windows whose look hadn't ended by their end.
+    """
+
+    def __init__(self, client: subprocess.Popen[bytes], plan: str, size: int) -> None:
+        self.client = client
+        self.plan = plan
+        self.size = size
+        self.took_ns: list[int] = []
+        self.late: set[int] = set()
+
+    def __iter__(self) -> Iterator[range]:
+        assert self.client.stdin is not None
+        assert self.client.stdout is not None
+        for i, kind in enumerate(self.plan):
+            self.client.stdin.write(kind.encode())
+            began = time.process_time_ns()
+            yield range(i * self.size, (i + 1) * self.size)
+            self.took_ns.append(time.process_time_ns() - began)
+            if kind == "L" and not self.client.stdout.read(1):
+                self.late.add(i)
+                os.set_blocking(self.client.stdout.fileno(), True)
+                self.client.stdout.read(1)
+                os.set_blocking(self.client.stdout.fileno(), False)
+
+    def round(self, i: int) -> tuple[float, float] | None:
+        """Return what the windows of the ``i``-th round with a look and those of the control took, over those around each."""
+        first = i * len(ROUND)
+        if self.late & set(range(first, first + len(ROUND))):
+            return None
+        before, look, looks, between, after, control, controls, end = self.took_ns[first : first + len(ROUND)]
+        return (look + looks) / (before + between), (control + controls) / (after + end)
 
 
-def watched(watcher: str, engine: str, quads: int) -> Interval:
-    """Return what W1 costs on an engine when it is watched, over when it isn't."""
+def watched(watcher: str, engine: str, rounds: int, size: int | None = None) -> Watched:
+    """Run W1 on an engine and have it watched.
+
+    Args:
+        watcher: By whom.
+        engine: Which one.
+        rounds: How often the windows of `ROUND`, after one round that doesn't count.
+        size: Messages of a window.
+    """
     os.environ["MERIDIAN_ENGINE"] = engine
-    ratios = []
-    for i in range(quads):
-        order = (None, watcher, watcher, None) if i % 2 == 0 else (watcher, None, None, watcher)
-        took: dict[str | None, int] = {None: 0, watcher: 0}
-        for each in order:
-            took[each] += chain_watched(each, MESSAGES[engine])
-        ratios.append(took[watcher] / took[None])
-        progress(f"{watcher}, {engine}: quad {i + 1} of {quads}: {ratios[-1]:.4f}\n")
-    return interval(ratios)
-
-
-def judged(ratio: Interval, budget: float) -> str:
-    """Return the verdict on a ratio: green or red where its whole interval is."""
-    return GREEN if ratio.high <= budget else RED if ratio.low > budget else YELLOW
+    size = size or MESSAGES[engine]
+    with watching(watcher) as client:
+        windows = Windows(client, ROUND * (rounds + 1), size)
+        asyncio.run(chain(size * len(windows.plan), items=lambda: chained.from_iterable(windows)))
+    found = [each for i in range(1, rounds + 1) if (each := windows.round(i)) is not None]
+    if 2 * len(found) < rounds:
+        raise SystemExit(
+            f"{watcher}, {engine}: in {rounds - len(found)} of {rounds} rounds a look took longer than its window"
+        )
+    looks, controls = zip(*found, strict=True)
+    ratio = interval([WATCHERS[watcher].charge(each) for each in looks])
+    return Watched(ratio, interval(controls), len(found))
 
 
 def kept(
-    command: str, single: dict[str, dict[int, float]], found: list[tuple[str, str, Interval]]
+    command: str, single: dict[str, dict[int, float]], found: list[tuple[str, str, Watched]]
 ) -> dict[str, Any]:
     """Return the record that the documentation quotes.
 
@@ -228,13 +286,21 @@ def kept(
     }
     looked = [[KINDS[how], *(f"{ms:.2f}" for ms in of.values())] for how, of in single.items()]
     rows = []
-    for watcher, engine, ratio in found:
+    for watcher, engine, of_w1 in found:
         each = WATCHERS[watcher]
-        values.setdefault(watcher, {})[engine] = round(ratio.median, 4)
-        span = f"{ratio.low:.3f} to {ratio.high:.3f}"
-        verdict = judged(ratio, each.budget)
-        rows.append([each.what, engine, f"{ratio.median:.3f}", span, f"{each.budget:.2f}", verdict])
-    columns = ["W1 watched by", "engine", "share of the cost:", "95 % of medians", "budget:", "verdict"]
+        values.setdefault(watcher, {})[engine] = round(of_w1.ratio.median, 4)
+        spans = [f"{it.low:.3f} to {it.high:.3f}" for it in (of_w1.ratio, of_w1.control)]
+        verdict = of_w1.verdict(each.budget)
+        rows.append([each.what, engine, f"{of_w1.ratio.median:.3f}", *spans, f"{each.budget:.2f}", verdict])
+    columns = [
+        "W1 watched by",
+        "engine",
+        "share of the cost:",
+        "95 % of medians",
+        "control",
+        "budget:",
+        "verdict",
+    ]
     sizes = ["ms of a look", *(f"{n:,} nodes:" for n in SIZES)]
     return record(command, values, {"looks": Table(sizes, looked), "watched": Table(columns, rows)})
 
@@ -244,7 +310,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m asv_bench.looks", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--quads", type=int, default=16, help="of samples of W1 (16)")
+    parser.add_argument("--rounds", type=int, default=60, help="of eight windows of W1 (60)")
     parser.add_argument("--engine", choices=(PYTHON, RUST), help="W1 on this engine only")
     parser.add_argument("--watched", action="store_true", help="W1 only, and no single looks")
     parser.add_argument("--by", choices=WATCHERS, help="W1 watched by this one only")
@@ -268,9 +334,13 @@ def main(argv: list[str]) -> int:
     for watcher in [options.by] if options.by else WATCHERS:
         each = WATCHERS[watcher]
         for engine in [options.engine] if options.engine else [PYTHON, RUST]:
-            ratio = watched(watcher, engine, options.quads)
-            found.append((watcher, engine, ratio))
-            print(f"W1 watched by {each.what}, {engine} engine: {ratio}, budget {each.budget}", flush=True)
+            it = watched(watcher, engine, options.rounds)
+            found.append((watcher, engine, it))
+            print(
+                f"W1 watched by {each.what}, {engine} engine: {it.ratio}, budget {each.budget}: "
+                f"{it.verdict(each.budget)}; two alike {it.control}, {it.rounds} rounds",
+                flush=True,
+            )
     if options.save:
         save("looks", kept(" ".join([COMMAND, *(each for each in argv if each != "--save")]), single, found))
     return 0

@@ -120,7 +120,13 @@ class Total:
 
 
 async def chain(
-    n: int, style: str = "plain", *, capacity: int = CAPACITY, slice: int = BATCH, clock: Any = None
+    n: int,
+    style: str = "plain",
+    *,
+    capacity: int = CAPACITY,
+    slice: int = BATCH,
+    clock: Any = None,
+    items: Callable[[], Iterable[int]] | None = None,
 ) -> float:
     """W1: ``n`` numbers through three nodes into a sum; return nanoseconds per hop.
 
@@ -132,12 +138,13 @@ async def chain(
         capacity: Of each edge.
         slice: Most messages that a node gets at a time.
         clock: The run's clock; the system's by default.
+        items: Gives the numbers; must be those of the range.
     """
     watch, total = Stopwatch(), Sum() if style == "class" else Total()
 
     def numbers() -> Iterable[int]:
         watch.start()
-        return range(n)
+        return range(n) if items is None else items()
 
     def envelopes() -> Iterable[Message]:
         watch.start()

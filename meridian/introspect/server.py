@@ -30,6 +30,7 @@ from meridian.introspect.wire import MAX_REQUEST, PROTOCOL, line, socket_directo
 from meridian.observability.events import CAPACITY, get_events
 from meridian.observability.logging import get_logger
 from meridian.runtime.facts import running
+from meridian.runtime.threads import expect_more
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -130,6 +131,7 @@ class Server:
     def _turn(self) -> bool:
         """Wait for something to do, and do it; return whether to go on."""
         for key, ready in self._selector.select(self._timeout_s()):
+            expect_more()
             if key.fileobj is self._woken:
                 return False
             if key.fileobj is self._listening:

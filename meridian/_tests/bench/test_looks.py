@@ -31,16 +31,18 @@ def test_looks_of_each_kind_are_taken(how):
     assert asyncio.run(main()) > 0
 
 
-@pytest.mark.parametrize("watcher", [None, *looks.WATCHERS])
-def test_the_chain_is_run_with_and_without_somebody_who_watches(watcher):
-    assert looks.chain_watched(watcher, 500) > 0
+@pytest.mark.parametrize("who", [looks.ALONE, looks.IDLES, looks.ASKS])
+@pytest.mark.parametrize("watcher", looks.WATCHERS)
+def test_the_chain_is_run_with_and_without_somebody_who_watches(watcher, who):
+    assert looks.chain_watched(watcher, who, 500) > 0
 
 
 def test_a_record_has_a_row_for_each_watcher_and_engine():
+    alike = Interval(0.98, 1.0, 1.03)
     found = [
-        ("socket", "python", Interval(0.99, 1.0, 1.005)),
-        ("prometheus", "rust", Interval(1.01, 1.02, 1.04)),
-        ("prometheus", "python", Interval(1.031, 1.04, 1.05)),
+        ("socket", "python", Interval(0.99, 1.0, 1.005), alike),
+        ("prometheus", "rust", Interval(1.01, 1.02, 1.04), alike),
+        ("prometheus", "python", Interval(1.031, 1.04, 1.05), alike),
     ]
     made = looks.kept(looks.COMMAND, {"scrape": {10: 3.4567, 1_000: 168.0, 10_000: 2_400.0}}, found)
     assert made["values"] == {
@@ -49,8 +51,8 @@ def test_a_record_has_a_row_for_each_watcher_and_engine():
         "prometheus": {"rust": 1.02, "python": 1.04},
     }
     assert made["tables"]["looks"]["rows"] == [["a scrape of the endpoint", "3.46", "168.00", "2400.00"]]
-    assert [row[-2:] for row in made["tables"]["watched"]["rows"]] == [
-        ["1.01", "green"],
-        ["1.03", "yellow"],
-        ["1.03", "RED"],
+    assert [row[-3:] for row in made["tables"]["watched"]["rows"]] == [
+        ["1.01", "green", str(alike)],
+        ["1.03", "yellow", str(alike)],
+        ["1.03", "RED", str(alike)],
     ]

@@ -12,7 +12,7 @@ import pytest
 
 from meridian import Scheduler, graph, node, sink, source
 from meridian.runtime import threads
-from meridian.runtime.threads import BUSY, EVERY_NS, PAUSE_S, OtherThreads
+from meridian.runtime.threads import BUSY, EVERY_NS, EXPECTED_NS, PAUSE_S, SOON_NS, OtherThreads, expect_more
 
 pytestmark = pytest.mark.req("V2", "X2")
 
@@ -86,6 +86,7 @@ class Machine:
         monkeypatch.setattr(threads, "thread_time_ns", lambda: self.computed_ns)
         monkeypatch.setattr(threads, "active_count", lambda: self.threads)
         monkeypatch.setattr(threads, "sleep", self.slept.append)
+        monkeypatch.setattr(threads, "_expected_until_ns", 0)
 
     def passes(self, ns: float, share: float = 1.0) -> None:
         self.now_ns += int(ns)
@@ -99,6 +100,16 @@ def test_a_busy_run_pauses_as_often_as_is_said_and_no_oftener(monkeypatch):
         machine.passes(EVERY_NS / 10)
         others.let_in()
     assert machine.slept == [PAUSE_S] * 10
+
+
+def test_somebody_who_is_expected_is_let_in_sooner_and_for_a_while_only(monkeypatch):
+    machine = Machine(monkeypatch)
+    others = OtherThreads()
+    expect_more()
+    for _ in range(10 * EXPECTED_NS // SOON_NS):
+        machine.passes(SOON_NS)
+        others.let_in()
+    assert len(machine.slept) == EXPECTED_NS // SOON_NS - 1 + 9
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from meridian.nodes.extras import load
 from meridian.observability.adapters.catalogue import CATALOGUE, Metric, Reader, exposition_name
 from meridian.observability.logging import get_logger
 from meridian.observability.metrics import PrometheusMetrics, collector_failed, get_metrics
+from meridian.runtime.threads import expect_more
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -151,6 +152,7 @@ class _Listener(ThreadingMixIn, WSGIServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        expect_more()
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -214,6 +216,7 @@ class MetricsServer:
             selector.register(self._listener, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
             while all(key.fileobj is self._listener for key, _ in selector.select()):
+                expect_more()
                 self._listener.handle_request()
 
     def let_go(self) -> None:
