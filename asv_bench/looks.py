@@ -2,25 +2,22 @@
 
     python -m asv_bench.looks [--rounds N] [--engine ENGINE] [--watched] [--by WATCHER] [--save]
 
-W1 runs on and on, cut into windows of as many messages as take about a quarter of a second. Another process is attached all the
-time, and is told at the beginning of each window whether to look in it. The ratio is of processor time of the whole process, the threads
-that answer included: windows with a look, over the windows around them. So it doesn't matter what else the machine does for
-longer than a window, nor what a neighbour costs by being there. In windows of their own the other process is told not
-to look either; what these cost is the control: how far two things alike differ on this machine.
+W1 runs in windows (`windows`). Another process is attached all the time, and is told at the beginning of each window whether to look
+in it; if not, it computes for as long as its last look made it compute. The ratio is of processor time of the whole process that is
+watched, the threads that answer included: windows with a look, over those without. So what a neighbour costs by computing,
+in caches and on a processor that two share, is no part of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from itertools import chain as chained
+from select import select
 from typing import Any
 from urllib.request import urlopen
 
@@ -28,7 +25,8 @@ from asv_bench.engines import PYTHON, RUST
 from asv_bench.record import Table, hear_interruptions, record, save
 from asv_bench.shape import Stopwatch, verify
 from asv_bench.verdict import GREEN, RED, YELLOW
-from asv_bench.workloads import Waiting, chain
+from asv_bench.windows import A_SECOND, ratios
+from asv_bench.workloads import Waiting
 from meridian.introspect import Watch, attach, serve
 from meridian.observability import configure
 from meridian.observability.adapters.prometheus import serve_metrics
@@ -43,22 +41,21 @@ KINDS = {
     "socket": "through the socket",
     "scrape": "a scrape of the endpoint",
 }
-MESSAGES = {PYTHON: 375_000, RUST: 875_000}
-"""Of W1 in a window: about a quarter of a second, so a look in each of them is four a second."""
-
-WINDOWS_A_SECOND = 4
-ROUND = "-LL--CC-"
-"""The windows of a round: with a look (L), without (-), and those of the control (C), which has none either."""
-
 TOLD = """
-import os, sys
+import os, sys, time
 address = sys.argv[1]
 def each():
+    took_s = 0.0
     os.write(1, b".")
     while told := os.read(0, 1):
-        if told == b"L":
+        began_s = time.process_time()
+        if told == b"O":
             yield
-            os.write(1, b".")
+            took_s = time.process_time() - began_s
+        else:
+            while time.process_time() < began_s + took_s:
+                sum(map(len, map(str, range(100))))
+        os.write(1, b".")
 """
 CLIENT = """
 from meridian.introspect import attach
@@ -96,7 +93,7 @@ class Watcher:
 
     def charge(self, share: float) -> float:
         """Return the ratio for looks as often as they are, from that of a look in each window."""
-        return 1 + (share - 1) * self.times_a_second / WINDOWS_A_SECOND
+        return 1 + (share - 1) * self.times_a_second / A_SECOND
 
 
 WATCHERS = {
@@ -202,49 +199,10 @@ def watching(watcher: str) -> Iterator[subprocess.Popen[bytes]]:
         try:
             assert client.stdout is not None
             client.stdout.read(1)
-            os.set_blocking(client.stdout.fileno(), False)
             yield client
         finally:
             client.kill()
             client.communicate()
-
-
-class Windows:
-    """The source of W1, which notes what each window took, and tells the one who watches.
-
-    Attributes:
-        took_ns: Of each window that has ended: processor time of this process.
-        late: The windows whose look hadn't ended by their end.
-    """
-
-    def __init__(self, client: subprocess.Popen[bytes], plan: str, size: int) -> None:
-        self.client = client
-        self.plan = plan
-        self.size = size
-        self.took_ns: list[int] = []
-        self.late: set[int] = set()
-
-    def __iter__(self) -> Iterator[range]:
-        assert self.client.stdin is not None
-        assert self.client.stdout is not None
-        for i, kind in enumerate(self.plan):
-            self.client.stdin.write(kind.encode())
-            began = time.process_time_ns()
-            yield range(i * self.size, (i + 1) * self.size)
-            self.took_ns.append(time.process_time_ns() - began)
-            if kind == "L" and not self.client.stdout.read(1):
-                self.late.add(i)
-                os.set_blocking(self.client.stdout.fileno(), True)
-                self.client.stdout.read(1)
-                os.set_blocking(self.client.stdout.fileno(), False)
-
-    def round(self, i: int) -> tuple[float, float] | None:
-        """Return what the windows of the ``i``-th round with a look and those of the control took, over those around each."""
-        first = i * len(ROUND)
-        if self.late & set(range(first, first + len(ROUND))):
-            return None
-        before, look, looks, between, after, control, controls, end = self.took_ns[first : first + len(ROUND)]
-        return (look + looks) / (before + between), (control + controls) / (after + end)
 
 
 def watched(watcher: str, engine: str, rounds: int, size: int | None = None) -> Watched:
@@ -253,15 +211,23 @@ def watched(watcher: str, engine: str, rounds: int, size: int | None = None) -> 
     Args:
         watcher: By whom.
         engine: Which one.
-        rounds: How often the windows of `ROUND`, after one round that doesn't count.
+        rounds: How often, see `ratios`.
         size: Messages of a window.
     """
-    os.environ["MERIDIAN_ENGINE"] = engine
-    size = size or MESSAGES[engine]
     with watching(watcher) as client:
-        windows = Windows(client, ROUND * (rounds + 1), size)
-        asyncio.run(chain(size * len(windows.plan), items=lambda: chained.from_iterable(windows)))
-    found = [each for i in range(1, rounds + 1) if (each := windows.round(i)) is not None]
+        to, back = client.stdin, client.stdout
+        assert to is not None
+        assert back is not None
+
+        def begin(kind: str) -> None:
+            to.write(kind.encode())
+
+        def end(kind: str) -> bool:
+            in_time = bool(select([back], [], [], 0)[0])
+            back.read(1)
+            return in_time
+
+        found = ratios(engine, rounds, begin, end, size=size)
     if 2 * len(found) < rounds:
         raise SystemExit(
             f"{watcher}, {engine}: in {rounds - len(found)} of {rounds} rounds a look took longer than its window"
@@ -310,7 +276,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m asv_bench.looks", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--rounds", type=int, default=60, help="of eight windows of W1 (60)")
+    parser.add_argument("--rounds", type=int, default=60, help="of eight windows of W1, two seconds (60)")
     parser.add_argument("--engine", choices=(PYTHON, RUST), help="W1 on this engine only")
     parser.add_argument("--watched", action="store_true", help="W1 only, and no single looks")
     parser.add_argument("--by", choices=WATCHERS, help="W1 watched by this one only")
