@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from logging import Handler, LogRecord
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -101,66 +102,46 @@ def _send(books: _Books, export: Callable[..., Any], batch: Any, n: int, **more:
     return answer
 
 
-def _span_processor(exporter: Any, most: int) -> tuple[Any, _Books]:
+class _Told:
+    """An exporter of spans or of lines that keeps the books."""
+
+    def __init__(self, exporter: Any, books: _Books) -> None:
+        self._exporter = exporter
+        self._books = books
+
+    def export(self, batch: Any) -> Any:
+        self._books.leave(len(batch))
+        return _send(self._books, self._exporter.export, batch, len(batch))
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
+def _bounded(signal: str, exporter: Any, most: int, batching: Callable[..., Any]) -> tuple[Any, _Books]:
+    """Return a processor of spans or of lines that never waits, and its books.
+
+    Args:
+        signal: What it is about.
+        exporter: Sends batches.
+        most: So many may wait.
+        batching: The SDK's processor that makes batches of them.
+    """
+    from opentelemetry.sdk._logs import LogRecordProcessor
     from opentelemetry.sdk.trace import SpanProcessor
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
-    books = _Books("traces", most)
+    books = _Books(signal, most)
 
-    class Told(SpanExporter):
-        def export(self, spans: Any) -> Any:
-            books.leave(len(spans))
-            return _send(books, exporter.export, spans, len(spans))
-
-        def shutdown(self) -> None:
-            exporter.shutdown()
-
-    class Bounded(SpanProcessor):
+    class Bounded(SpanProcessor, LogRecordProcessor):
         """In front of the SDK's queue, which drops what is too much and tells nobody."""
 
         def __init__(self) -> None:
-            self._rest: Any = BatchSpanProcessor(
-                Told(), max_queue_size=most, max_export_batch_size=min(most, 512)
+            self._rest: Any = batching(
+                _Told(exporter, books), max_queue_size=most, max_export_batch_size=min(most, 512)
             )
 
         def on_end(self, span: Any) -> None:
             if span.context is not None and span.context.trace_flags.sampled and books.enter():
                 self._rest.on_end(span)
-
-        def shutdown(self) -> None:
-            self._rest.shutdown()
-
-        def force_flush(self, timeout_millis: int = 30000) -> bool:
-            flushed: bool = self._rest.force_flush(timeout_millis)
-            return flushed
-
-    return Bounded(), books
-
-
-def _log_processor(exporter: Any, most: int) -> tuple[Any, _Books]:
-    from opentelemetry.sdk._logs import LogRecordProcessor
-    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
-
-    books = _Books("logs", most)
-
-    class Told(LogRecordExporter):
-        def export(self, batch: Any) -> Any:
-            books.leave(len(batch))
-            return _send(books, exporter.export, batch, len(batch))
-
-        def shutdown(self) -> None:
-            exporter.shutdown()
-
-        def force_flush(self, timeout_millis: int = 10_000) -> bool:
-            return True  # it keeps nothing back
-
-    class Bounded(LogRecordProcessor):
-        """As for spans."""
-
-        def __init__(self) -> None:
-            self._rest: Any = BatchLogRecordProcessor(
-                Told(), max_queue_size=most, max_export_batch_size=min(most, 512)
-            )
 
         def on_emit(self, log_record: Any) -> None:
             if books.enter():
@@ -407,16 +388,10 @@ def _within(limit_s: float, do: Callable[[Any], Any], providers: list[Any]) -> b
     for thread in threads:
         thread.start()
     end = min(limit_s, threading.TIMEOUT_MAX)
-    deadline = _now() + end
+    deadline = monotonic() + end
     for thread in threads:
-        thread.join(max(deadline - _now(), 0.0))
+        thread.join(max(deadline - monotonic(), 0.0))
     return len(answers) == len(providers) and all(answers)
-
-
-def _now() -> float:
-    from time import monotonic
-
-    return monotonic()
 
 
 _open: WeakSet[Telemetry] = WeakSet()
@@ -586,9 +561,11 @@ def _tracer_provider(service_name: str | None) -> tuple[Any, _Books]:
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 
-    processor, books = _span_processor(OTLPSpanExporter(), _most("OTEL_BSP_MAX_QUEUE_SIZE"))
+    most = _most("OTEL_BSP_MAX_QUEUE_SIZE")
+    processor, books = _bounded("traces", OTLPSpanExporter(), most, BatchSpanProcessor)
     # Which traces are kept is decided before there is a span.
     provider = TracerProvider(
         sampler=ParentBased(ALWAYS_ON), resource=_resource(service_name), shutdown_on_exit=False
@@ -613,8 +590,10 @@ def _logger_provider(service_name: str | None) -> tuple[Any, _Books]:
     from opentelemetry import _logs
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
     from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
-    processor, books = _log_processor(OTLPLogExporter(), _most("OTEL_BLRP_MAX_QUEUE_SIZE"))
+    most = _most("OTEL_BLRP_MAX_QUEUE_SIZE")
+    processor, books = _bounded("logs", OTLPLogExporter(), most, BatchLogRecordProcessor)
     provider = LoggerProvider(resource=_resource(service_name), shutdown_on_exit=False)
     provider.add_log_record_processor(processor)
     _set_global(_logs.get_logger_provider(), provider, _logs.set_logger_provider)

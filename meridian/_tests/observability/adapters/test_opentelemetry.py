@@ -424,7 +424,7 @@ def test_an_exporter_that_raises_is_counted(collector: Collector):
         def export(self, spans: Any) -> Any:
             raise OSError("no")
 
-    processor, books = adapter._span_processor(Raises(), 8)
+    processor, books = adapter._bounded("traces", Raises(), 8, exporting.BatchSpanProcessor)
     sdk = pytest.importorskip("opentelemetry.sdk.trace")
     provider = sdk.TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
