@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from meridian.cli.complete import complete_target
-from meridian.cli.options import ArgsArgument, PidOption, RedactionOption, SocketOption, seconds
+from meridian.cli.options import (
+    ArgsArgument,
+    PidOption,
+    RedactionOption,
+    SocketOption,
+    seconds,
+    target_argument,
+)
 
 A_PROCESS = "A process"
 """Heading of these commands in the help."""
@@ -132,11 +139,8 @@ def _rate(value: float) -> float:
 def profile_command(
     target: Annotated[
         str | None,
-        typer.Argument(
-            metavar="TARGET",
-            help="Run this, module:attribute or path/to/file.py:attribute, instead of looking at a running process.",
-            autocompletion=complete_target,
-            show_default=False,
+        target_argument(
+            "Run this, module:attribute or path/to/file.py:attribute, instead of looking at a running process."
         ),
     ] = None,
     args: ArgsArgument = None,
@@ -251,12 +255,7 @@ def compare_command(
 def diagnostics_collect_command(
     target: Annotated[
         str | None,
-        typer.Argument(
-            metavar="TARGET",
-            help="Take along what this declares: module:attribute or path/to/file.py:attribute.",
-            autocompletion=complete_target,
-            show_default=False,
-        ),
+        target_argument("Take along what this declares: module:attribute or path/to/file.py:attribute."),
     ] = None,
     args: ArgsArgument = None,
     pid: PidOption = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,11 +37,17 @@ def _policy_file(path: str | None) -> str | None:
     return path
 
 
-_TARGET = typer.Argument(
-    metavar="TARGET",
-    help="module:attribute or path/to/file.py:attribute; without an attribute 'build' or 'graph' is meant.",
-    autocompletion=complete_target,
-    show_default=False,
+def target_argument(help: str) -> Any:
+    """Return TARGET as an argument.
+
+    Args:
+        help: What the command does with it, or what it is.
+    """
+    return typer.Argument(metavar="TARGET", help=help, autocompletion=complete_target, show_default=False)
+
+
+_TARGET = target_argument(
+    "module:attribute or path/to/file.py:attribute; without an attribute 'build' or 'graph' is meant."
 )
 
 TargetArgument = Annotated[str, _TARGET]
