@@ -104,8 +104,8 @@ class EdgeProfile:
         wait_age_s: The oldest open wait that a look saw, or ``None``.
         head_age_s: The longest that a look saw the oldest data wait, or ``None`` where nobody notes that.
         stalled_s: The longest stretch in which nothing was taken although something waited.
-        hop_s: How long items spent on the edge, as the last look told that knew it: of those that were timed since somebody first
-            looked at the run. ``None`` where none was.
+        hop_s: How long items spent on the edge, as the last look told it: of those that were timed since somebody first looked at
+            the run. ``None`` where none was.
     """
 
     id: str
@@ -471,7 +471,7 @@ class _NodeLooks:
 class _EdgeLooks:
     """What the looks saw of one edge."""
 
-    __slots__ = ("fill", "full", "head_age_s", "hop_s", "least", "most", "points", "stalled_s", "wait_age_s")
+    __slots__ = ("fill", "full", "head_age_s", "least", "most", "points", "stalled_s", "wait_age_s")
 
     def __init__(self) -> None:
         self.points = array("q")
@@ -480,7 +480,6 @@ class _EdgeLooks:
         self.full = 0
         self.wait_age_s: float | None = None
         self.head_age_s: float | None = None
-        self.hop_s: Percentiles | None = None
         self.stalled_s = 0.0
 
     def add(self, edge: EdgeSnapshot, is_point: bool) -> None:
@@ -493,7 +492,6 @@ class _EdgeLooks:
         self.wait_age_s = _longer(self.wait_age_s, edge.wait_age_s)
         self.head_age_s = _longer(self.head_age_s, edge.head_age_s)
         self.stalled_s = max(self.stalled_s, edge.stalled_s or 0.0)
-        self.hop_s = edge.hop_s or self.hop_s
 
     def profile(self, past: EdgeSnapshot | None, now: EdgeSnapshot, window_s: float, n: int) -> EdgeProfile:
         accepted, delivered, merged = now.accepted, now.delivered, now.merged
@@ -526,7 +524,7 @@ class _EdgeLooks:
             wait_age_s=self.wait_age_s,
             head_age_s=self.head_age_s,
             stalled_s=self.stalled_s,
-            hop_s=self.hop_s,
+            hop_s=now.hop_s,
         )
 
 

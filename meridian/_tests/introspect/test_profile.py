@@ -112,8 +112,8 @@ def test_an_edge_is_told_by_its_depth_over_time_and_what_was_lost_meanwhile():
     looks = [
         (0, {"dropped": 5, "expired": 1}, {"wait_age_s": 2.0}),
         (10, {"dropped": 6, "expired": 1}, {"wait_age_s": 0.5, "head_age_s": 3.0}),
-        (10, {"dropped": 7, "expired": 1}, {"stalled_s": 1.5, "hop_s": hop}),
-        (5, {"dropped": 8, "expired": 1}, {"stalled_s": 0.0, "delivered": 40, "waits": 3}),
+        (10, {"dropped": 7, "expired": 1}, {"stalled_s": 1.5}),
+        (5, {"dropped": 8, "expired": 1}, {"stalled_s": 0.0, "hop_s": hop, "delivered": 40, "waits": 3}),
     ]
     made = profile_of(
         *(
