@@ -49,12 +49,23 @@ class DeclaredPort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeclaredNode:
-    """One node.
+class NodeOutline:
+    """What there is to say of a node in a picture of its graph.
 
     Attributes:
         name: Its name in the plan; those of nested graphs are in front of it, with slashes.
         type: ``function``, ``source``, or the qualified name of its class.
+    """
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredNode(NodeOutline):
+    """One node.
+
+    Attributes:
         summary: What its code says that it does, in a line, or ``None``.
         on_error: What a raising handler means: ``log_continue``, ``emit_error`` or ``raise``.
         asynchronous: Its handler may wait: ``true``, ``false``, or ``None`` if only a run can tell.
@@ -64,8 +75,6 @@ class DeclaredNode:
         outputs: In order.
     """
 
-    name: str
-    type: str
     summary: str | None
     on_error: str
     asynchronous: bool | None
@@ -76,8 +85,8 @@ class DeclaredNode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeclaredEdge:
-    """One edge.
+class EdgeOutline:
+    """What there is to say of an edge in a picture of its graph.
 
     Attributes:
         id: ``source:port->target:port``.
@@ -86,13 +95,10 @@ class DeclaredEdge:
         target: Name of the node it enters.
         target_port: Its input.
         policy: What it does when it is full.
-        merge: Name of the function that merges two items, if its policy is coalesce.
-        band: ``CONTROL``, ``HIGH`` or ``NORMAL``: who is served first.
+        band: ``CONTROL``, ``HIGH`` or ``NORMAL``: who is served first; ``None`` where only a run decides it.
         capacity: Most items it holds.
         max_bytes: Most bytes that queued data may have together, or ``None``.
         max_age_s: Data that waited longer is lost; or ``None``.
-        type: What data must fit, as an annotation, or ``None`` for anything.
-        schema: JSON Schema of that, as of a port.
     """
 
     id: str
@@ -101,11 +107,25 @@ class DeclaredEdge:
     target: str
     target_port: str
     policy: str
-    merge: str | None
-    band: str
+    band: str | None
     capacity: int
     max_bytes: int | None
     max_age_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredEdge(EdgeOutline):
+    """One edge.
+
+    Attributes:
+        band: ``CONTROL``, ``HIGH`` or ``NORMAL``: who is served first.
+        merge: Name of the function that merges two items, if its policy is coalesce.
+        type: What data must fit, as an annotation, or ``None`` for anything.
+        schema: JSON Schema of that, as of a port.
+    """
+
+    band: str
+    merge: str | None
     type: str | None
     schema: dict[str, Any] | None
 
