@@ -62,8 +62,8 @@ from meridian.introspect import attach
 with attach(address, timeout_s=60) as client:
     since = client.events().next  # of the runs before: what happened before somebody came is told once
     for _ in each():
-        client.snapshots()
-        since = client.events(since).next
+        _, batch = client.look(since)
+        since = batch.next
 """
 """Asks for what `meridian top` asks for."""
 

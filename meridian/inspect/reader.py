@@ -140,13 +140,13 @@ class Reader:
         if self._client is None:
             self._client = self._connect(place)
             self._pid = self._client.pid
-        shots = tuple(map(presentable, self._client.snapshots()))
+        seen, batch = self._client.look(self._since)
+        shots = tuple(map(presentable, seen))
         findings: dict[str | None, tuple[Finding, ...]] = {
             shot.run: tuple(map(presentable_finding, find(shot, self._before.get(shot.run))))
             for shot in shots
         }
         self._before = {shot.run: shot for shot in shots}
-        batch = self._client.events(self._since)
         self._since = batch.next
         self._has_seen = self._has_seen or bool(shots)
         return Reading(

@@ -47,17 +47,21 @@ PATIENCE_S = 10.0
 SETTLE_S = STUCK_S + 0.1
 """So long the first answer about a run may wait to learn whether its loop is stuck."""
 
+TOGETHER = 64 * 1024
+"""Requests that came together are answered together, until the answers have so many bytes."""
+
 _POLL_S = 0.01
 
 
 class _Client:
     """One connection."""
 
-    __slots__ = ("before", "connection", "due_s", "received", "settle_until_s", "to_send")
+    __slots__ = ("answers", "before", "connection", "due_s", "received", "settle_until_s", "to_send")
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.received = bytearray()
+        self.answers = bytearray()
         self.to_send = memoryview(b"")
         self.due_s = 0.0
         self.settle_until_s: float | None = None
@@ -193,6 +197,7 @@ class Server:
         if self._clients.pop(client.connection.fileno(), None) is not None:
             self._selector.unregister(client.connection)
             client.connection.close()
+            client.received.clear()
 
     def _receive(self, client: _Client) -> None:
         try:
@@ -206,16 +211,30 @@ class Server:
             self._refuse(client, "too_long", "take the answer before you ask so much more")
 
     def _go_on(self, client: _Client) -> None:
-        """Answer the next request, if all of it has come and the answer before it has gone."""
-        while not client.to_send and client.settle_until_s is None and client.connection.fileno() >= 0:
-            request, newline, rest = client.received.partition(b"\n")
-            if len(request) > MAX_REQUEST:
-                self._refuse(client, "too_long", f"a request has at most {MAX_REQUEST} bytes")
-            elif newline:
-                client.received = rest
-                self._ask(client, bytes(request))
-            else:
+        """Answer the requests that have come, if the answers before have gone."""
+        while not client.to_send:
+            while len(client.answers) < TOGETHER and self._ask_next(client):
+                pass
+            if not client.answers:
                 return
+            self._send_answers(client)
+
+    def _ask_next(self, client: _Client) -> bool:
+        """Answer the next request; return whether there may be one more."""
+        if client.settle_until_s is not None:
+            return False
+        request, newline, rest = client.received.partition(b"\n")
+        if len(request) > MAX_REQUEST:
+            self._refuse(client, "too_long", f"a request has at most {MAX_REQUEST} bytes")
+        elif newline:
+            client.received = rest
+            self._ask(client, bytes(request))
+        return bool(newline)
+
+    def _send_answers(self, client: _Client) -> None:
+        client.to_send, client.answers = memoryview(client.answers), bytearray()
+        client.due_s = self._now_s() + PATIENCE_S
+        self._send(client)
 
     def _send(self, client: _Client) -> None:
         try:
@@ -231,12 +250,11 @@ class Server:
     def _refuse(self, client: _Client, error: str, message: str) -> None:
         """Say why, and hang up."""
         self._answer(client, _refusal(error, message))
+        self._send_answers(client)
         self._drop(client)
 
     def _answer(self, client: _Client, answer: dict[str, Any]) -> None:
-        client.to_send = memoryview(line(answer))
-        client.due_s = self._now_s() + PATIENCE_S
-        self._send(client)
+        client.answers += line(answer)
 
     # ---- requests --------------------------------------------------------------------------------------------
 

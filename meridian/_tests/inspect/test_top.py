@@ -444,11 +444,8 @@ def test_no_payload_of_a_run_that_fails_everywhere_is_on_any_screen():
 
         pid = shot.pid
 
-        def snapshots(self):
-            return (shot,)
-
-        def events(self, since):
-            return batch
+        def look(self, since):
+            return (shot,), batch
 
     shown = []
 

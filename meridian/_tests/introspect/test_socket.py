@@ -90,6 +90,19 @@ def test_another_connection_sees_the_run_its_rates_and_its_events():
             client.snapshot("1-1")
 
 
+@pytest.mark.usefixtures("engine")
+def test_a_look_has_what_snapshots_and_events_have_also_if_its_answer_has_to_wait_for_the_loop():
+    with serve() as server, running(feed=range(3)), attach(server.path, timeout_s=PATIENT_S) as client:
+        (one,), batch = client.look()
+        assert (one.node("out").handled, one.loop.lag_s is None) == (3, False)
+        assert batch == client.events()
+        (two,), rest = client.look(batch.next)
+        assert (two.window_s is None, rest.events, rest.next) == (False, (), batch.next)
+        with pytest.raises(ValueError, match="negative"):
+            client.look(-1)
+        assert client.snapshot().run == one.run, "nothing was asked for in vain"
+
+
 def test_two_clients_have_a_look_before_of_their_own():
     with serve() as server, running(), attach(server.path, timeout_s=PATIENT_S) as one:
         one.snapshot()
@@ -362,6 +375,25 @@ def test_requests_that_come_at_once_or_in_pieces_are_answered_one_by_one():
         assert answer(raw)["ok"] is True
 
 
+@pytest.mark.parametrize(("together", "sends"), [(server_module.TOGETHER, 1), (1, 3)])
+def test_requests_that_come_at_once_are_answered_at_once_up_to_a_bound(monkeypatch, together, sends):
+    sent = []
+
+    def counted(self, client, send=server_module.Server._send):
+        sent.append(bytes(client.to_send))
+        send(self, client)
+
+    monkeypatch.setattr(server_module, "TOGETHER", together)
+    monkeypatch.setattr(server_module.Server, "_send", counted)
+    with serve() as server, connect(server) as raw:
+        raw.sendall(b'{"op": "snapshot"}\n{"op": "nothing"}\n{"op": "events", "limit": 0}\n')
+        said = [answer(raw) for _ in range(3)]
+    assert [each["ok"] for each in said] == [True, False, True]
+    assert (said[0]["snapshots"], said[2]["events"]) == ([], [])
+    assert [json.loads(each) for each in b"".join(sent).splitlines()] == said
+    assert len(sent) == sends
+
+
 def test_a_client_that_does_not_take_its_answer_is_shed_and_that_is_told():
     now = [0.0]
     with serve(now_s=lambda: now[0]) as server, running(), connect(server) as slow:
@@ -496,6 +528,17 @@ def test_a_snapshot_that_is_none_is_said_to_be_so(runtime_dir, second):
             client.snapshots()
         with pytest.raises(BadAnswerError, match="broken"):
             client.snapshots()
+
+
+def test_of_a_look_either_answer_may_make_no_sense(runtime_dir):
+    no_shots, no_events = b'{"ok": true, "snapshots": []}\n', b'{"ok": true}\n'
+    for i, answers in enumerate([no_shots + no_events, no_events + no_shots]):
+        with impostor(runtime_dir / str(i), said(), answers):
+            client = attach(runtime_dir / str(i), timeout_s=PATIENT_S)
+            with pytest.raises(BadAnswerError, match="makes no sense"):
+                client.look()
+            with pytest.raises(BadAnswerError, match="broken"):
+                client.look()
 
 
 def test_events_of_a_newer_version_are_read_without_what_is_new(runtime_dir):
