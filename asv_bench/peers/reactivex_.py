@@ -1,22 +1,17 @@
 """The workloads in reactivex: a subject, operators, a subscriber, each a call from the one before."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from random import Random
+from collections.abc import Callable
 
 import reactivex
 from reactivex import operators
 from reactivex.subject import Subject
 
-from asv_bench.peers.flows import SPARSE_NODES, Total, each_anew_without_loop
+from asv_bench.peers.flows import Total, each_anew_without_loop, pings_through, sparse_through
 from asv_bench.shape import (
     CHAIN_HOPS,
-    DEPTH,
     FAN,
     FAN_HOPS,
     MIDDLE,
-    SPARSE_HOPS,
     Stopwatch,
     same,
     triangle,
@@ -48,59 +43,18 @@ def fan(n: int) -> float:
     return watch.ns / (n * FAN_HOPS)
 
 
-def headed(nodes: int, total: Total) -> Subject[int]:
+def pushed(nodes: int, total: Total) -> Callable[[int], None]:
     head: Subject[int] = Subject()
     head.pipe(*[operators.map(same) for _ in range(nodes)]).subscribe(total)
-    return head
-
-
-@contextmanager
-def pings() -> Iterator[Callable[[int], list[int]]]:
-    total = Total()
-    head = headed(MIDDLE, total)
-    clock = time.perf_counter_ns
-
-    def block(count: int) -> list[int]:
-        samples = []
-        before = total.sum
-        for i in range(count):
-            began = clock()
-            head.on_next(i)
-            samples.append(clock() - began)
-        verify("reactivex ping", total.sum - before, triangle(count))
-        return samples
-
-    yield block
-
-
-@contextmanager
-def sparse() -> Iterator[Callable[[int], float]]:
-    total = Total()
-    heads = [headed(DEPTH, total) for _ in range(SPARSE_NODES // DEPTH)]
-    random = Random(1)
-    for head in heads:
-        head.on_next(0)
-
-    def block(count: int) -> float:
-        picks = [random.choice(heads) for _ in range(count)]
-        before = total.sum
-        watch = Stopwatch()
-        watch.start()
-        for i, head in enumerate(picks):
-            head.on_next(i)
-        watch.stop()
-        verify("reactivex sparse", total.sum - before, triangle(count))
-        return watch.ns / (count * SPARSE_HOPS)
-
-    yield block
+    return head.on_next
 
 
 FORMS = {
     "": {
         "W1": each_anew_without_loop(chain),
         "W2": each_anew_without_loop(fan),
-        "W3": pings,
-        "W4": sparse,
+        "W3": pings_through("reactivex", pushed),
+        "W4": sparse_through("reactivex", pushed),
         "work": each_anew_without_loop(lambda n: chain(n, work)),
     }
 }

@@ -2,13 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from random import Random
 
 from streamz import Stream
 
-from asv_bench.peers.flows import SPARSE_NODES, Total, each_anew, each_anew_without_loop
+from asv_bench.peers.flows import (
+    SPARSE_NODES,
+    Total,
+    each_anew,
+    each_anew_without_loop,
+    pings_through,
+    sparse_through,
+)
 from asv_bench.shape import (
     CAPACITY,
     CHAIN_HOPS,
@@ -59,45 +66,8 @@ def fan(n: int) -> float:
     return watch.ns / (n * FAN_HOPS)
 
 
-@contextmanager
-def pings() -> Iterator[Callable[[int], list[int]]]:
-    total = Total()
-    head = headed(MIDDLE, total)
-    clock = time.perf_counter_ns
-
-    def block(count: int) -> list[int]:
-        samples = []
-        before = total.sum
-        for i in range(count):
-            began = clock()
-            head.emit(i)
-            samples.append(clock() - began)
-        verify("streamz ping", total.sum - before, triangle(count))
-        return samples
-
-    yield block
-
-
-@contextmanager
-def sparse() -> Iterator[Callable[[int], float]]:
-    total = Total()
-    heads = [headed(DEPTH, total) for _ in range(SPARSE_NODES // DEPTH)]
-    random = Random(1)
-    for head in heads:
-        head.emit(0)
-
-    def block(count: int) -> float:
-        picks = [random.choice(heads) for _ in range(count)]
-        before = total.sum
-        watch = Stopwatch()
-        watch.start()
-        for i, head in enumerate(picks):
-            head.emit(i)
-        watch.stop()
-        verify("streamz sparse", total.sum - before, triangle(count))
-        return watch.ns / (count * SPARSE_HOPS)
-
-    yield block
+def pushed(nodes: int, total: Total) -> Callable[[int], object]:
+    return headed(nodes, total).emit
 
 
 # ---- with buffers --------------------------------------------------------------------------------------------------
@@ -201,8 +171,8 @@ FORMS = {
     "": {
         "W1": each_anew_without_loop(chain),
         "W2": each_anew_without_loop(fan),
-        "W3": pings,
-        "W4": sparse,
+        "W3": pings_through("streamz", pushed),
+        "W4": sparse_through("streamz", pushed),
         "work": each_anew_without_loop(lambda n: chain(n, work)),
     },
     "buffers": {
