@@ -209,5 +209,5 @@ def as_policy(policy: Any) -> Policy | None:
 
 
 def policy_name(policy: Any) -> str:
-    """Return the name that reports and metrics show for ``policy``."""
-    return type(policy).__name__.lower() if policy is not None else "default"
+    """Return the name that reports and metrics show for the policy of an edge; one that was connected without any blocks."""
+    return type(Block() if policy is None else policy).__name__.lower()

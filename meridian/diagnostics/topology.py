@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from meridian.core.policies import Block, policy_name
+from meridian.core.policies import policy_name
 from meridian.introspect.graph import EdgeOutline, NodeOutline
 from meridian.introspect.look import type_of
 
@@ -83,7 +83,7 @@ def declared(plan: Plan) -> Graph:
                 source_port=each.port,
                 target=names[each.target],
                 target_port=each.target_port,
-                policy=policy_name(each.edge.default_policy or Block()),
+                policy=policy_name(each.edge.default_policy),
                 band=None,
                 capacity=each.edge.capacity,
                 max_bytes=each.edge.max_bytes,

@@ -334,7 +334,7 @@ def _edge(
         source_port=planned.port,
         target=names[planned.target],
         target_port=planned.target_port,
-        policy="block" if policy is None else policy_name(policy),
+        policy=policy_name(policy),
         merge=merge,
         band=bands.get(planned.id, PriorityBand.NORMAL).name,
         capacity=capacities.get(planned.id, edge.capacity),

@@ -155,7 +155,7 @@ def count(
     for planned, ring in assembly.known_rings():
         if ring is None:
             edge = planned.edge
-            policy = policy_name(edge.default_policy) if edge.default_policy is not None else "block"
+            policy = policy_name(edge.default_policy)
             edges.append(EdgeReport(planned.id, policy, max(edge.capacity, 0), 0, 0, 0, 0, {}))
             continue
         for turn in (ring.turn, ring.control_turn):

@@ -105,7 +105,7 @@ def test_the_error_about_what_is_no_policy_lists_what_is():
 def test_reports_call_a_policy_by_its_class_and_none_the_default():
     assert [policy_name(policy) for policy, _ in ALL] == ["block", "drop", "latest", "coalesce"]
     assert policy_name(Own()) == "own"
-    assert policy_name(None) == "default"
+    assert policy_name(None) == "block"
 
 
 def test_a_route_is_the_items_own_key_or_the_default_one():
