@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -563,71 +564,67 @@ def is_read(metrics: Metrics) -> bool:
     return hasattr(metrics, "register_collector")
 
 
-class _Bound:
+_Kind = TypeVar("_Kind")
+
+
+class _Bound(ABC, Generic[_Kind]):
     """A name and labels, and the instrument they meant when last looked up."""
 
-    __slots__ = ("_labels", "_name", "_seen")
+    __slots__ = ("_instrument", "_labels", "_name", "_seen")
+
+    _instrument: _Kind
 
     def __init__(self, name: str, labels: Labels | None = None) -> None:
         self._name = name
         self._labels = dict(labels) if labels else None
         self._seen: Metrics | None = None
 
+    @abstractmethod
+    def _look_up(self, provider: Metrics) -> _Kind:
+        """Return a provider's instrument."""
 
-class BoundCounter(_Bound):
-    """A counter of whichever provider is current."""
-
-    __slots__ = ("_instrument",)
-
-    _instrument: Counter
-
-    def resolve(self) -> Counter:
-        """Return the current provider's counter."""
+    def resolve(self) -> _Kind:
+        """Return the current provider's instrument."""
         provider = _provider
         if self._seen is not provider:
-            self._instrument = provider.counter(self._name, self._labels)
+            self._instrument = self._look_up(provider)
             self._seen = provider
         return self._instrument
+
+
+class BoundCounter(_Bound[Counter]):
+    """A counter of whichever provider is current."""
+
+    __slots__ = ()
+
+    def _look_up(self, provider: Metrics) -> Counter:
+        return provider.counter(self._name, self._labels)
 
     def inc(self, n: int = 1) -> None:
         """Add ``n``."""
         self.resolve().inc(n)
 
 
-class BoundGauge(_Bound):
+class BoundGauge(_Bound[Gauge]):
     """A gauge of whichever provider is current."""
 
-    __slots__ = ("_instrument",)
+    __slots__ = ()
 
-    _instrument: Gauge
-
-    def resolve(self) -> Gauge:
-        """Return the current provider's gauge."""
-        provider = _provider
-        if self._seen is not provider:
-            self._instrument = provider.gauge(self._name, self._labels)
-            self._seen = provider
-        return self._instrument
+    def _look_up(self, provider: Metrics) -> Gauge:
+        return provider.gauge(self._name, self._labels)
 
     def set(self, v: float) -> None:
         """Replace the value."""
         self.resolve().set(v)
 
 
-class BoundHistogram(_Bound):
+class BoundHistogram(_Bound[Histogram]):
     """A histogram of whichever provider is current."""
 
-    __slots__ = ("_instrument",)
+    __slots__ = ()
 
-    _instrument: Histogram
-
-    def resolve(self) -> Histogram:
-        """Return the current provider's histogram."""
-        provider = _provider
-        if self._seen is not provider:
-            self._instrument = provider.histogram(self._name, self._labels)
-            self._seen = provider
-        return self._instrument
+    def _look_up(self, provider: Metrics) -> Histogram:
+        return provider.histogram(self._name, self._labels)
 
     def observe(self, v: float) -> None:
         """Add one number."""
