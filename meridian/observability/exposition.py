@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 LabelPairs = tuple[tuple[str, str], ...]
 Distribution = tuple[dict[float, int], float]
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 _ILLEGAL_IN_NAME = re.compile(r"[^a-zA-Z0-9_:]")
 # The format's own label on histograms; a user's label of that name has to give way.
 _LE = ("le",)
