@@ -55,10 +55,11 @@ class NodeState:
         name: For errors and emits.
         kind: How results leave the handler: ``map``, ``call``, ``stream`` or ``drive`` (see `step`), or ``source``.
         fn: The handler.
+        fn_of_envelope: What functions are called by for the payload of an envelope; ``None`` if that is ``fn``, too.
         form: What an engine may do instead of calling a handler: that handler, and `meridian.core.node.Node._native_form`.
         wants_message: The handler takes a `Message` rather than its payload.
-        enveloped: Messages came to it, so its results may be envelopes too.
-        trusted: Results are typed by annotation and that type fits all targets, so they needn't be looked at.
+        enveloped: Messages came to it, or begin there, so its results may be envelopes too.
+        trusted: Results are typed by annotation and that type fits all targets, so their payloads needn't be looked at.
         ports: Rings that leave each output port, in connect order.
         rings: All of them.
         held: Why the node must not run now: ``PARKED``, ``BUSY`` and ``PAUSED`` bits.
@@ -85,6 +86,7 @@ class NodeState:
         "errors",
         "flush_turn",
         "fn",
+        "fn_of_envelope",
         "form",
         "forwards_control",
         "free",
@@ -121,6 +123,7 @@ class NodeState:
         self.name = name
         self.kind = kind
         self.fn = fn
+        self.fn_of_envelope: Callable[..., Any] | None = None
         self.form: tuple[Any, tuple[Any, ...]] | None = None
         self.ports = ports
         self.default = next(iter(ports), "")
@@ -286,8 +289,11 @@ class NodeState:
             return
         raw = not self.enveloped
         if not self.trusted:
-            raw = not (self.untyped and all_data(results))
-            for cls in set(map(type, results)) - self._plain if raw else ():
+            classes = set(map(type, results)) - self._plain
+            raw = Message not in classes
+            if not raw and self.untyped and no_control(results):
+                classes.discard(Message)  # no edge looks at what is in it
+            for cls in classes:
                 example = next(result for result in results if type(result) is cls)
                 if not self.is_plain(example):
                     self.route(results)
@@ -1027,10 +1033,10 @@ def _emptied(box: list[Any]) -> list[Any]:
     return items
 
 
-def all_data(items: list[Any]) -> bool:
-    """Say whether all are envelopes, and none of them CONTROL."""
+def no_control(items: list[Any]) -> bool:
+    """Say whether none is a CONTROL envelope."""
     for item in items:  # noqa: SIM110 - all() of a generator takes twice as long
-        if item.__class__ is not Message or item.type is CONTROL:
+        if item.__class__ is Message and item.type is CONTROL:
             return False
     return True
 

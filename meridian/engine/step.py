@@ -99,10 +99,9 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
             ring.busy = True
             if ring.foreign:
                 ring.let_foreign_finish()
-            if ring.mixed or not items:  # asked here, where no other thread can put or get
+            # Asked here, where no other thread can put or get.
+            if not items or (ring.mixed and items[0].__class__ is Message):
                 ring.busy = False
-                if ring.mixed:
-                    turn.run = general
                 return general()
             x = popleft()
             ring.taken += 1
@@ -139,8 +138,7 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
                 turn.line.append(turn)
             return 1
         xs = take(k)
-        if ring.mixed:
-            turn.run = general
+        if ring.mixed and Message in map(type, xs):
             return general(xs)
         out: list[Any] = []
         rest = iter(xs)
@@ -167,6 +165,7 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
 
 def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
     fn, items, take, failures = node.fn, ring.items, ring.take, engine.failures
+    of_envelope = node.fn_of_envelope or fn
     wants_message = node.wants_message
     scope, name = engine.scope, node.name
     limited, popleft = ring.limited, ring.items.popleft
@@ -174,11 +173,12 @@ def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
     def step() -> int:
         if node.held:
             return node.put_off(turn)
-        if len(items) == 1 and not (ring.mixed or wants_message or limited):  # sparse traffic: no lists
+        if len(items) == 1 and not (wants_message or limited):  # sparse traffic: no lists
             ring.busy = True
             if ring.foreign:
                 ring.let_foreign_finish()
-            if items and not ring.mixed:  # asked again here, where no other thread can put or get
+            # Asked again here, where no other thread can put or get.
+            if items and not (ring.mixed and items[0].__class__ is Message):
                 x = popleft()
                 ring.taken += 1
                 ring.busy = False
@@ -207,7 +207,7 @@ def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
                             x = wrap(x, scope.now)
                         scope.handling = x
                         fn(x)
-                elif not ring.mixed:
+                elif not (ring.mixed and Message in map(type, xs)):
                     for x in rest:
                         fn(x)
                 else:
@@ -217,7 +217,7 @@ def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
                             fn(x)
                         elif x.type is DATA:
                             scope.handling = x
-                            fn(x.payload)
+                            of_envelope(x.payload)
                 break
             except failures as error:
                 node.fail("on_message", error, x, ring.port)
@@ -233,8 +233,10 @@ def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
 def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[..., int]:
     """Any return-style function: results are looked at, one class test each."""
     fn, items, failures = node.fn, ring.items, engine.failures
+    of_envelope = node.fn_of_envelope or fn
     take = ring.take
     wants_message, untyped = node.wants_message, node.untyped
+    looks_at_payloads = not (untyped or node.trusted)
     only = node.only_ring()
     scope, name = engine.scope, node.name
     is_plain = node.is_plain
@@ -251,7 +253,7 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
         append = out.append
         plain: type | None = None  # the class of the last result that needed no second look
         special = False
-        mixed = wants_message or ring.mixed
+        mixed = wants_message or (ring.mixed and Message in map(type, xs))
         now = scope.now
         rest = iter(xs)
         x = None
@@ -274,14 +276,21 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
                         if x.__class__ is not Message:
                             scope.handling = None
                             y = fn(x)
-                            special = True
+                            if y.__class__ is not plain:
+                                if is_plain(y):
+                                    plain = y.__class__
+                                else:
+                                    special = True
                         elif x.type is DATA:
                             scope.handling = x
-                            y = fn(x.payload)
+                            y = of_envelope(x.payload)
                             if y is not None:
                                 y = inherit(x, y)
                                 special = (
-                                    special or not untyped or y.__class__ is not Message or y.type is CONTROL
+                                    special
+                                    or looks_at_payloads
+                                    or y.__class__ is not Message
+                                    or y.type is CONTROL
                                 )
                         else:
                             y = x
@@ -331,6 +340,7 @@ def inherit(parent: Message[Any], result: Any) -> Any:
 def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> Callable[[], int]:
     """Results leave through ``emit``: the batch ends behind the call that had to park something."""
     handle, items, port, failures = node.fn, ring.items, ring.port, engine.failures
+    of_envelope = node.fn_of_envelope or handle
     take, settle = ring.take, ring.settle
     scope, has_outputs = engine.scope, bool(node.rings) or node.put is not None
     takes_payload, put = node.kind == "emit" and not node.wants_message, node.put
@@ -382,7 +392,7 @@ def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
                             continue
                         scope.handling = x
                         had = len(out)
-                        handle(x.payload if takes_payload else x, put)
+                        of_envelope(x.payload if takes_payload else x, put)
                         out[had:] = [inherit(x, y) for y in out[had:] if y is not None]
                         if len(out) >= credit:
                             break
@@ -492,7 +502,7 @@ def compile_source(
 ) -> Callable[[], int]:
     """Make the step of a plain source: pull as many items as there is room."""
     only = node.only_ring()
-    raw = node.trusted and only is not None
+    raw = node.trusted and not node.enveloped and only is not None
     failures, scope = engine.failures, engine.scope
 
     def step() -> int:

@@ -99,8 +99,16 @@ class Observer:
         """Return what is to be called for each item of a function node."""
         self._functions[state.id] = (state, fn)
         is_coroutine = iscoroutinefunction(fn)
+        state.fn_of_envelope = None
         if self._spans is not None:
-            fn = self._spans.function(state, fn)
+            traced = self._spans.function(state, fn)
+            if not self._spans.leaves_bare_alone(state):
+                return self._told(state, traced, is_coroutine)
+            state.fn_of_envelope = self._told(state, traced, is_coroutine)
+        return self._told(state, fn, is_coroutine)
+
+    def _told(self, state: NodeState, fn: Callable[..., Any], is_coroutine: bool) -> Callable[..., Any]:
+        """Return what calls a function and tells of it in debug events, if they are on."""
         if not self._debug:
             return fn
         if is_coroutine:
@@ -253,8 +261,7 @@ class Observer:
         """Put what a source yields into envelopes where a message is to be followed."""
         if self._spans is None:
             return items
-        state.trusted = False  # envelopes are not what the annotation says
-        return map(self._spans.entering(state), items)
+        return self._spans.entered(state, items)
 
     def _handling(self, state: NodeState) -> _Handling:
         self._say_handling(state, "scheduler.process_messages", "a message is due")

@@ -3,14 +3,18 @@
 Whether a trace is kept is decided where it begins: at a source, at an `Inlet`, at what a node emits while it handles
 nothing. Its first message then carries the header ``traceparent``, and so does everything that comes of it, each with the
 span that it comes from. A message without that header is left out, and one look at it is what that costs. Items that no
-trace is kept of travel bare, as they do while tracing is off.
+trace is kept of travel bare, as they do while tracing is off: where a source yields nothing else, how many are left out before the
+next one that is kept is drawn at once, and plain functions are called for bare items as if tracing were off.
 
-Handlers are wrapped here, for each way of writing them, and the engines know nothing of it.
+Handlers are wrapped here, for each way of writing them. All that the engines know of it is that a function may have another
+one for envelopes.
 """
 
 from __future__ import annotations
 
 from contextvars import ContextVar
+from itertools import chain, islice
+from math import log, log1p
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,7 +42,7 @@ from meridian.observability.tracing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from meridian.engine.kernel import NodeState
     from meridian.runtime.run import Run
@@ -119,12 +123,38 @@ class Spans:
 
         return enter
 
+    def entered(self, state: NodeState, items: Iterator[Any]) -> Iterator[Any]:
+        """Return what a plain source yields, in envelopes as far as their traces are kept."""
+        if not self._limit:
+            return items  # nothing begins here, and what comes with a trace of its own goes on with it
+        state.enveloped = True
+        if state.trusted and not self._all:
+            return chain.from_iterable(self._runs(state, items))
+        state.trusted = False  # what goes on with a trace, and what names its port, is looked at one by one
+        return map(self.entering(state), items)
+
+    def _runs(self, state: NodeState, items: Iterator[Any]) -> Iterator[Iterable[Any]]:
+        """Yield ``items``, which are bare: in turns some that are left out, and one that is kept.
+
+        Each is kept with the same probability whatever became of those before it, so how many are left out in a row is
+        geometrically distributed.
+        """
+        log_left_out = log1p(-self._limit / PLACES)
+        while True:
+            yield islice(items, int(log(1.0 - self._random.random()) / log_left_out))
+            item = next(items, _END)
+            if item is _END:
+                return
+            yield (self._kept(state, item, self._random.randrange(self._limit)) or item,)
+
     def _enveloped(self, state: NodeState, item: Any) -> Message[Any] | None:
         """Begin a trace with a bare item, unless it is left out."""
         # What decides is drawn first, and the rest of the id only where it is kept.
         place = self._random.getrandbits(56)
-        if place >= self._limit:
-            return None
+        return self._kept(state, item, place) if place < self._limit else None
+
+    def _kept(self, state: NodeState, item: Any, place: int) -> Message[Any] | None:
+        """Begin a trace that is kept by its place with a bare item, unless the tracer leaves it out."""
         digits = f"{self._random.getrandbits(72):018x}{place:014x}"
         trace_id = traceparent.as_uuid(
             f"{digits[:12]}4{digits[13:16]}{'89ab'[int(digits[16], 16) & 3]}{digits[17:]}"
@@ -205,6 +235,10 @@ class Spans:
                 hop.span.finish()
 
         return called
+
+    def leaves_bare_alone(self, state: NodeState) -> bool:
+        """Return whether that function need not be wrapped for bare items: a trace that is kept comes in an envelope."""
+        return state.kind in ("map", "emit") and not (self._all or state.wants_message)
 
     def function(self, state: NodeState, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Return what is to be called for each item of a function node."""

@@ -15,7 +15,7 @@ use super::cell::{GilCell, GilValue};
 use super::engine::Engine;
 use super::lane::Lane;
 use super::limits::{Budget, Weighed};
-use super::names::{names, Names};
+use super::names::{any_message, names, Names};
 use super::ready::Turn;
 use crate::faults::{fault, Fault};
 use crate::gate::Gate;
@@ -134,6 +134,16 @@ impl Ring {
     #[inline]
     pub fn is_full_now(&self, py: Python<'_>) -> bool {
         self.core.with(py, |core| core.room() == 0)
+    }
+
+    /// Says whether any of `items`, which came from this ring, is exactly a `Message`.
+    ///
+    /// # Errors
+    ///
+    /// Meridian's own classes can't be imported.
+    #[inline]
+    pub fn has_message_among(&self, py: Python<'_>, items: &[Py<PyAny>]) -> PyResult<bool> {
+        Ok(self.mixed.get(py) && any_message(names(py)?, items))
     }
 
     /// Knows, from now on, that some items are envelopes, if they are.

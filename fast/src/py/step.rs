@@ -47,6 +47,8 @@ pub struct Step {
     /// The ring it serves; a source has none.
     ring: Option<Py<Ring>>,
     function: Py<PyAny>,
+    /// What is called for the payload of an envelope; usually the same.
+    function_of_envelope: Py<PyAny>,
     scope: Py<PyAny>,
     port: Py<PyAny>,
     /// The output that results go to.
@@ -195,6 +197,11 @@ impl Step {
             }
             _ => None,
         };
+        let function = node.getattr(intern!(py, "fn"))?;
+        let mut of_envelope = node.getattr(intern!(py, "fn_of_envelope"))?;
+        if of_envelope.is_none() {
+            of_envelope = function.clone();
+        }
         let mut boxes = Vec::new();
         if let Ok(by_port) = node.getattr(intern!(py, "boxes"))?.cast_into::<PyDict>() {
             for (port, items) in by_port {
@@ -213,7 +220,8 @@ impl Step {
             core: node.getattr(intern!(py, "core"))?.cast_into::<NodeCore>()?.unbind(),
             turn: turn.clone().unbind(),
             ring: None,
-            function: node.getattr(intern!(py, "fn"))?.unbind(),
+            function: function.unbind(),
+            function_of_envelope: of_envelope.unbind(),
             scope: engine.get().scope_now(py),
             port: py.None(),
             default: default.unbind(),
@@ -430,8 +438,9 @@ impl Step {
                 if class_of(result) == plain {
                     continue;
                 }
-                if self.untyped && names(py)?.is_message(result) && Self::are_all_data(py, &results)? {
-                    return self.deliver(py, &self.default, &self.targets, results, false);
+                if self.untyped && Self::is_plain_message(py, names(py)?, result)? {
+                    raw = false; // no edge looks at what is in it
+                    continue;
                 }
                 if !self.is_plain(py, result)? {
                     self.node.bind(py).call_method1(intern!(py, "hand_on"), (results,))?;
@@ -444,17 +453,6 @@ impl Step {
             Some(only) if raw && !self.has_parked(py) => self.offer(py, only, results),
             _ => self.deliver(py, &self.default, &self.targets, results, raw),
         }
-    }
-
-    /// All are envelopes, and none of them CONTROL.
-    fn are_all_data(py: Python<'_>, items: &Items) -> PyResult<bool> {
-        let names = names(py)?;
-        for item in items {
-            if !Self::is_plain_message(py, names, item)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// End of a slice: hands on what was emitted in it.
@@ -510,11 +508,11 @@ impl Step {
             }
             k = room;
         }
-        if ring.get().mixed.get(py) {
-            return self.run_general(py, None);
-        }
         if k == 1 || ring.get().len(py) == 1 {
             let Some(item) = ring.get().take_one(py)? else { return Ok(0) }; // sparse traffic: no lists
+            if ring.get().mixed.get(py) && names(py)?.is_message(&item) {
+                return self.run_general(py, Some(vec![item]));
+            }
             match call1(py, &self.function, &item) {
                 Ok(result) => {
                     if let Some(result) = Ring::offer_single(target, py, result.unbind())? {
@@ -528,6 +526,9 @@ impl Step {
         }
         let mut items = Vec::new();
         let k = ring.get().take_into(py, k, false, &mut items)?;
+        if ring.get().has_message_among(py, &items)? {
+            return self.run_general(py, Some(items));
+        }
         let mut results = Vec::with_capacity(k);
         for item in &items {
             match call1(py, &self.function, item) {
@@ -555,10 +556,11 @@ impl Step {
             return self.put_off(py);
         }
         let ring = self.served()?;
-        let enveloped = self.wants_message || ring.get().mixed.get(py);
-        if !enveloped && ring.get().len(py) == 1 && !ring.get().is_limited() {
+        if !self.wants_message && ring.get().len(py) == 1 && !ring.get().is_limited() {
             let Some(item) = ring.get().take_one(py)? else { return Ok(0) }; // sparse traffic: no lists
-            if let Err(error) = call1(py, &self.function, &item) {
+            if ring.get().mixed.get(py) && names(py)?.is_message(&item) {
+                self.sink_envelopes(py, vec![item])?;
+            } else if let Err(error) = call1(py, &self.function, &item) {
                 self.fail(py, error, &item, None)?;
             }
             self.requeue(py, ring)?;
@@ -566,7 +568,7 @@ impl Step {
         }
         let mut items = Vec::new();
         let k = ring.get().take_into(py, self.batch(py, usize::MAX), false, &mut items)?;
-        if enveloped {
+        if self.wants_message || ring.get().has_message_among(py, &items)? {
             self.sink_envelopes(py, items)?;
         } else {
             for item in items {
@@ -598,7 +600,7 @@ impl Step {
             } else if Names::is_data(py, &item)? {
                 self.note_handling(py, &item)?;
                 let payload = message::payload_of(item.bind(py))?.unbind();
-                let result = call1(py, &self.function, &payload).map(drop);
+                let result = call1(py, &self.function_of_envelope, &payload).map(drop);
                 (item, result)
             } else {
                 continue;
@@ -629,7 +631,7 @@ impl Step {
             items
         };
         let k = items.len();
-        let enveloped = self.wants_message || ring.get().mixed.get(py);
+        let enveloped = self.wants_message || ring.get().has_message_among(py, &items)?;
         let mut results = Vec::with_capacity(k);
         let special = if enveloped {
             self.results_of_envelopes(py, items, &mut results)?
@@ -699,7 +701,9 @@ impl Step {
     fn results_of_envelopes(&self, py: Python<'_>, items: Items, results: &mut Items) -> PyResult<bool> {
         let names = names(py)?;
         let now = self.slice_time(py)?;
+        let looks_at_payloads = self.wants_message || !(self.untyped || self.trusted);
         let mut special = false;
+        let mut plain: Class = std::ptr::null_mut();
         for item in items {
             let item = if self.wants_message {
                 Self::as_message(py, names, item, &now, MessageType::Data)?
@@ -716,7 +720,7 @@ impl Step {
             } else if Names::is_data(py, &item)? {
                 self.note_handling(py, &item)?;
                 let payload = message::payload_of(item.bind(py))?.unbind();
-                call1(py, &self.function, &payload)
+                call1(py, &self.function_of_envelope, &payload)
             } else {
                 results.push(item); // passed on, in its place
                 special = true;
@@ -738,13 +742,19 @@ impl Step {
                 continue;
             }
             if !is_message {
-                special = true;
-            }
-            if result.is_none(py) {
+                if class_of(&result) != plain {
+                    if self.is_plain(py, &result)? {
+                        plain = class_of(&result);
+                    } else {
+                        special = true;
+                    }
+                }
+                if !result.is_none(py) {
+                    results.push(result);
+                }
                 continue;
             }
-            if !is_message {
-                results.push(result);
+            if result.is_none(py) {
                 continue;
             }
             let inherited = match names.inherit(py, &item, &result) {
@@ -755,10 +765,7 @@ impl Step {
                     continue;
                 }
             };
-            special = special
-                || self.wants_message
-                || !self.untyped
-                || !Self::is_plain_message(py, names, &inherited)?;
+            special = special || looks_at_payloads || !Self::is_plain_message(py, names, &inherited)?;
             results.push(inherited);
         }
         Ok(special)
@@ -882,7 +889,7 @@ impl Step {
         let had = out.len();
         let given =
             if takes_payload { message::payload_of(item.bind(py))?.unbind() } else { item.clone_ref(py) };
-        call(py, &self.function, [given.as_ptr(), put.as_ptr()])?;
+        call(py, &self.function_of_envelope, [given.as_ptr(), put.as_ptr()])?;
         let made = PyList::empty(py);
         for result in out.get_slice(had, out.len()).iter().filter(|result| !result.is_none()) {
             made.append(names.inherit(py, item, &result.unbind())?)?;
@@ -966,6 +973,7 @@ impl Step {
         visit.call(&self.turn)?;
         visit.call(&self.ring)?;
         visit.call(&self.function)?;
+        visit.call(&self.function_of_envelope)?;
         visit.call(&self.scope)?;
         visit.call(&self.core)?;
         visit.call(&self.only)?;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -372,9 +373,10 @@ def test_a_failure_marks_its_span_and_says_no_text(otel: Callable[[], Any]):
 
 
 @pytest.mark.req("V16")
-def test_a_share_of_traces_is_kept_and_each_as_a_whole():
+@pytest.mark.parametrize("items", [range(2000), list(range(2000))], ids=["typed", "untyped"])
+def test_a_share_of_traces_is_kept_and_each_as_a_whole(items: Any):
     tracer = in_memory(sample_rate=0.25)
-    run(graph("g", source(range(2000), name="numbers") >> half >> later >> Echo("echo") >> emits >> END))
+    run(graph("g", source(items, name="numbers") >> half >> later >> Echo("echo") >> emits >> END))
     by_trace: dict[str, list[str]] = {}
     for span in tracer.get_spans():
         if span.name == "node.on_message":
@@ -382,6 +384,97 @@ def test_a_share_of_traces_is_kept_and_each_as_a_whole():
     assert 350 <= len(by_trace) <= 650
     assert all(nodes == ["half", "later", "echo", "emits", "end"] for nodes in by_trace.values())
     assert all(tracing.place_of(trace) < 0.25 * tracing.PLACES for trace in by_trace)
+
+
+@node
+def odd_ones_fail(n: int) -> int:
+    if n % 2:
+        raise ValueError("odd")
+    return n
+
+
+@node
+def none_of_three(n: int) -> int | None:
+    return n if n % 3 else None
+
+
+@node(outputs=["output", "rest"])
+def sorts_by_four(n: int) -> Any:
+    return To("rest", n) if n % 4 == 0 else n
+
+
+@pytest.mark.req("V16", "V4")
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
+def test_messages_keep_their_order_whichever_of_them_are_traced(share: float):
+    in_memory(sample_rate=share)
+    got: list[int] = []
+    rest: list[int] = []
+    made = Subgraph("g")
+    made.add_node(source(range(600), name="numbers"))
+    functions = [half, odd_ones_fail, emits, none_of_three, sorts_by_four]
+    for each in (*functions, sink(got.append, name="got"), sink(rest.append, name="rest")):
+        made.add_node(each.node(each.name))
+    names = ["numbers", *(each.name for each in functions), "got"]
+    for one, following in itertools.pairwise(names):
+        made.connect((one, "output"), (following, "input"))
+    made.connect(("sorts_by_four", "rest"), ("rest", "input"))
+    scheduler = Scheduler()
+    scheduler.register(made)
+    scheduler.run()
+    report = scheduler.report()
+    assert report is not None
+    assert report.errors_total == 300
+    even = [n // 2 for n in range(600) if n // 2 % 2 == 0 and n // 2 % 3]
+    assert got == [n for n in even if n % 4]
+    assert rest == [n for n in even if n % 4 == 0]
+
+
+@pytest.mark.req("V16")
+def test_envelopes_among_bare_items_keep_their_place_and_their_headers():
+    in_memory(sample_rate=0.0)
+    got: list[tuple[Any, Any]] = []
+
+    def keep(message: Message[Any]) -> None:
+        got.append((message.payload, message.headers.get("mine")))
+
+    @node
+    def passes(item: Any) -> Any:
+        return item
+
+    items = [1, Message(DATA, 2, headers={"mine": "yes"}), "three", Message(DATA, 4), 5]
+    run(graph("g", source(items, name="numbers") >> passes >> sink(keep)))
+    assert got == [(1, None), (2, "yes"), ("three", None), (4, None), (5, None)]
+
+
+@pytest.mark.req("V16")
+def test_a_function_runs_as_it_is_for_what_is_left_out_and_within_a_span_for_what_is_kept():
+    tracer = in_memory(sample_rate=0.25)
+    within: list[bool] = []
+
+    @node
+    def looks(n: int) -> int:
+        span = tracing.get_span()
+        within.append(span is not None and span.name == "node.on_message")
+        return n
+
+    run(graph("g", source(range(400), name="numbers") >> looks >> END))
+    handled = [span for span in tracer.get_spans() if span.attributes.get("node") == "looks"]
+    assert len(within) == 400
+    assert 0 < within.count(True) == len(handled) < 200
+
+
+@pytest.mark.req("V16")
+def test_debug_events_tell_of_all_messages_while_a_share_is_traced():
+    stream = io.StringIO()
+    configure("DEBUG", stream)
+    try:
+        in_memory(sample_rate=0.25)
+        run(graph("g", source(range(100), name="numbers") >> half >> END))
+    finally:
+        configure("WARN", io.StringIO())
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    handled = [line["node"] for line in told if line["event"] == "node.message_processed"]
+    assert sorted(handled) == ["end"] * 100 + ["half"] * 100
 
 
 @pytest.mark.req("V16")
