@@ -851,7 +851,8 @@ class Run:
                 "error_message": described.message,
                 "context": {"node": name, "phase": phase, "port": port},
             }
-            return To(out, Message(ERROR, payload, {"error_source": "meridian"}))
+            message = Message(ERROR, payload, {"error_source": "meridian"})
+            return To(out, self.observer.of_failure(item, message))
         return None
 
     def record(self, name: str, phase: str, described: ErrorDescription) -> None:

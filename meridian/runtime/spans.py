@@ -58,6 +58,16 @@ class _Hop(NamedTuple):
 _hop: ContextVar[_Hop | None] = ContextVar("meridian_hop", default=None)
 
 
+class _Failed(NamedTuple):
+    """The last handling that failed: which message it was of, and the ``traceparent`` of what comes from its span."""
+
+    message_id: str
+    traceparent: str
+
+
+_failed: ContextVar[_Failed | None] = ContextVar("meridian_failed_hop", default=None)
+
+
 class _Handling:
     """A block in which a message is handled; a generator comes back to it for each result."""
 
@@ -74,6 +84,9 @@ class _Handling:
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         self._within.__exit__(kind, error, traceback)
         _hop.reset(self._token)
+        if isinstance(error, Exception):
+            message, span = self._hop
+            _failed.set(_Failed(message.get_id(), span.traceparent))
 
 
 class Spans:
@@ -360,6 +373,18 @@ class Spans:
             return self._leave(state, message, _hop.get()) if isinstance(message, Message) else message
 
         return leave
+
+    def of_failure(self, item: Any, message: Message[Any]) -> Message[Any]:
+        """Let the ERROR message about a failure say that it comes from the span that failed.
+
+        Args:
+            item: What was being handled.
+            message: The ERROR message.
+        """
+        failed = _failed.get()
+        if failed is None or not isinstance(item, Message) or item.get_id() != failed.message_id:
+            return message
+        return with_header(message, HEADER, failed.traceparent) if failed.traceparent else message
 
     def _leave(self, state: NodeState, message: Message[Any], hop: _Hop | None = None) -> Message[Any]:
         if hop is None:

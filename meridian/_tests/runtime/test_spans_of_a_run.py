@@ -26,6 +26,7 @@ from meridian import (
     source,
     via,
 )
+from meridian.core.policies import ErrorPolicy
 from meridian.observability import (
     InMemoryTracer,
     TracingConfig,
@@ -57,8 +58,8 @@ def in_memory(**config: Any) -> InMemoryTracer:
 
 
 @pytest.fixture
-def otel() -> Iterator[Callable[[], Any]]:
-    """Traces to OpenTelemetry's SDK; returns what tells the finished spans."""
+def otel(request: pytest.FixtureRequest) -> Iterator[Callable[[], Any]]:
+    """Traces to OpenTelemetry's SDK, all or the share that the parameter says; returns what tells the finished spans."""
     sdk = pytest.importorskip("opentelemetry.sdk.trace")
     export = pytest.importorskip("opentelemetry.sdk.trace.export")
     memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
@@ -66,7 +67,9 @@ def otel() -> Iterator[Callable[[], Any]]:
 
     exporter, provider = memory.InMemorySpanExporter(), sdk.TracerProvider()
     provider.add_span_processor(export.SimpleSpanProcessor(exporter))
-    tracing.use_tracer(OpenTelemetryTracer(None, provider))
+    share = getattr(request, "param", 1.0)
+    config = TracingConfig(enabled=True, provider="opentelemetry", sample_rate=share)
+    tracing.use_tracer(OpenTelemetryTracer(config, provider))
     yield exporter.get_finished_spans
     provider.shutdown()
 
@@ -372,6 +375,50 @@ def test_a_failure_marks_its_span_and_says_no_text(otel: Callable[[], Any]):
     assert "4111 1111" not in failed.to_json()
 
 
+def fails_at_once(n: int) -> int:
+    raise ValueError("no such number")
+
+
+async def fails_later(n: int) -> int:
+    await asyncio.sleep(0)
+    raise ValueError("no such number")
+
+
+def fails_midway(n: int) -> Iterator[int]:
+    yield n
+    raise ValueError("no such number")
+
+
+class Failing(Echo):
+    def _handle_message(self, port: str, msg: Message[Any]) -> None:
+        raise ValueError("no such number")
+
+
+@pytest.mark.req("V16", "V9")
+@pytest.mark.parametrize("kind", [fails_at_once, fails_later, fails_midway, Failing])
+@pytest.mark.parametrize("otel", [1.0, 0.5], indirect=True)
+def test_the_message_about_a_failure_comes_from_the_span_that_failed(otel: Callable[[], Any], kind: Any):
+    failing: Any
+    if kind is Failing:
+        failing = Failing("fails")
+        failing.error_policy = ErrorPolicy.EMIT_ERROR
+    else:
+        failing = node(name="fails", on_error=ErrorPolicy.EMIT_ERROR)(kind)
+    got: list[MessageType] = []
+
+    def keep(message: Message[Any]) -> None:
+        got.append(message.type)
+
+    scheduler = Scheduler()
+    scheduler.register(graph("g", source(range(40), name="numbers") >> failing >> sink(keep, name="end")))
+    scheduler.run()
+    assert got.count(MessageType.ERROR) == 40
+    found = trees(otel())
+    ends = ["end", "end"] if kind is fails_midway else ["end"]
+    assert found == [["numbers", ["fails", *ends]]] * len(found)
+    assert found
+
+
 @pytest.mark.req("V16")
 @pytest.mark.parametrize("items", [range(2000), list(range(2000))], ids=["typed", "untyped"])
 def test_a_share_of_traces_is_kept_and_each_as_a_whole(items: Any):
@@ -403,7 +450,7 @@ def sorts_by_four(n: int) -> Any:
     return To("rest", n) if n % 4 == 0 else n
 
 
-@pytest.mark.req("V16", "V4")
+@pytest.mark.req("V16", "V7")
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
 def test_messages_keep_their_order_whichever_of_them_are_traced(share: float):
     in_memory(sample_rate=share)
