@@ -88,7 +88,6 @@ class NodeState:
         "fn",
         "fn_of_envelope",
         "form",
-        "forwards_control",
         "free",
         "held",
         "id",
@@ -129,7 +128,6 @@ class NodeState:
         self.default = next(iter(ports), "")
         self.rings: list[Ring] = []
         self.wants_message = self.trusted = self.enveloped = False
-        self.forwards_control = kind in ("map", "stream", "drive", "emit")
         self.error_policy = ErrorPolicy.LOG_AND_CONTINUE
         self.held = 0
         self.free = NO_LIMIT

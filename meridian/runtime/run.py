@@ -335,7 +335,6 @@ class Run:
         handler = self.observer.handler(state, bare, is_async)
         if is_async:
             state.kind = "drive"
-            state.forwards_control = False
             batch = BatchWorker(self, state, handler, with_port=True)
             self._workers.append(batch)
             state.fn = batch.drive

@@ -104,7 +104,6 @@ class AsynchronousWork(Run):
         state.kind = "drive"
         worker: BatchWorker | PoolWorker
         if link is None:
-            state.forwards_control = False
             worker = self.batch_type(self, state, self._handler(node, state), with_port=True)
         elif spec.concurrency > 1:
             worker = self.pool_type(self, state, self._function(node, link), spec.concurrency, spec.ordered)
