@@ -128,7 +128,6 @@ class Scheduler:
         self._capacities: dict[str, int] = {}
         self._lock = threading.Lock()
         self._running = False
-        self._ran = False
         self._shutdown = False
         self._run: Run | None = None
         self._ended: Facts | None = None
@@ -173,10 +172,18 @@ class Scheduler:
             NodeError: a node whose error policy says so failed; everything was stopped in good order.
             KeyboardInterrupt: SIGINT came; everything was drained and stopped first. A second one cuts that short.
         """
-        import asyncio
-
         if self._running:
             return
+        try:
+            self._run_blocking()
+        finally:
+            with self._lock:
+                if not self._running:
+                    self._shutdown = False  # a signal that came when the run had just ended was still for that one
+
+    def _run_blocking(self) -> None:
+        import asyncio
+
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -239,7 +246,6 @@ class Scheduler:
         finally:
             with self._lock:
                 self._running = False
-                self._ran = True
                 self._shutdown = False
 
     async def _run_plan(self) -> RunReport:
@@ -332,12 +338,11 @@ class Scheduler:
     def shutdown(self) -> None:
         """Ask the run to stop: sources first, then what is queued is drained for ``shutdown_timeout_s`` at most.
 
-        Thread-safe, and returns at once. Before the first run it is remembered: that run starts its nodes, drains, and
-        stops. After a run it does nothing; a second call during the drain does nothing either.
+        Thread-safe, and returns at once. While none is under way, before the first run or between two, it is remembered:
+        the next run starts its nodes, drains, and stops, and the one after that runs as usual. So it makes no difference
+        whether a request comes just before a run begins or just after. A second call during the drain does nothing.
         """
         with self._lock:
-            if self._ran and not self._running:
-                return
             first = not self._shutdown
             self._shutdown = True
             run = self._run

@@ -308,16 +308,48 @@ def test_a_shutdown_before_the_run_is_honoured():
     assert notes == ["start a", "stop a"]
 
 
-def test_a_shutdown_request_counts_for_one_run_only():
+@pytest.mark.req("V8")
+@pytest.mark.v1("D20")
+def test_a_shutdown_between_two_runs_counts_for_the_next_one_and_for_that_only():
     ticker = Ticker()
     made = scheduler(ticker, shutdown_timeout_s=0.05)
-    made.shutdown()
+    reasons, ticks = [], []
+    for asked in (True, True, False):
+        if asked:
+            made.shutdown()
+        made.run()
+        reasons.append(made.report().reason)
+        ticks.append(ticker.ticks)
+    assert reasons == ["shutdown", "shutdown", "quiet"]
+    assert ticks[:2] == [0, 0]
+    assert ticks[2] > 0
+
+
+@pytest.mark.req("V8")
+def test_a_shutdown_during_a_run_is_spent_on_that_run():
+    ticker = Ticker()
+    made = scheduler(ticker, shutdown_timeout_s=0.05)
+    ticker._handle_tick = made.shutdown
     made.run()
-    assert ticker.ticks == 0
-    made.shutdown()
+    assert made.report().reason == "shutdown"
+    ticker._handle_tick = lambda: None
     made.run()
     assert made.report().reason == "quiet"
-    assert ticker.ticks > 0
+
+
+def test_a_stop_that_is_asked_for_while_the_loop_closes_is_spent_on_the_run_that_used_it(monkeypatch):
+    closing = asyncio.Runner.close
+
+    def close(runner):
+        made.shutdown()
+        closing(runner)
+
+    made = scheduler(Ticker(), shutdown_timeout_s=0.05)
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio.Runner, "close", close)
+        made.run()
+    made.run()
+    assert made.report().reason == "quiet"
 
 
 @pytest.mark.parametrize("hook", ["on_start", "_handle_tick", "_handle_message", "on_stop"])
