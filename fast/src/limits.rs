@@ -3,65 +3,71 @@
 //! Sizes and times come from outside; nothing here calls anybody. `meridian/engine/ring.py` says what the limits promise.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::faults::{fault, Fault};
-use crate::sync::{AtomicI64, Ordering};
+use crate::sync::Mutex;
+
+/// A number of bytes, or a change of one. It is the user's to tell, as a whole number without bounds; [`MOST_BYTES`] bounds it.
+pub type Bytes = i128;
+
+/// More than this is as much as this: so many that no sum of them overflows, as no lane has 2^27 items of that size.
+pub const MOST_BYTES: Bytes = 1 << 100;
 
 /// Bytes that all limited rings of one graph share. See `Budget` in `meridian/engine/ring.py`.
 #[derive(Debug)]
 pub struct Budget {
-    limit: i64,
-    // Relaxed throughout: a sum needs no order, only that no change is lost. Whether bytes fit is asked, and then charged, with
-    // the interpreter's lock held, which orders the two.
-    used: AtomicI64,
+    limit: Bytes,
+    // Whether bytes fit is asked, and then charged, with the interpreter's lock held; this one is for the sum alone.
+    used: Mutex<Bytes>,
 }
 
 impl Budget {
     /// A budget of `limit` bytes, none of them used.
-    pub fn new(limit: i64) -> Self {
-        Self { limit, used: AtomicI64::new(0) }
+    pub fn new(limit: Bytes) -> Self {
+        Self { limit, used: Mutex::new(0) }
     }
 
     /// Most bytes that may be queued.
-    pub fn limit(&self) -> i64 {
+    pub fn limit(&self) -> Bytes {
         self.limit
     }
 
     /// Bytes that are queued now.
-    pub fn used(&self) -> i64 {
-        self.used.load(Ordering::Relaxed)
+    pub fn used(&self) -> Bytes {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says whether a ring with that share (0 for all of it) may take `n` bytes more.
-    pub fn admits(&self, n: i64, share: i64) -> bool {
+    pub fn admits(&self, n: Bytes, share: Bytes) -> bool {
         let before = self.used();
         let used = before.saturating_add(n);
         used <= self.limit && (share == 0 || used <= share || before == 0)
     }
 
     /// Takes `n` bytes, or gives them back if negative.
-    pub fn charge(&self, n: i64) {
-        self.used.fetch_add(n, Ordering::Relaxed);
+    pub fn charge(&self, n: Bytes) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        *used = used.saturating_add(n);
     }
 }
 
 /// One item's bytes and time of entry, in nanoseconds.
-pub type Note = (i64, i64);
+pub type Note = (Bytes, i64);
 
 /// What a limited ring knows besides its items.
 #[derive(Debug, Default)]
 pub struct Limits {
     /// Most bytes that queued data may have together.
-    pub max_bytes: Option<i64>,
+    pub max_bytes: Option<Bytes>,
     /// Data that waited longer, in nanoseconds, is lost.
     pub max_age_ns: Option<i64>,
     /// Bytes shared with the other edges of a graph.
     pub budget: Option<Arc<Budget>>,
     /// How much of the budget may be in use for this ring to take more; 0 for all of it.
-    pub budget_share: i64,
+    pub budget_share: Bytes,
     /// Bytes of the data lane, those of a batch that may come back included.
-    pub bytes: i64,
+    pub bytes: Bytes,
     /// Bytes and time of entry of each item of the data lane.
     pub notes: VecDeque<Note>,
     /// Notes of a running batch that may still come back.
@@ -70,13 +76,13 @@ pub struct Limits {
 
 impl Limits {
     /// Says whether `n` bytes are more than the limits could ever hold.
-    pub fn never_fits(&self, n: i64) -> bool {
+    pub fn never_fits(&self, n: Bytes) -> bool {
         self.max_bytes.is_some_and(|most| n > most)
             || self.budget.as_ref().is_some_and(|budget| n > budget.limit())
     }
 
     /// Says whether `n` bytes more would exceed the limits now.
-    pub fn exceeds(&self, n: i64) -> bool {
+    pub fn exceeds(&self, n: Bytes) -> bool {
         self.max_bytes.is_some_and(|most| self.bytes.saturating_add(n) > most && !fault(Fault::IgnoresBytes))
             || self.budget.as_ref().is_some_and(|budget| !budget.admits(n, self.budget_share))
     }
@@ -91,11 +97,17 @@ impl Limits {
     }
 
     /// Takes `n` bytes, or gives them back if negative.
-    pub fn charge(&mut self, n: i64) {
-        self.bytes += n;
+    pub fn charge(&mut self, n: Bytes) {
+        self.bytes = self.bytes.saturating_add(n);
         if let Some(budget) = &self.budget {
             budget.charge(n);
         }
+    }
+
+    /// Notes items that were taken for good, and come back now.
+    pub fn keep(&mut self, notes: Vec<Note>) {
+        self.charge(notes.iter().map(|(bytes, _)| bytes).sum());
+        self.kept = notes;
     }
 
     /// How many of the oldest items are too old at `now`.

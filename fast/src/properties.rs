@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::limits::{Budget, Limits};
+use crate::limits::{Budget, Bytes, Limits};
 use crate::ready::{Ready, BANDS};
 use crate::ring::{Effects, Kind, Outcome, Ring};
 
@@ -37,14 +37,14 @@ fn histories(how_many: u64, play: fn(&mut Draw, usize)) {
 // ---- the ring --------------------------------------------------------------------------------------------------------
 
 /// An item: its number, its bytes, when it was put.
-type Item = (u32, i64, i64);
+type Item = (u32, Bytes, i64);
 
 /// What a ring promises, written with lists and no thought of speed.
 struct Model {
     data: Vec<Item>,
     control: Vec<u32>,
     capacity: usize,
-    max_bytes: Option<i64>,
+    max_bytes: Option<Bytes>,
     max_age: Option<i64>,
     /// Items of the running batch that may come back.
     batch: Vec<Item>,
@@ -61,11 +61,11 @@ impl Model {
         self.batch.get(1..).unwrap_or_default()
     }
 
-    fn bytes(&self) -> i64 {
+    fn bytes(&self) -> Bytes {
         self.data.iter().chain(self.kept()).map(|(_, bytes, _)| bytes).sum()
     }
 
-    fn is_full(&self, bytes: i64) -> bool {
+    fn is_full(&self, bytes: Bytes) -> bool {
         self.data.len() + self.control.len() + self.kept().len() >= self.capacity
             || self.max_bytes.is_some_and(|most| self.bytes() + bytes > most)
     }
@@ -191,7 +191,7 @@ impl Pair {
 
     fn put(&mut self, draw: &mut Draw, kind: Kind, fx: &mut Effects<u32>) {
         self.next += 1;
-        let bytes = if self.ring.limits.is_some() { i64::try_from(draw.below(6)).unwrap_or(0) } else { 0 };
+        let bytes = if self.ring.limits.is_some() { Bytes::from(draw.below(6)) } else { 0 };
         let item = (self.next, bytes, self.now);
         self.ring.expire(self.now, fx);
         let put = self.ring.put(self.next, kind, bytes, self.now, fx);

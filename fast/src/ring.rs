@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use crate::counters::Losses;
 use crate::faults::{fault, Fault};
-use crate::limits::{Limits, Note};
+use crate::limits::{Bytes, Limits, Note};
 
 /// What a full ring does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +157,7 @@ impl<T> Ring<T> {
     }
 
     /// Says whether an item of `bytes` finds no room now.
-    pub fn is_full(&self, bytes: i64) -> bool {
+    pub fn is_full(&self, bytes: Bytes) -> bool {
         self.is_full_by_count() || self.limits.as_ref().is_some_and(|limits| limits.exceeds(bytes))
     }
 
@@ -213,7 +213,7 @@ impl<T> Ring<T> {
         &mut self,
         item: T,
         kind: Kind,
-        bytes: i64,
+        bytes: Bytes,
         now: i64,
         fx: &mut Effects<T>,
     ) -> Result<Outcome, (Outcome, T)> {
@@ -265,7 +265,7 @@ impl<T> Ring<T> {
     pub fn replace_oldest(
         &mut self,
         item: T,
-        bytes: i64,
+        bytes: Bytes,
         now: i64,
         fx: &mut Effects<T>,
     ) -> Result<Outcome, (Outcome, T)> {
@@ -291,7 +291,7 @@ impl<T> Ring<T> {
     }
 
     /// Appends a data item for which there is room.
-    pub fn append(&mut self, item: T, bytes: i64, now: i64) {
+    pub fn append(&mut self, item: T, bytes: Bytes, now: i64) {
         if fault(Fault::LosesTheSeventhPut) && self.accepted() == 6 {
             self.items.pop_back();
         }
@@ -307,7 +307,7 @@ impl<T> Ring<T> {
     }
 
     /// Says whether an item of `bytes` may take the place of the newest one.
-    pub fn may_replace_newest(&self, bytes: i64) -> bool {
+    pub fn may_replace_newest(&self, bytes: Bytes) -> bool {
         self.limits.as_ref().is_none_or(|limits| {
             let newest = limits.notes.back().map_or(0, |(bytes, _)| *bytes);
             !limits.never_fits(bytes) && !limits.exceeds(bytes - newest)
@@ -315,7 +315,7 @@ impl<T> Ring<T> {
     }
 
     /// Puts an item in the place of the newest one, which is discarded.
-    pub fn replace_newest(&mut self, item: T, bytes: i64, fx: &mut Effects<T>) {
+    pub fn replace_newest(&mut self, item: T, bytes: Bytes, fx: &mut Effects<T>) {
         let oldest = fault(Fault::CoalescesTheOldest);
         let Some(newest) = (if oldest { self.items.front_mut() } else { self.items.back_mut() }) else {
             fx.discarded.push(item);
@@ -422,7 +422,7 @@ impl<T> Ring<T> {
                 // Their bytes stay charged until it is known that they don't come back.
                 limits.kept = notes.split_off(1);
             }
-            let bytes: i64 = notes.iter().map(|(bytes, _)| bytes).sum();
+            let bytes: Bytes = notes.iter().map(|(bytes, _)| bytes).sum();
             limits.charge(-bytes);
             fx.freed |= bytes > 0;
         }
@@ -443,7 +443,7 @@ impl<T> Ring<T> {
         if let Some(limits) = &mut self.limits {
             let kept = std::mem::take(&mut limits.kept);
             let gone = kept.len().saturating_sub(n);
-            let bytes: i64 = kept[..gone].iter().map(|(bytes, _)| bytes).sum();
+            let bytes: Bytes = kept[..gone].iter().map(|(bytes, _)| bytes).sum();
             limits.charge(-bytes);
             fx.freed |= bytes > 0;
             for note in kept[gone..].iter().rev() {

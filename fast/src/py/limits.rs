@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::exceptions::{PyException, PyOverflowError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -11,13 +11,38 @@ use pyo3::types::{PyInt, PyList};
 use super::call::{call, thread_id};
 use super::names::names;
 use super::ring::Ring;
-use crate::limits::{Budget as BudgetCore, Limits};
+use crate::limits::{Budget as BudgetCore, Bytes, Limits, Note, MOST_BYTES};
 
 /// What a put needs to know before it begins, since finding it out runs code of the user's.
 pub(super) struct Weighed {
-    pub(super) bytes: i64,
+    pub(super) bytes: Bytes,
     pub(super) now: i64,
     pub(super) never_fits: bool,
+}
+
+/// A whole number as a number of bytes, which is [`MOST_BYTES`] at most, and not less than as many below zero.
+fn bytes_of(number: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    if let Ok(bytes) = number.extract::<i64>() {
+        return Ok(bytes.into());
+    }
+    let bytes = match number.extract::<Bytes>() {
+        Ok(bytes) => bytes,
+        Err(error) if !error.is_instance_of::<PyOverflowError>(number.py()) => return Err(error),
+        Err(_) if number.lt(0)? => Bytes::MIN,
+        Err(_) => Bytes::MAX,
+    };
+    Ok(bytes.clamp(-MOST_BYTES, MOST_BYTES))
+}
+
+/// A number of bytes as an argument.
+struct Given(Bytes);
+
+impl<'py> FromPyObject<'_, 'py> for Given {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        bytes_of(&object).map(Self)
+    }
 }
 
 /// Sizes and times, which are the user's to tell.
@@ -40,7 +65,7 @@ impl Ring {
         }
     }
 
-    pub(super) fn size_of(&self, py: Python<'_>, item: &Py<PyAny>) -> PyResult<i64> {
+    pub(super) fn size_of(&self, py: Python<'_>, item: &Py<PyAny>) -> PyResult<Bytes> {
         let (size, id) = self
             .links
             .with(py, |links| (links.size.as_ref().map(|size| size.clone_ref(py)), links.id.clone_ref(py)));
@@ -51,8 +76,8 @@ impl Ring {
             item.clone_ref(py)
         };
         let answer = call(py, &size, [payload.as_ptr()])?;
-        // What merely converts to a whole number is none. One beyond 64 bits is no number of bytes that fits anywhere.
-        match answer.cast::<PyInt>().map(|number| number.extract::<i64>()) {
+        // What merely converts to a whole number is none.
+        match answer.cast::<PyInt>().map(|number| bytes_of(number)) {
             Ok(Ok(bytes)) if bytes >= 0 => Ok(bytes),
             _ => {
                 let shown =
@@ -63,6 +88,12 @@ impl Ring {
                 )))
             }
         }
+    }
+
+    /// Weighs items that come back. What nobody can tell the size of counts for nothing.
+    pub(super) fn weigh_all(&self, py: Python<'_>, items: &[Py<PyAny>]) -> PyResult<Vec<Note>> {
+        let now = self.now(py)?;
+        Ok(items.iter().map(|item| (self.size_of(py, item).unwrap_or(0), now)).collect())
     }
 
     /// Weighs a data item. One whose size nobody can tell never fits.
@@ -106,14 +137,14 @@ impl LimitedRing {
         capacity: isize,
         policy: Py<PyAny>,
         check: Option<Py<PyAny>>,
-        max_bytes: Option<i64>,
+        max_bytes: Option<Given>,
         max_age_ns: Option<i64>,
         budget: Option<Py<Budget>>,
         size: Py<PyAny>,
         clock: Py<PyAny>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let limits = Limits {
-            max_bytes,
+            max_bytes: max_bytes.map(|Given(bytes)| bytes),
             max_age_ns,
             budget: budget.as_ref().map(|budget| Arc::clone(&budget.get().core)),
             ..Limits::default()
@@ -128,12 +159,12 @@ impl LimitedRing {
     }
 
     #[getter]
-    fn bytes(slf: &Bound<'_, Self>) -> i64 {
+    fn bytes(slf: &Bound<'_, Self>) -> Bytes {
         Self::limits(slf, |limits| limits.bytes).unwrap_or(0)
     }
 
     #[getter]
-    fn max_bytes(slf: &Bound<'_, Self>) -> Option<i64> {
+    fn max_bytes(slf: &Bound<'_, Self>) -> Option<Bytes> {
         Self::limits(slf, |limits| limits.max_bytes).flatten()
     }
 
@@ -143,13 +174,13 @@ impl LimitedRing {
     }
 
     #[getter]
-    fn get_budget_share(slf: &Bound<'_, Self>) -> i64 {
+    fn get_budget_share(slf: &Bound<'_, Self>) -> Bytes {
         Self::limits(slf, |limits| limits.budget_share).unwrap_or(0)
     }
 
     #[setter]
-    fn set_budget_share(slf: &Bound<'_, Self>, share: i64) {
-        Self::limits(slf, |limits| limits.budget_share = share);
+    fn set_budget_share(slf: &Bound<'_, Self>, share: Given) {
+        Self::limits(slf, |limits| limits.budget_share = share.0);
     }
 
     #[getter]
@@ -247,17 +278,17 @@ impl Budget {
 #[pymethods]
 impl Budget {
     #[new]
-    fn new(py: Python<'_>, limit: i64) -> Self {
-        Self { core: Arc::new(BudgetCore::new(limit)), rings: PyList::empty(py).unbind() }
+    fn new(py: Python<'_>, limit: Given) -> Self {
+        Self { core: Arc::new(BudgetCore::new(limit.0)), rings: PyList::empty(py).unbind() }
     }
 
     #[getter]
-    fn limit(&self) -> i64 {
+    fn limit(&self) -> Bytes {
         self.core.limit()
     }
 
     #[getter]
-    fn used(&self) -> i64 {
+    fn used(&self) -> Bytes {
         self.core.used()
     }
 
@@ -266,19 +297,19 @@ impl Budget {
         self.rings.clone_ref(py)
     }
 
-    fn add(&self, py: Python<'_>, ring: &Bound<'_, LimitedRing>, share: i64) -> PyResult<()> {
+    fn add(&self, py: Python<'_>, ring: &Bound<'_, LimitedRing>, share: Given) -> PyResult<()> {
         self.rings.bind(py).append(ring)?;
-        LimitedRing::limits(ring, |limits| limits.budget_share = share);
+        LimitedRing::limits(ring, |limits| limits.budget_share = share.0);
         Ok(())
     }
 
-    fn admits(&self, n: i64, share: i64) -> bool {
-        self.core.admits(n, share)
+    fn admits(&self, n: Given, share: Given) -> bool {
+        self.core.admits(n.0, share.0)
     }
 
-    fn charge(&self, py: Python<'_>, n: i64) -> PyResult<()> {
-        self.core.charge(n);
-        if n < 0 {
+    fn charge(&self, py: Python<'_>, n: Given) -> PyResult<()> {
+        self.core.charge(n.0);
+        if n.0 < 0 {
             self.let_on(py)?;
         }
         Ok(())

@@ -17,7 +17,8 @@ from hypothesis.stateful import (
 
 from meridian._tests.parity.parts import ENGINES, POLICIES, Interrupt, outcome, told
 from meridian.core.message import CONTROL, DATA, ERROR, Message, Scope
-from meridian.engine.ring import BLOCK
+from meridian.core.policies import block
+from meridian.engine.ring import BLOCK, BLOCKED, DROPPED, OK
 from meridian.engine.select import engine_type
 
 TYPES = {"data": DATA, "error": ERROR, "control": CONTROL}
@@ -37,6 +38,7 @@ def no_size(payload: Any) -> int:
 SIZES = {
     "sum": lambda payload: sum(n % 4 for n in payload),
     "one": lambda payload: True,
+    "huge": lambda payload: payload[-1] << 62,
     "none": no_size,
     "negative": lambda payload: -1,
     "text": lambda payload: "1",
@@ -68,6 +70,7 @@ class Side:
         self.attached = self.armed = self.looks = False
         self.turns: list[Any] = []
         self.batch: list[Any] | None = None
+        self.gone: list[Any] | None = None
         self.budget: Any = None
 
     def make(self, capacity: int, policy: str, limits: dict[str, Any] | None, size: str) -> None:
@@ -147,6 +150,7 @@ class Side:
         return seen
 
 
+bounds = st.integers(0, 9) | st.integers(0, 9).map(lambda n: n << 62)
 payloads = st.lists(st.integers(0, 9), min_size=1, max_size=2).map(tuple)
 items = st.tuples(payloads, st.sampled_from([None, None, "data", "error"]))
 
@@ -163,10 +167,10 @@ class Rings(RuleBasedStateMachine):
         limits=st.none()
         | st.fixed_dictionaries(
             {
-                "max_bytes": st.none() | st.integers(0, 9),
+                "max_bytes": st.none() | bounds,
                 "max_age": st.none() | st.integers(0, 3),
-                "limit": st.none() | st.integers(0, 9),
-                "share": st.integers(0, 6),
+                "limit": st.none() | bounds,
+                "share": st.integers(0, 6) | st.just(1 << 64),
             }
         ),
         size=st.sampled_from(sorted(SIZES)) | st.just("sum"),
@@ -232,6 +236,7 @@ class Rings(RuleBasedStateMachine):
         def take(side: Side) -> Any:
             taken = side.ring.take(k, put_back)
             side.batch = taken if put_back else None
+            side.gone = None if put_back else taken
             return taken
 
         self.both(take)
@@ -244,6 +249,17 @@ class Rings(RuleBasedStateMachine):
             side.ring.settle(len(batch), batch[1:][max(len(batch) - 1 - n, 0) :])
 
         self.both(settle)
+
+    @precondition(lambda self: self.sides[0].gone is not None)
+    @rule(n=st.integers(0, 4))
+    def bring_back(self, n: int) -> None:
+        """What was taken for good comes back, or the end of it: the run ended amid the batch."""
+
+        def bring_back(side: Side) -> None:
+            gone, side.gone = side.gone or [], None
+            side.ring.settle(0, gone[max(len(gone) - n, 0) :])
+
+        self.both(bring_back)
 
     @rule(k=st.integers(1, 3))
     def take_control(self, k: int) -> None:
@@ -373,3 +389,32 @@ def test_another_clock_lets_those_on_who_wait_if_bytes_came_free_meanwhile_and_e
     machine.use_another_clock(ns=1)
     machine.equal_in_everything_that_can_be_seen()
     assert [turn.waits_for is None for turn in machine.sides[0].turns] == [bool(held)]
+
+
+@pytest.mark.req("N2.1", "V14")
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("exponent", [31, 62, 63, 64, 90])
+def test_a_size_may_be_any_number_of_bytes(name, exponent):
+    size = 1 << exponent
+    kinds = engine_type(name)
+    budget = kinds.budget_type(4 * size)
+    ring = kinds.limited_ring_type(
+        "a->b", 9, block(), max_bytes=2 * size, budget=budget, size=lambda n: n * size, clock=lambda: 0
+    )
+    budget.add(ring, 3 * size)
+    assert [ring.put(n) for n in (1, 2, 3, 1)] == [OK, BLOCKED, DROPPED, OK]
+    assert (ring.bytes, budget.used, ring.max_bytes, ring.budget_share) == (
+        2 * size, 2 * size, 2 * size, 3 * size,
+    )  # fmt: skip
+    assert (ring.get(), ring.bytes, budget.used) == (1, size, size)
+    assert ring.lost == {"invalid": 1}
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_size_without_measure_fits_only_where_the_limit_has_none_either(name):
+    def ring(most: int) -> Any:
+        return engine_type(name).limited_ring_type(
+            "a->b", 9, block(), max_bytes=most, size=lambda n: 1 << 999, clock=lambda: 0
+        )
+
+    assert (ring(1 << 99).put("x"), ring(1 << 999).put("x")) == (DROPPED, OK)
