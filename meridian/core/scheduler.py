@@ -179,7 +179,9 @@ class Scheduler:
         finally:
             with self._lock:
                 if not self._running:
-                    self._shutdown = False  # a signal that came when the run had just ended was still for that one
+                    self._shutdown = (
+                        False  # a signal that came when the run had just ended was still for that one
+                    )
 
     def _run_blocking(self) -> None:
         import asyncio

@@ -28,7 +28,7 @@ from meridian.engine.step import (
 from meridian.redaction import type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from random import Random
 
     from meridian.core.message import Scope
@@ -635,6 +635,25 @@ class NodeState:
 
     # ---- handlers --------------------------------------------------------------------------------------------
 
+    def break_off(self, ring: Ring, k: int, rest: Iterable[Any], out: list[Any]) -> None:
+        """End a batch that was left by what is no failure, but the end of the run: a KeyboardInterrupt, say.
+
+        What the handler hasn't seen goes back to its edge, and what it made of the messages before is handed on; so the counts
+        are what happened. The message in hand counts as delivered.
+
+        Args:
+            ring: The edge that the batch came from.
+            k: How many were taken with room to come back, 0 if they were taken for good.
+            rest: What of them is left.
+            out: What was made of the others.
+        """
+        scope = self.engine.scope
+        scope.handling = scope.node = scope.port = self.rest = None
+        left, self.left = self.left or list(rest), None
+        ring.settle(k, left)
+        self.route(out)
+        self.flush()
+
     def fail(
         self, phase: str, error: BaseException, item: Any = None, port: str = "", out: list[Any] | None = None
     ) -> None:
@@ -709,21 +728,20 @@ class NodeState:
         except self.engine.failures as error:
             self.fail("on_message", error, item, ring.port)
 
-    def advance_stream(self, n: int, port: str) -> tuple[list[Any], bool]:
-        """Return up to ``n`` more results of the generator, and whether there may be more."""
-        out: list[Any] = []
+    def advance_stream(self, n: int, port: str, out: list[Any]) -> bool:
+        """Append results of the generator to ``out`` until it has ``n`` of them; return whether there may be more."""
         stream = self.stream
         if stream is None:
-            return out, False
+            return False
         try:
             for result in stream:
                 parent = None if result is None else self.stream_of  # None is no result
                 out.append(result if parent is None else inherit(parent, result))
                 if len(out) >= n:
-                    return out, True
+                    return True
         except self.engine.failures as error:
             self.fail("on_message", error, self.stream_of, port, out)
-        return out, False
+        return False
 
 
 class PythonEngine:
@@ -845,8 +863,9 @@ class PythonEngine:
                 tick()
             except self.failures as error:
                 node.fail("on_tick", error)
-            scope.node = None
-            node.flush()
+            finally:  # also what was emitted before the end of the run: it was accepted
+                scope.node = None
+                node.flush()
             return 1
 
         turn.run = step

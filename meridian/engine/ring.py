@@ -460,7 +460,11 @@ class Ring:
         return xs
 
     def settle(self, k: int, rest: Sequence[Any]) -> None:
-        """End a batch of ``k`` items that was taken with ``put_back``: ``rest`` wasn't handled and comes back."""
+        """End a batch of ``k`` items that was taken with ``put_back``: ``rest`` wasn't handled and comes back.
+
+        With a ``k`` of 0 it was taken for good, but comes back all the same: even where others have taken its room meanwhile,
+        so that nothing is lost.
+        """
         self.busy = True
         if self.foreign:
             self.let_foreign_finish()
@@ -852,7 +856,11 @@ class LimitedRing(Ring):
         own = self._enter()
         if k:
             self.space += k - 1
-        kept, self._kept = self._kept, []
+            kept, self._kept = self._kept, []
+        else:
+            now = self.clock() if rest else 0
+            kept = [(self._bytes_of(item), now) for item in rest]
+            self._charge(sum(n for n, _ in kept))
         gone = len(kept) - len(rest)
         self._charge(-sum(n for n, _ in kept[:gone]))
         self.items.extendleft(reversed(rest))
@@ -887,11 +895,14 @@ class LimitedRing(Ring):
                 budget.charge(self.bytes)
         super()._leave(own)
 
-    def _keep(self, item: Any) -> None:
+    def _bytes_of(self, item: Any) -> int:
         try:
-            n = self._size_of(item)
+            return self._size_of(item)
         except Exception:  # what nobody can tell the size of counts for nothing
-            n = 0
+            return 0
+
+    def _keep(self, item: Any) -> None:
+        n = self._bytes_of(item)
         self._charge(n)
         self.items.append(item)
         self._notes.append((n, self.clock()))

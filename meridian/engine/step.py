@@ -151,6 +151,9 @@ def _map_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -> 
             except failures as error:
                 node.fail("on_message", error, xs[len(out) + failed], ring.port)
                 failed += 1
+            except BaseException:
+                node.break_off(ring, 0, rest, out)
+                raise
         scope.node = None
         n = offer(out)
         if n < len(out):
@@ -221,6 +224,9 @@ def _sink_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
                 break
             except failures as error:
                 node.fail("on_message", error, x, ring.port)
+            except BaseException:
+                node.break_off(ring, 0, rest, [])
+                raise
         scope.handling = scope.node = None
         if items and not turn.queued:
             turn.queued = True
@@ -310,6 +316,9 @@ def _general_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn)
             except failures as error:
                 node.fail("on_message", error, x, ring.port, out)
                 special = True
+            except BaseException:
+                node.break_off(ring, 0, rest, out)
+                raise
         scope.handling = scope.node = None
         if special:
             node.route(out)
@@ -399,6 +408,9 @@ def _call_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) ->
                 break
             except failures as error:
                 node.fail("on_message", error, x, port)
+            except BaseException:
+                node.break_off(ring, k if has_outputs else 0, rest, [])
+                raise
         scope.handling = scope.node = scope.port = None
         node.rest = None
         if has_outputs:
@@ -431,20 +443,23 @@ def _stream_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) 
         handled = 0
         scope.node = node.name
         out: list[Any] = []
-        while len(out) < k:
-            if node.stream is None:
-                if not items or handled >= k:
-                    break
-                x = ring.take(1)
-                if not x:
-                    break
-                handled += 1
-                node.begin_stream(x[0], ring)
-            scope.handling = node.stream_of
-            produced, more = node.advance_stream(k - len(out), ring.port)
-            out += produced
-            if not more:
-                node.stream = node.stream_of = None
+        try:
+            while len(out) < k:
+                if node.stream is None:
+                    if not items or handled >= k:
+                        break
+                    x = ring.take(1)
+                    if not x:
+                        break
+                    handled += 1
+                    node.begin_stream(x[0], ring)
+                scope.handling = node.stream_of
+                if not node.advance_stream(k, ring.port, out):
+                    node.stream = node.stream_of = None
+        except BaseException:
+            node.stream = node.stream_of = None
+            node.break_off(ring, 0, (), out)
+            raise
         scope.handling = scope.node = None
         if out:
             node.hand_on(out)
@@ -479,7 +494,11 @@ def _drive_step(engine: PythonEngine, node: NodeState, ring: Ring, turn: Turn) -
             xs = [x if x.__class__ is Message else wrap(x, scope.now, kind) for x in xs]
         out: list[Any] = []
         rest: Iterator[Any] = iter(xs)
-        drive(rest, out, port)
+        try:
+            drive(rest, out, port)
+        except BaseException:
+            node.break_off(ring, k, rest, out)
+            raise
         left = list(rest)
         ring.settle(k, left)
         if out:
@@ -521,6 +540,11 @@ def compile_source(
             out.extend(islice(items, k))  # what was produced before an exception stays in `out`
         except failures as error:
             failed = error
+        except BaseException:
+            scope.node = None
+            node.hand_on(out)
+            node.produced += len(out)
+            raise
         scope.node = None
         produced = len(out)
         if raw:

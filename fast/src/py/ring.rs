@@ -432,11 +432,17 @@ impl Ring {
         Ok(())
     }
 
-    /// Ends a batch of `k` items that was taken with `put_back`; `rest` comes back.
+    /// Ends a batch of `k` items that was taken with `put_back`; `rest` comes back. So it does with a `k` of 0, which says that it
+    /// was taken for good, even where others have taken its room meanwhile.
     pub fn settle_with(&self, py: Python<'_>, k: usize, rest: Vec<Py<PyAny>>) -> PyResult<()> {
+        let again =
+            if k == 0 && self.limited && !rest.is_empty() { Some(self.weigh_all(py, &rest)?) } else { None };
         self.stay_outside(py)?;
         let mut fx = Fx::default();
         let at_low = self.core.with(py, |core| {
+            if let (Some(notes), Some(limits)) = (again, &mut core.limits) {
+                limits.keep(notes);
+            }
             core.settle(k, rest, &mut fx);
             signed(core.items.len()) <= core.low
         });

@@ -31,6 +31,9 @@ fn count(n: usize) -> i64 {
 
 type Items = Vec<Py<PyAny>>;
 
+/// What of a batch the handler hasn't seen yet.
+type Rest = std::vec::IntoIter<Py<PyAny>>;
+
 /// The bit of a node that is held because it has something parked.
 const PARKED: i64 = 1;
 
@@ -343,6 +346,14 @@ impl Step {
         Ok(())
     }
 
+    /// Ends a batch that was left by what is no failure, but the end of the run; returns what that was.
+    #[cold]
+    fn break_off(&self, py: Python<'_>, k: usize, rest: Items, results: Items, error: PyErr) -> PyErr {
+        let told =
+            self.node.bind(py).call_method1(intern!(py, "break_off"), (self.ring.as_ref(), k, rest, results));
+        told.err().unwrap_or(error)
+    }
+
     #[cold]
     fn park(&self, py: Python<'_>, items: Items) -> PyResult<()> {
         self.node.bind(py).call_method1(intern!(py, "park"), (&self.default, items))?;
@@ -530,11 +541,15 @@ impl Step {
             return self.run_general(py, Some(items));
         }
         let mut results = Vec::with_capacity(k);
-        for item in &items {
+        let mut rest = items.iter();
+        while let Some(item) = rest.next() {
             match call1(py, &self.function, item) {
                 Ok(result) => results.push(result.unbind()),
                 Err(error) => {
-                    self.fail(py, error, item, None)?;
+                    if let Err(error) = self.fail(py, error, item, None) {
+                        let rest = rest.as_slice().iter().map(|item| item.clone_ref(py)).collect();
+                        return Err(self.break_off(py, 0, rest, results, error));
+                    }
                     if fault(Fault::LosesTheRestAfterAFailure) {
                         break;
                     }
@@ -559,7 +574,7 @@ impl Step {
         if !self.wants_message && ring.get().len(py) == 1 && !ring.get().is_limited() {
             let Some(item) = ring.get().take_one(py)? else { return Ok(0) }; // sparse traffic: no lists
             if ring.get().mixed.get(py) && names(py)?.is_message(&item) {
-                self.sink_envelopes(py, vec![item])?;
+                self.sink_envelopes(py, &mut vec![item].into_iter())?;
             } else if let Err(error) = call1(py, &self.function, &item) {
                 self.fail(py, error, &item, None)?;
             }
@@ -568,26 +583,34 @@ impl Step {
         }
         let mut items = Vec::new();
         let k = ring.get().take_into(py, self.batch(py, usize::MAX), false, &mut items)?;
-        if self.wants_message || ring.get().has_message_among(py, &items)? {
-            self.sink_envelopes(py, items)?;
-        } else {
-            for item in items {
-                if let Err(error) = call1(py, &self.function, &item) {
-                    self.fail(py, error, &item, None)?;
-                    if fault(Fault::LosesTheRestAfterAFailure) {
-                        break;
-                    }
-                }
-            }
+        let enveloped = self.wants_message || ring.get().has_message_among(py, &items)?;
+        let mut rest = items.into_iter();
+        let done =
+            if enveloped { self.sink_envelopes(py, &mut rest) } else { self.sink_payloads(py, &mut rest) };
+        if let Err(error) = done {
+            return Err(self.break_off(py, 0, rest.collect(), Items::new(), error));
         }
         self.requeue(py, ring)?;
         Ok(count(k))
     }
 
-    fn sink_envelopes(&self, py: Python<'_>, items: Items) -> PyResult<()> {
+    #[inline]
+    fn sink_payloads(&self, py: Python<'_>, rest: &mut Rest) -> PyResult<()> {
+        for item in rest {
+            if let Err(error) = call1(py, &self.function, &item) {
+                self.fail(py, error, &item, None)?;
+                if fault(Fault::LosesTheRestAfterAFailure) {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sink_envelopes(&self, py: Python<'_>, rest: &mut Rest) -> PyResult<()> {
         let names = names(py)?;
         let now = self.slice_time(py)?;
-        for item in items {
+        for item in rest {
             let (item, result) = if self.wants_message {
                 let item = Self::as_message(py, names, item, &now, MessageType::Data)?;
                 self.note_handling(py, &item)?;
@@ -633,10 +656,15 @@ impl Step {
         let k = items.len();
         let enveloped = self.wants_message || ring.get().has_message_among(py, &items)?;
         let mut results = Vec::with_capacity(k);
-        let special = if enveloped {
-            self.results_of_envelopes(py, items, &mut results)?
+        let mut rest = items.into_iter();
+        let done = if enveloped {
+            self.results_of_envelopes(py, &mut rest, &mut results)
         } else {
-            self.results_of_payloads(py, items, &mut results)?
+            self.results_of_payloads(py, &mut rest, &mut results)
+        };
+        let special = match done {
+            Ok(special) => special,
+            Err(error) => return Err(self.break_off(py, 0, rest.collect(), results, error)),
         };
         if enveloped {
             self.note_nothing(py)?;
@@ -656,10 +684,10 @@ impl Step {
     }
 
     /// Calls the function on raw payloads; says whether results need a second look.
-    fn results_of_payloads(&self, py: Python<'_>, items: Items, results: &mut Items) -> PyResult<bool> {
+    fn results_of_payloads(&self, py: Python<'_>, rest: &mut Rest, results: &mut Items) -> PyResult<bool> {
         let mut special = false;
         let mut plain: Class = std::ptr::null_mut();
-        for item in items {
+        for item in rest {
             match call1(py, &self.function, &item) {
                 Ok(result) => {
                     let result = result.unbind();
@@ -698,13 +726,13 @@ impl Step {
     }
 
     /// Calls the function where envelopes come in; says whether results need a second look.
-    fn results_of_envelopes(&self, py: Python<'_>, items: Items, results: &mut Items) -> PyResult<bool> {
+    fn results_of_envelopes(&self, py: Python<'_>, rest: &mut Rest, results: &mut Items) -> PyResult<bool> {
         let names = names(py)?;
         let now = self.slice_time(py)?;
         let looks_at_payloads = self.wants_message || !(self.untyped || self.trusted);
         let mut special = false;
         let mut plain: Class = std::ptr::null_mut();
-        for item in items {
+        for item in rest {
             let item = if self.wants_message {
                 Self::as_message(py, names, item, &now, MessageType::Data)?
             } else {
@@ -805,7 +833,10 @@ impl Step {
         scope.set_place(self.name.bind(py).clone().into_any(), self.port.bind(py).clone().into_any())?;
         let batch = Bound::new(py, Batch::new(items))?;
         self.core.get().begin(py, batch.clone().into_any().unbind());
-        self.call_batch(py, batch.get(), credit, mixed)?;
+        if let Err(error) = self.call_batch(py, batch.get(), credit, mixed) {
+            let kept = if has_outputs { k } else { 0 };
+            return Err(self.break_off(py, kept, batch.get().rest(py), Items::new(), error));
+        }
         self.note_nothing(py)?;
         scope.set_place(py.None().into_bound(py), py.None().into_bound(py))?;
         let left = self.core.get().end(py);
@@ -922,7 +953,12 @@ impl Step {
                     failed = Some(error);
                     break;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let produced = count(results.len());
+                    self.hand_on(py, results)?;
+                    core.produced.set(py, core.produced.get(py) + produced);
+                    return Err(error);
+                }
             }
         }
         let produced = results.len();

@@ -417,6 +417,16 @@ def test_half_a_batch_that_comes_back_lets_producers_on_at_the_low_mark():
     assert (list(turn.line), ring.waiters) == ([turn], None)
 
 
+def test_what_was_taken_for_good_may_come_back_in_front_whatever_came_meanwhile():
+    ring = attached(Ring("a->b", 3, block()))
+    ring.offer([1, 2, 3])
+    ring.take(3)
+    ring.offer([4, 5])
+    ring.settle(0, [2, 3])
+    assert (list(ring.items), ring.space, ring.taken, ring.accepted()) == ([2, 3, 4, 5], 3, 1, 5)
+    assert (ring.room(), ring.put(6)) == (0, PutResult.BLOCKED)
+
+
 def test_above_the_low_mark_the_end_of_a_batch_lets_nobody_on():
     ring = attached(Ring("a->b", 4, block()))
     ring.offer([1, 2, 3, 4])
@@ -589,6 +599,14 @@ def test_room_is_kept_for_what_may_come_back():
     assert (ring.space, ring.room()) == (1, 1)
     ring.settle(4, ["d"])
     assert (ring.space, ring.room()) == (4, 3)
+
+
+def test_what_was_taken_for_good_and_comes_back_counts_its_bytes_again():
+    ring = attached(limited(4, budget=Budget(100)))
+    ring.offer(["a", "bc", "def"])
+    assert (ring.take(3), ring.bytes, ring.budget.used) == (["a", "bc", "def"], 0, 0)
+    ring.settle(0, ["bc", "def"])
+    assert (ring.bytes, ring.budget.used, ring.get(), ring.bytes) == (5, 5, "bc", 3)
 
 
 def test_what_is_taken_for_good_leaves_its_room():

@@ -403,7 +403,7 @@ pub fn run(step: &Step, form: &Form, py: Python<'_>) -> PyResult<i64> {
     if mixed {
         step.core.get().enveloped.set(py, true);
     }
-    let rest = handle(step, form, py, &mut items, mixed)?;
+    let (rest, ended) = handle(step, form, py, &mut items, mixed)?;
     let done = k - rest.len();
     if k > 1 || done == 0 {
         ring.get().settle_with(py, k, rest)?;
@@ -414,6 +414,9 @@ pub fn run(step: &Step, form: &Form, py: Python<'_>) -> PyResult<i64> {
     items.clear();
     let old = form.spare.with(py, |spare| std::mem::replace(spare, items));
     drop(old);
+    if let Some(error) = ended {
+        return Err(error);
+    }
     if done == 0 && k > 0 {
         return step.run_call(py, 1);
     }
@@ -427,10 +430,12 @@ pub fn run(step: &Step, form: &Form, py: Python<'_>) -> PyResult<i64> {
     Ok(count(done))
 }
 
-/// Does the node's work on `items`: what leaves stays in there, or is put down at the outputs. Returns what comes after the
-/// last item that this could be done for.
+/// What comes after the last item that the node's work could be done for; and what ended the run there, if something did.
+type Handled = (Items, Option<PyErr>);
+
+/// Does the node's work on `items`: what leaves stays in there, or is put down at the outputs.
 #[inline]
-fn handle(step: &Step, form: &Form, py: Python<'_>, items: &mut Items, mixed: bool) -> PyResult<Items> {
+fn handle(step: &Step, form: &Form, py: Python<'_>, items: &mut Items, mixed: bool) -> PyResult<Handled> {
     let names = names(py)?;
     match &form.work {
         Work::Pass => sift(step, py, names, items, mixed, Verdict::Leaves, |_, _| Ok(Verdict::Leaves)),
@@ -442,7 +447,7 @@ fn handle(step: &Step, form: &Form, py: Python<'_>, items: &mut Items, mixed: bo
             Ok(if drawn < *rate { Verdict::Leaves } else { Verdict::Stays })
         }),
         Work::Throttle { bucket, level, .. } => {
-            let [tokens, since] = level.numbers(py) else { return Ok(std::mem::take(items)) };
+            let [tokens, since] = level.numbers(py) else { return Ok((std::mem::take(items), None)) };
             #[allow(clippy::cast_precision_loss)] // Python's division of an int loses the same
             let now = step.engine.get().now.get(py) as f64 / 1e9;
             tokens.set(bucket.filled(tokens.get(), since.get(), now));
@@ -507,7 +512,7 @@ fn handle(step: &Step, form: &Form, py: Python<'_>, items: &mut Items, mixed: bo
 }
 
 /// Asks `judge` about the payload of each DATA item, in order, and keeps those in `items` that leave. Returns the rest, from the
-/// first one on that the node has to be asked about.
+/// first one on that the node has to be asked about. An item that ended the run is none of it: it was handled.
 #[inline]
 fn sift(
     step: &Step,
@@ -517,9 +522,10 @@ fn sift(
     mixed: bool,
     others: Verdict,
     mut judge: impl FnMut(&Py<PyAny>, &Py<PyAny>) -> PyResult<Verdict>,
-) -> PyResult<Items> {
+) -> PyResult<Handled> {
     let mut leaving = 0;
     let mut i = 0;
+    let mut ended = None;
     while i < items.len() {
         let item = &items[i];
         let judged = if !mixed || !names.is_a_message(item) {
@@ -534,7 +540,11 @@ fn sift(
         let verdict = match judged {
             Ok(verdict) => verdict,
             Err(error) if step.engine.get().is_failure(py, &error) => Verdict::Asks,
-            Err(error) => return Err(error),
+            Err(error) => {
+                ended = Some(error);
+                i += 1;
+                break;
+            }
         };
         match verdict {
             Verdict::Leaves => {
@@ -550,7 +560,7 @@ fn sift(
     for item in items.drain(leaving..) {
         item.drop_ref(py);
     }
-    Ok(rest)
+    Ok((rest, ended))
 }
 
 /// Adds up numbers by key.
