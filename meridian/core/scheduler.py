@@ -178,10 +178,8 @@ class Scheduler:
             self._run_blocking()
         finally:
             with self._lock:
-                if not self._running:
-                    self._shutdown = (
-                        False  # a signal that came when the run had just ended was still for that one
-                    )
+                if not self._running:  # a signal that came when the run had just ended was still for that one
+                    self._shutdown = False
 
     def _run_blocking(self) -> None:
         import asyncio
