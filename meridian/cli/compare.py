@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -18,6 +18,7 @@ from meridian.cli.tables import MOST_ROWS, Column, console_for, print_table, say
 from meridian.introspect.comparison import (
     METRICS,
     MOST_BYTES,
+    SAME_WITHIN,
     Change,
     Comparison,
     ComparisonError,
@@ -29,37 +30,56 @@ from meridian.introspect.comparison import (
 from meridian.redaction import redactor
 
 
-def compare_files(
-    before: Path, after: Path, *, fail_over: str | None, metrics: Sequence[str], as_json: bool
-) -> Code:
+class Wishes(NamedTuple):
+    """The options of the command.
+
+    Attributes:
+        fail_over: By how many percent something may get worse; ``None`` for no limit.
+        same_within: What differs by so many percent or less is the same; ``None`` for `SAME_WITHIN`.
+        metrics: What to compare; all, if it is empty.
+        as_json: One JSON object.
+    """
+
+    fail_over: str | None = None
+    same_within: str | None = None
+    metrics: Sequence[str] = ()
+    as_json: bool = False
+
+
+def compare_files(before: Path, after: Path, wishes: Wishes) -> Code:
     """Compare two files; return the exit code."""
-    return answer(None, as_json, lambda out: _compare(before, after, fail_over, metrics, as_json, out))
+    return answer(None, wishes.as_json, lambda out: _compare(before, after, wishes, out))
 
 
-def _compare(
-    before: Path, after: Path, fail_over: str | None, metrics: Sequence[str], as_json: bool, out: TextIO
-) -> Code:
-    limit = None if fail_over is None else _limit(fail_over)
-    for metric in metrics:
+def _compare(before: Path, after: Path, wishes: Wishes, out: TextIO) -> Code:
+    limit = None if wishes.fail_over is None else _share("--fail-over", wishes.fail_over)
+    same_within = SAME_WITHIN
+    if wishes.same_within is not None:
+        same_within = _share("--same-within", wishes.same_within)
+        if limit is not None and same_within > limit:
+            raise CommandError(
+                f"--same-within {wishes.same_within} is above --fail-over {wishes.fail_over}: what is the same can't fail"
+            )
+    for metric in wishes.metrics:
         if metric.partition(".")[0] not in METRICS:
             near = difflib.get_close_matches(metric, METRICS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(METRICS)}"
             raise CommandError(f"--metric {metric}: there is no such metric: {hint}")
     try:
-        made = compare(_read(before), _read(after), limit=limit, only=metrics)
+        made = compare(_read(before), _read(after), limit=limit, only=wishes.metrics, same_within=same_within)
     except ComparisonError as error:
         raise CommandError(str(error)) from None
-    if as_json:
+    if wishes.as_json:
         write_json(out, None, made.as_dict())
     else:
         _show(made, console_for("stdout"))
     return Code.OK if made.passed else Code.FAILED
 
 
-def _limit(text: str) -> float:
+def _share(option: str, text: str) -> float:
     """Return a share that was written as a percentage."""
     if not re.fullmatch(r"\d{1,9}(\.\d{1,9})? ?%?", text):
-        raise CommandError(f"--fail-over {text!r} is no percentage: give one such as 10%")
+        raise CommandError(f"{option} {text!r} is no percentage: give one such as 10%")
     return float(text.rstrip(" %")) / 100
 
 
@@ -83,6 +103,7 @@ def _show(made: Comparison, console: Console) -> None:
     for what, names in (
         ("gone", (*made.nodes_gone, *made.edges_gone)),
         ("new", (*made.nodes_new, *made.edges_new)),
+        ("not compared, as several are called so", (*made.nodes_unmatched, *made.edges_unmatched)),
     ):
         if names:
             more = f" and {len(names) - MOST_ROWS:,} more" if len(names) > MOST_ROWS else ""
@@ -108,10 +129,21 @@ def _show(made: Comparison, console: Console) -> None:
         said = (
             (f"nothing got worse by more than {percent(made.limit)}", "bold green")
             if made.passed
-            else (f"failed: {n:,} got worse by more than {percent(made.limit)}", "bold red")
+            else (
+                f"failed: {f'{n:,}' if n else 'nothing'} got worse by more than {percent(made.limit)}",
+                "bold red",
+            )
         )
         gone = len(made.nodes_gone) + len(made.edges_gone)
-        console.print(Text.assemble(said, f", {gone:,} gone" if gone else ""), soft_wrap=True)
+        unmatched = len(made.nodes_unmatched) + len(made.edges_unmatched)
+        console.print(
+            Text.assemble(
+                said,
+                f", {gone:,} gone" if gone else "",
+                f", {unmatched:,} not compared" if unmatched else "",
+            ),
+            soft_wrap=True,
+        )
 
 
 def _side(side: SideComparison) -> str:
@@ -138,6 +170,8 @@ def _change(change: Change) -> str:
 
 
 def _verdict(change: Change) -> str:
+    if change.same:
+        return "same"
     if change.worse is None:
         return ""
     return ("worse, over the limit" if change.over else "worse") if change.worse else "better"

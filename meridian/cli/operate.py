@@ -229,6 +229,15 @@ def compare_command(
             show_default=False,
         ),
     ] = None,
+    same_within: Annotated[
+        str | None,
+        typer.Option(
+            "--same-within",
+            metavar="PERCENT",
+            help="Call what differs by this or less the same; 5% by default, or what --fail-over says if that is less.",
+            show_default=False,
+        ),
+    ] = None,
     metrics: Annotated[
         list[str] | None,
         typer.Option(
@@ -245,11 +254,9 @@ def compare_command(
 ) -> None:
     """See `COMPARE`."""
     del redaction  # it is in force already
-    from meridian.cli.compare import compare_files
+    from meridian.cli.compare import Wishes, compare_files
 
-    raise typer.Exit(
-        compare_files(before, after, fail_over=fail_over, metrics=metrics or (), as_json=as_json)
-    )
+    raise typer.Exit(compare_files(before, after, Wishes(fail_over, same_within, metrics or (), as_json)))
 
 
 def diagnostics_collect_command(

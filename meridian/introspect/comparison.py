@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,6 +22,13 @@ MOST_BYTES = 256 * 1024 * 1024
 
 ENOUGH = 10
 """The time for each message is compared where so many were handled in both."""
+
+SAME_WITHIN = 0.05
+"""What differs by this share or less is called the same, unless somebody says otherwise: percentiles are off by 1/32 themselves, and
+rates of two runs of one graph differ by some hundredths for no reason."""
+
+LARGEST, SMALLEST = 1e18, 1e-18
+"""A larger number can't be compared, and what is smaller is 0: so shares, rates and their changes stay finite."""
 
 
 class ComparisonError(ValueError):
@@ -92,13 +99,15 @@ class Change:
 
     Attributes:
         of: ``run``, ``node`` or ``edge``.
-        name: Name of the node, id of the edge, or ``""``.
+        name: Name of the node, id of the edge, or ``""``. Where several are called the same (a redaction policy may do that), with
+            its place among them: ``NAME (2 of 3)``.
         metric: What was compared.
         unit: ``1/s``, ``s``, ``share`` or ``n``.
         before: In the first.
         after: In the second.
         change: Their difference as a share of the first, or ``None`` if that is 0.
-        worse: It got worse; ``None`` where nobody can say.
+        same: The difference is too small to mean anything; see `Comparison.same_within`.
+        worse: It got worse; ``None`` where nobody can say, or where it is the same.
         over: It got worse by more than the limit.
     """
 
@@ -109,6 +118,7 @@ class Change:
     before: float
     after: float
     change: float | None
+    same: bool
     worse: bool | None
     over: bool
 
@@ -122,12 +132,16 @@ class Comparison:
         schema_version: Of these keys; see `COMPARISON_VERSION`.
         before: The first.
         after: The second.
+        same_within: What differs by this share or less is the same.
         limit: By how large a share something may get worse, or ``None`` for no limit.
-        passed: Nothing got worse by more than the limit, and nothing that was there is gone.
+        passed: There is no limit; or nothing got worse by more, nothing that was there is gone, and nothing is unmatched.
         nodes_gone: Nodes that only the first has.
         nodes_new: Nodes that only the second has.
         edges_gone: Edges that only the first has.
         edges_new: Edges that only the second has.
+        nodes_unmatched: Names that several nodes have, of which there are not as many in both: nobody can say which is which, so
+            they are not compared.
+        edges_unmatched: Ids of edges of which that is true.
         changes: What changed, the most important first.
     """
 
@@ -135,12 +149,15 @@ class Comparison:
     schema_version: str
     before: SideComparison
     after: SideComparison
+    same_within: float
     limit: float | None
     passed: bool
     nodes_gone: tuple[str, ...]
     nodes_new: tuple[str, ...]
     edges_gone: tuple[str, ...]
     edges_new: tuple[str, ...]
+    nodes_unmatched: tuple[str, ...]
+    edges_unmatched: tuple[str, ...]
     changes: tuple[Change, ...]
 
     SHAPES: ClassVar[tuple[type, ...]] = (SideComparison, Change)
@@ -157,18 +174,23 @@ class Measured(NamedTuple):
     Attributes:
         side: What it is.
         run: Of the whole run, by metric.
-        nodes: Of each node, by name and metric.
-        edges: Of each edge, by id and metric.
+        nodes: Of each node, by metric. By name, and where several are called the same, in the order of the file.
+        edges: Of each edge, by metric; so are they, by id.
     """
 
     side: SideComparison
     run: dict[str, float]
-    nodes: dict[str, dict[str, float]]
-    edges: dict[str, dict[str, float]]
+    nodes: dict[str, list[dict[str, float]]]
+    edges: dict[str, list[dict[str, float]]]
 
 
 def compare(
-    before: Measured, after: Measured, *, limit: float | None = None, only: Collection[str] = ()
+    before: Measured,
+    after: Measured,
+    *,
+    limit: float | None = None,
+    only: Collection[str] = (),
+    same_within: float = SAME_WITHIN,
 ) -> Comparison:
     """Say what changed.
 
@@ -177,6 +199,7 @@ def compare(
         after: The second.
         limit: By how large a share something may get worse, 0.1 for a tenth; or ``None``. What was 0 may not grow at all.
         only: Metrics to compare; all, if it is empty.
+        same_within: What differs by this share or less is the same, and neither better nor worse. A smaller limit takes its place.
 
     Raises:
         ComparisonError: they are of two kinds, or have nothing in common.
@@ -191,20 +214,22 @@ def compare(
         raise ComparisonError(
             f"{one.name} and {other.name} are of different graphs: they have no node in common"
         )
+    if limit is not None:
+        same_within = min(same_within, limit)
     changes = [
-        *_changes("run", "", before.run, after.run, limit, only),
-        *(
-            change
-            for of, were, are in (("node", before.nodes, after.nodes), ("edge", before.edges, after.edges))
-            for name in were
-            if name in are
-            for change in _changes(of, name, were[name], are[name], limit, only)
-        ),
+        change
+        for of, name, was, now in (
+            ("run", "", before.run, after.run),
+            *(("node", *pair) for pair in _pairs(before.nodes, after.nodes)),
+            *(("edge", *pair) for pair in _pairs(before.edges, after.edges)),
+        )
+        for change in _changes(of, name, was, now, same_within, limit, only)
     ]
     rank = {metric: i for i, metric in enumerate(METRICS)}
     changes.sort(
         key=lambda each: (
             not each.over,
+            each.same,
             each.worse is not True,
             each.worse is None,
             rank[each.metric.partition(".")[0]],
@@ -212,17 +237,23 @@ def compare(
         )
     )
     nodes_gone, edges_gone = _missing(before.nodes, after.nodes), _missing(before.edges, after.edges)
+    nodes_unmatched = _unmatched(before.nodes, after.nodes)
+    edges_unmatched = _unmatched(before.edges, after.edges)
+    amiss = nodes_gone or edges_gone or nodes_unmatched or edges_unmatched
     return Comparison(
         kind="comparison",
         schema_version=COMPARISON_VERSION,
         before=one,
         after=other,
+        same_within=same_within,
         limit=limit,
-        passed=limit is None or not (nodes_gone or edges_gone or any(each.over for each in changes)),
+        passed=limit is None or not (amiss or any(each.over for each in changes)),
         nodes_gone=nodes_gone,
         nodes_new=_missing(after.nodes, before.nodes),
         edges_gone=edges_gone,
         edges_new=_missing(after.edges, before.edges),
+        nodes_unmatched=nodes_unmatched,
+        edges_unmatched=edges_unmatched,
         changes=tuple(changes),
     )
 
@@ -232,6 +263,7 @@ def _changes(
     name: str,
     before: Mapping[str, float],
     after: Mapping[str, float],
+    same_within: float,
     limit: float | None,
     only: Collection[str],
 ) -> list[Change]:
@@ -250,9 +282,10 @@ def _changes(
         if abs(difference) < floor:
             continue
         change = difference / was if was else None
-        worse = None if not worse_if else (difference > 0) == (worse_if == "more")
+        same = change is not None and abs(change) <= same_within
+        worse = None if same or not worse_if else (difference > 0) == (worse_if == "more")
         over = limit is not None and worse is True and (change is None or abs(change) > limit)
-        made.append(Change(of, name, key, unit, was, now, change, worse, over))
+        made.append(Change(of, name, key, unit, was, now, change, same, worse, over))
     return made
 
 
@@ -260,7 +293,25 @@ def _size(change: Change) -> float:
     """Return how large a change is: a factor, whichever way."""
     if not change.before or not change.after:
         return math.inf
-    return abs(math.log(change.after / change.before))
+    return abs(math.log(change.after) - math.log(change.before))
+
+
+def _pairs(
+    before: Mapping[str, list[dict[str, float]]], after: Mapping[str, list[dict[str, float]]]
+) -> Iterator[tuple[str, dict[str, float], dict[str, float]]]:
+    """Yield what is in both, with its name; those that are called the same one by one, by their place."""
+    for name, were in before.items():
+        are = after.get(name, [])
+        n = len(were)
+        if n != len(are):
+            continue
+        for i, (was, now) in enumerate(zip(were, are, strict=True), 1):
+            yield name if n == 1 else f"{name} ({i} of {n})", was, now
+
+
+def _unmatched(before: Mapping[str, list[Any]], after: Mapping[str, list[Any]]) -> tuple[str, ...]:
+    """Return the names that not as many have in both."""
+    return tuple(name for name in before if name in after and len(before[name]) != len(after[name]))
 
 
 def _missing(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, ...]:
@@ -311,8 +362,8 @@ def _measured(told: _Reader) -> Measured:
             )
     seconds = told.number("window_s" if kind == "profile" else "elapsed_s")
     run = _run(told, kind, seconds)
-    nodes = {node.text("name"): _node(node, kind, seconds) for node in told.unique("nodes", "name")}
-    edges = {edge.text("id"): _edge(edge, kind, seconds) for edge in told.unique("edges", "id")}
+    nodes = told.each("nodes", "name", lambda node: _node(node, kind, seconds))
+    edges = told.each("edges", "id", lambda edge: _edge(edge, kind, seconds))
     engine = told.data.get("engine")
     version = told.data.get("meridian", told.data.get("version"))
     side = SideComparison(
@@ -386,9 +437,9 @@ class _Reader:
             number = float(value)
         except OverflowError:
             number = math.inf
-        if not math.isfinite(number) or number < 0:
+        if not 0 <= number <= LARGEST:  # nor if it is none
             raise self._wrong(key, "is no number that can be compared")
-        return number
+        return number if number >= SMALLEST else 0.0
 
     def text(self, key: str) -> str:
         value = self.data.get(key)
@@ -402,14 +453,17 @@ class _Reader:
     def optional(self, key: str) -> _Reader | None:
         return None if self.data.get(key) is None else self.within(key)
 
-    def unique(self, key: str, by: str) -> list[_Reader]:
-        """Return the objects of a list, of which no two have the same name."""
+    def each(
+        self, key: str, by: str, measured: Callable[[_Reader], dict[str, float]]
+    ) -> dict[str, list[dict[str, float]]]:
+        """Return what the objects of a list say, by their names."""
         listed = self.data.get(key)
         if not isinstance(listed, list):
             raise self._wrong(key, "is no list")
-        made = [_Reader(each, self.name, f"{self._at(key)}[{i}]") for i, each in enumerate(listed)]
-        if len({each.text(by) for each in made}) < len(made):
-            raise self._wrong(key, f"has two of one {by}")
+        made: dict[str, list[dict[str, float]]] = {}
+        for i, each in enumerate(listed):
+            told = _Reader(each, self.name, f"{self._at(key)}[{i}]")
+            made.setdefault(told.text(by), []).append(measured(told))
         return made
 
     def _at(self, key: str) -> str:

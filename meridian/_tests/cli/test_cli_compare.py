@@ -70,6 +70,48 @@ def test_what_is_gone_and_new_is_named(meridian):
     assert ran.stdout.endswith(", 2 gone\n")
 
 
+def test_a_change_of_next_to_nothing_is_the_same_in_words_in_json_and_for_the_exit_code(write, meridian):
+    def report(seconds):
+        node = {"name": "spin", "handled": 1000, "produced": 0, "errors": 0, "busy_s": seconds}
+        return json.dumps(
+            {"status": "stopped", "elapsed_s": 10.0, "engine": "python", "nodes": [node], "edges": []}
+        )
+
+    write("a.json", report(1.0))
+    write("b.json", report(1.002))
+    said = ("compare", "a.json", "b.json", "--metric", "per_message_s")
+    ran = meridian(*said, "--fail-over", "10%")
+    assert (ran.exit_code, ran.stdout.splitlines()[-2].split()[-3:]) == (0, ["+0.2", "%", "same"])
+    ran = meridian(*said, "--same-within", "0.1%")
+    assert ran.stdout.splitlines()[-1].endswith("+0.2 %  worse")
+    (change,) = json.loads(meridian(*said, "--json").stdout)["changes"]
+    assert (change["same"], change["worse"]) == (True, None)
+    assert meridian(*said, "--fail-over", "0.1%").exit_code == 1
+    assert meridian(*said, "--fail-over", "0.3%").exit_code == 0
+
+
+def test_what_redaction_made_alike_is_compared_as_far_as_it_can_be(write, meridian):
+    def report(*seconds):
+        nodes = [
+            {"name": "[name]", "handled": 1000, "produced": 0, "errors": 0, "busy_s": each}
+            for each in seconds
+        ]
+        return json.dumps(
+            {"status": "stopped", "elapsed_s": 10.0, "engine": "python", "nodes": nodes, "edges": []}
+        )
+
+    write("a.json", report(1.0, 1.0))
+    write("b.json", report(1.0, 2.0))
+    write("c.json", report(1.0))
+    ran = meridian("compare", "a.json", "b.json", "--metric", "per_message_s")
+    assert ran.exit_code == 0
+    assert "[name] (2 of 2)" in ran.stdout
+    ran = meridian("compare", "a.json", "c.json", "--fail-over", "10%")
+    assert ran.exit_code == 1
+    assert "not compared, as several are called so: [name]\n" in ran.stdout
+    assert ran.stdout.endswith("failed: nothing got worse by more than 10 %, 1 not compared\n")
+
+
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize(
     ("args", "said"),
@@ -79,6 +121,11 @@ def test_what_is_gone_and_new_is_named(meridian):
         (["before.json", "app.py"], "app.py is no JSON"),
         (["before.json", "before.json", "--fail-over", "-1%"], "is no percentage: give one such as 10%"),
         (["before.json", "before.json", "--fail-over", "nan"], "is no percentage"),
+        (["before.json", "before.json", "--same-within", "5x"], "--same-within '5x' is no percentage"),
+        (
+            ["before.json", "before.json", "--same-within", "5%", "--fail-over", "1%"],
+            "--same-within 5% is above --fail-over 1%: what is the same can't fail",
+        ),
         (["before.json", "before.json", "--metric", "losst"], "did you mean 'lost'?"),
         (["before.json", "before.json", "--metric", "zzz"], "there are lost, errors"),
     ],
