@@ -106,7 +106,7 @@ class Client:
                 int(said["shed"]),
             )
             protocol, schema = said["protocol"], str(said["schema_version"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise BadAnswerError(f"what answers at {path} is no Meridian") from None
         if protocol != PROTOCOL or schema.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
             raise OtherVersionError(
@@ -248,7 +248,7 @@ class Client:
     def _shots(self, said: dict[str, Any]) -> tuple[Snapshot, ...]:
         try:
             return tuple(map(Snapshot.from_dict, said["snapshots"]))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise self._nonsense() from None
 
     def _batch(self, said: dict[str, Any]) -> Batch:
@@ -259,7 +259,7 @@ class Client:
                 for each in said["events"]
             )
             return Batch(events, int(said["missed"]), int(said["next"]), int(said["held_back"]))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise self._nonsense() from None
 
     def _nonsense(self) -> BadAnswerError:

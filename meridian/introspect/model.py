@@ -355,7 +355,7 @@ class Snapshot:
         """Return the snapshot that `as_dict` was made from; keys of a newer minor version are left out.
 
         Raises:
-            ValueError: its schema has another major version.
+            ValueError: its schema has another major version, or a number in it is none, or larger than `LARGEST`.
             KeyError, TypeError: it is no snapshot.
         """
         version = str(data["schema_version"])
@@ -438,19 +438,48 @@ def _hints(cls: Any) -> dict[str, Any]:
     return {name: hints[name] for name in _names(cls)}
 
 
+LARGEST = 1e30
+"""No count and no time is larger. Whoever tells of one is broken, or means harm: it would spoil what is calculated from it."""
+
+
 def _from_plain(kind: Any, value: Any) -> Any:
-    """Return what was made plain, of type ``kind``."""
+    """Return what was made plain, of type ``kind``.
+
+    Raises:
+        ValueError: a number in it is none, or larger than `LARGEST`.
+        TypeError: it isn't of that type.
+    """
     origin = get_origin(kind)
     if origin is None:
-        if not hasattr(kind, "__dataclass_fields__"):
-            return value
-        hints = _hints(kind)
-        return kind(**{name: _from_plain(hints[name], value[name]) for name in hints if name in value})
+        return _object(kind, value) if hasattr(kind, "__dataclass_fields__") else _simple(kind, value)
     if origin is tuple:
-        return tuple(_from_plain(get_args(kind)[0], each) for each in value)
-    if value is None or origin is dict:
+        return tuple(_from_plain(get_args(kind)[0], each) for each in _of(list, value))
+    if origin is dict:
+        key, each = get_args(kind)
+        return {_simple(key, name): _from_plain(each, of) for name, of in _of(dict, value).items()}
+    if value is None:  # of what may be None, the only other origin
         return value
     return _from_plain(next(each for each in get_args(kind) if each is not type(None)), value)
+
+
+def _object(kind: Any, value: Any) -> Any:
+    hints, told = _hints(kind), _of(dict, value)
+    return kind(**{name: _from_plain(hints[name], told[name]) for name in hints if name in told})
+
+
+def _simple(kind: type, value: Any) -> Any:
+    """Return a text, a number or a truth of that type; a whole number is a float, too."""
+    if not (kind is float and value.__class__ is int):
+        _of(kind, value)
+    if kind in (int, float) and not -LARGEST <= value <= LARGEST:  # nor if it is none
+        raise ValueError("a number is out of range")
+    return value
+
+
+def _of(kind: type, value: Any) -> Any:
+    if value.__class__ is not kind:
+        raise TypeError(f"there is no {kind.__name__} where one should be")
+    return value
 
 
 STUCK_S = 0.5

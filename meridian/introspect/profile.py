@@ -11,7 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meridian.introspect.errors import NothingRunsError
+from meridian.core.runtime_plan import PriorityBand
+from meridian.introspect.errors import BadAnswerError, NothingRunsError
 from meridian.introspect.findings import Finding, find, find_unreachable
 from meridian.introspect.look import shares
 from meridian.introspect.model import (
@@ -32,8 +33,14 @@ if TYPE_CHECKING:
 PROFILE_VERSION = "1.0"
 """``MAJOR.MINOR`` of the keys of a profile. Within a major version keys are only added."""
 
+MOST_DEPTH = 2**63 - 1
+"""An edge with more items on it can't be."""
+
 MOST_POINTS = 240
 """So many points of a curve are kept; when there are more, every second one is let go, and only every second look adds one."""
+
+SHORTEST_S = 1e-9
+"""In less than this no time has passed, as far as rates are concerned."""
 
 MOST_POINTS_TOGETHER = 2_000_000
 """And so many on all edges together, at least 16 on each."""
@@ -327,8 +334,12 @@ class Recorder:
             shot: What it saw, of the same run as before.
             cost_s: Seconds that it took.
 
+        Raises:
+            BadAnswerError: it doesn't fit together in itself, or isn't of the graph that was seen before; it is not added.
+
         Cost: O(nodes + edges).
         """
+        _check(shot, self._first)
         if self._first is None:
             self._first = shot
             self._edges = [_EdgeLooks() for _ in shot.edges]
@@ -379,7 +390,9 @@ class Recorder:
         if first is None or last is None:
             raise NothingRunsError("there was no look at the run")
         begin_s = 0.0 if self._whole else first.elapsed_s
-        window_s = max(last.elapsed_s - begin_s, 0.0)
+        window_s = last.elapsed_s - begin_s
+        if window_s < SHORTEST_S:
+            window_s = 0.0
         past_nodes: Iterable[NodeSnapshot | None] = first.nodes
         past_edges: Iterable[EdgeSnapshot | None] = first.edges
         if self._whole:
@@ -428,6 +441,33 @@ class Recorder:
                 *find(last, None if self._whole else first),
             ),
         )
+
+
+def _check(shot: Snapshot, first: Snapshot | None) -> None:
+    """Refuse what can't be a look at a graph, as it may come from a process that is broken or means harm.
+
+    Raises:
+        BadAnswerError: see `Recorder.add`.
+    """
+    names, ids = [node.name for node in shot.nodes], [edge.id for edge in shot.edges]
+    if first is not None and (
+        shot.run != first.run
+        or names != [node.name for node in first.nodes]
+        or ids != [edge.id for edge in first.edges]
+    ):
+        raise BadAnswerError(f"process {shot.pid} tells of another graph than before")
+    nodes, edges = set(names), set(ids)
+    if not (
+        all(node.waits_for is None or node.waits_for in edges for node in shot.nodes)
+        and all(
+            edge.source in nodes
+            and edge.target in nodes
+            and edge.band in PriorityBand.__members__
+            and abs(edge.depth) <= MOST_DEPTH
+            for edge in shot.edges
+        )
+    ):
+        raise BadAnswerError(f"process {shot.pid} tells of a graph that can't be")
 
 
 class _NodeLooks:

@@ -351,6 +351,30 @@ def test_nonsense_and_the_end_of_the_run_end_the_profile(
     assert (ran.exit_code, made["end"], "error" in made) == (code, end, code == 1)
 
 
+@pytest.mark.parametrize(
+    ("true", "told"),
+    [
+        (b'"depth":4', b'"depth":NaN'),
+        (b'"depth":4', b'"depth":"4"'),
+        (b'"depth":4', b'"depth":9' + b"9" * 5000),
+        (b'"target":"<b>&hang"', b'"target":"nobody"'),
+        (b'"band":"NORMAL"', b'"band":"?"'),
+    ],
+)
+def test_a_process_that_begins_to_tell_nonsense_gives_what_there_was_before(
+    blocked, meridian, after_a_look, monkeypatch, true, told
+):
+    line = Client._line
+
+    def lie():
+        monkeypatch.setattr(Client, "_line", lambda client: line(client).replace(true, told))
+
+    after_a_look(lie)
+    ran = meridian("profile", "--pid", str(blocked.pid), *PATIENT, "--json")
+    made = profile_in(ran)
+    assert (ran.exit_code, made["end"], made["partial"], made["looks"]["n"]) == (1, "no answer", True, 1)
+
+
 @pytest.mark.parametrize("error", [BadAnswerError, NothingRunsError])
 def test_what_fails_before_the_first_look_is_an_error(blocked, meridian, monkeypatch, error):
     def snapshot(*_):

@@ -9,6 +9,7 @@ import pytest
 
 from meridian import Scheduler, SchedulerConfig, drop, graph, sink, source, via
 from meridian.introspect import (
+    BadAnswerError,
     EdgeSnapshot,
     EngineSnapshot,
     EventsSnapshot,
@@ -262,3 +263,35 @@ def test_a_profile_of_a_run_fits_the_published_schema_and_holds_no_payload():
         for each in (profile_schema(), *profile_schema()["$defs"].values())
         for said in each["properties"].values()
     )
+
+
+# ---- processes that tell nonsense ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "shot",
+    [
+        a_shot(2.0, [a_node("a", waits_for="b->a"), a_node("b")], [an_edge("a", "b")]),
+        a_shot(2.0, [a_node("a"), a_node("b")], [replace(an_edge("a", "b"), target="c")]),
+        a_shot(2.0, [a_node("a"), a_node("b")], [an_edge("a", "b", band="URGENT")]),
+        a_shot(2.0, [a_node("a"), a_node("b")], [an_edge("a", "b", depth=2**63)]),
+        a_shot(2.0, [a_node("a")], []),
+        a_shot(2.0, [a_node("a"), a_node("c")], [an_edge("a", "b")]),
+        a_shot(2.0, [a_node("a"), a_node("b")], [an_edge("b", "a")]),
+        replace(a_shot(2.0, [a_node("a"), a_node("b")], [an_edge("a", "b")]), run="7-2"),
+    ],
+)
+def test_a_look_that_cannot_be_of_the_graph_is_refused_and_what_was_seen_before_stays(shot):
+    recorder = Recorder()
+    recorder.add(a_shot(1.0, [a_node("a"), a_node("b")], [an_edge("a", "b")]), 0.1)
+    with pytest.raises(BadAnswerError, match="process 7 tells of"):
+        recorder.add(shot, 0.1)
+    assert recorder.n == 1
+    assert recorder.profile(wanted_s=1, hz=1, end="no answer", measured="answer").looks.total_s == 0.1
+
+
+def test_next_to_no_time_gives_no_rate_rather_than_one_without_end():
+    nodes = [a_node("a")], [a_node("a", handled=10**30)]
+    made = profile_of(a_shot(0.0, nodes[0]), a_shot(1e-300, nodes[1]))
+    assert (made.window_s, made.nodes[0].handled_per_s) == (0.0, None)
+    json.dumps(made.as_dict(), allow_nan=False)

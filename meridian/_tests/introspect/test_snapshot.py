@@ -421,6 +421,42 @@ def test_a_snapshot_of_a_newer_minor_version_is_read_and_of_another_major_refuse
         Snapshot.from_dict({**data, "schema_version": "2.0"})
 
 
+@pytest.mark.req("N7")
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("nodes",), {}),
+        (("nodes", 0), "name"),
+        (("nodes", 0, "name"), 7),
+        (("nodes", 0, "handled"), "7"),
+        (("nodes", 0, "handled"), True),
+        (("nodes", 0, "handled"), 1.5),
+        (("nodes", 0, "handled"), 10**31),
+        (("nodes", 0, "busy_s"), None),
+        (("nodes", 0, "busy_s"), float("nan")),
+        (("nodes", 0, "wait_age_s"), float("inf")),
+        (("nodes", 0, "shares"), [1, 0, 0]),
+        (("edges", 0, "lost"), [1]),
+        (("edges", 0, "lost"), {"dropped": "1"}),
+        (("loop", "stuck"), 1),
+        (("engine",), None),
+    ],
+)
+def test_what_is_of_another_type_or_no_number_is_no_snapshot(where, value):
+    scheduler = Scheduler()
+    scheduler.register(graph("g", source([1]) >> sink(lambda _: None, name="out")))
+    scheduler.run()
+    data = json.loads(snapshot(scheduler).as_json())
+    assert Snapshot.from_dict(data)
+    *above, last = where
+    inner = data
+    for key in above:
+        inner = inner[key]
+    inner[last] = value
+    with pytest.raises((TypeError, ValueError)):
+        Snapshot.from_dict(data)
+
+
 @pytest.mark.req("N6")
 def test_the_lag_of_the_loop_is_measured_by_looking_at_it():
     inlet = Inlet("in")

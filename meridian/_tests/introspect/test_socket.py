@@ -506,6 +506,7 @@ def test_who_is_turned_away_before_it_could_ask_hears_the_reason(runtime_dir):
         (b"{}\n", NoAnswerError, "refused"),
         (b"[]\n", BadAnswerError, "makes no sense"),
         (said(pid="x"), BadAnswerError, "no Meridian"),
+        (said(pid=float("inf")), BadAnswerError, "no Meridian"),
     ],
 )
 def test_an_answer_of_something_else_is_said_to_be_so(runtime_dir, first, error, text):
