@@ -63,9 +63,9 @@ def main(args: Sequence[str] | None = None) -> None:
     del rich
     from meridian.cli import streams
     from meridian.cli.app import app
-    from meridian.cli.complete import begin_behind_colon
+    from meridian.cli.complete import mend_words
 
-    begin_behind_colon()
+    mend_words()
     streams.outlive_readers()
     # Called as a command and not through `app()`, which would replace sys.excepthook for the graph's own code as well.
     typer.main.get_command(app)(args=None if args is None else list(args), prog_name="meridian")

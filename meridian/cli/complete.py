@@ -40,11 +40,23 @@ def complete_args(ctx: Any, incomplete: str) -> list[str]:
     return [each.rpartition(":")[2] for each in complete_target(f"{place}:{incomplete}")]
 
 
-def begin_behind_colon() -> None:
-    """Let an empty word begin where bash takes a colon at the end of the line for the word to go on with."""
-    words, current = os.environ.get("COMP_WORDS", "").split(), os.environ.get("COMP_CWORD", "")
-    if current.isdecimal() and words[int(current) : int(current) + 1] == [":"]:
-        os.environ["COMP_CWORD"] = str(int(current) + 1)
+def mend_words() -> None:
+    """Undo what bash does to a line: it takes ``:`` and ``=`` for words of their own.
+
+    Behind a colon at the end an empty word begins. ``--option=value`` is told as ``--option value``, of which bash replaces the
+    last word only, as it should.
+    """
+    words, current = os.environ.get("COMP_WORDS", "").split("\n"), os.environ.get("COMP_CWORD", "")
+    if not current.isdecimal():
+        return
+    at = int(current)
+    if words[at : at + 1] == [":"]:
+        at += 1
+    for i in range(min(at, len(words) - 1), 1, -1):
+        if words[i] == "=" and words[i - 1].startswith("--"):
+            del words[i]
+            at -= i < at
+    os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = "\n".join(words), str(at)
 
 
 def complete_command(ctx: Any, incomplete: str) -> list[str]:
@@ -57,9 +69,13 @@ def complete_command(ctx: Any, incomplete: str) -> list[str]:
 
 def complete_pid() -> list[str]:
     """Return the processes that let themselves be looked at."""
+    from meridian.cli.codes import CommandError
     from meridian.cli.process import inspected
 
-    return [str(pid) for pid in inspected()]
+    try:
+        return [str(pid) for pid in inspected()]
+    except CommandError:
+        return []
 
 
 def complete_node(incomplete: str) -> list[str]:

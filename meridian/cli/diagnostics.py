@@ -118,7 +118,7 @@ def _process(settings: Settings) -> int | Path | None:
         try:
             if settings.target is not None or not inspected():
                 return None
-        except OSError:  # not even a folder for temporary files, where sockets are looked for
+        except CommandError:  # where sockets are looked for can't be looked into, or isn't even known
             return None
     return choose(settings.pid, settings.socket)
 

@@ -53,14 +53,31 @@ def choose(pid: int | None, path: str | None) -> int | Path:
 
 
 def inspected() -> list[int]:
-    """Return the processes of this user that serve a socket at the usual place, by number."""
-    folder = socket_directory()
+    """Return the processes of this user that serve a socket at the usual place, by number.
+
+    Raises:
+        CommandError: there is no usual place, or it can't be looked into.
+    """
+    try:
+        folder = socket_directory()
+    except OSError as error:
+        raise _no_place(error) from None
     try:
         names = os.listdir(folder) if folder.lstat().st_uid == os.geteuid() else []
-    except OSError:
+    except FileNotFoundError:  # nobody had a use for it yet
         return []
+    except OSError as error:
+        raise CommandError(
+            f"can't look for processes in {str(folder)!r}: {error.strerror or error}; --socket PATH names one elsewhere"
+        ) from None
     pids = sorted(int(named[1]) for name in names if (named := re.fullmatch(r"(\d+)\.sock", name)))
     return [pid for pid in pids if is_alive(pid) and _is_served(socket_path(pid))]
+
+
+def _no_place(error: OSError) -> CommandError:
+    return CommandError(
+        f"there is no place for sockets: {error.strerror or error}. Set XDG_RUNTIME_DIR to a folder of yours, or use --socket PATH"
+    )
 
 
 def _is_served(place: Path) -> bool:
@@ -86,6 +103,8 @@ def connect(place: int | Path, *, timeout_s: float = PATIENCE_S) -> Client:
         return attach(place, timeout_s=timeout_s)
     except IntrospectionError as error:
         raise refused(error) from error
+    except OSError as error:  # where a number would be looked for isn't known
+        raise _no_place(error) from error
 
 
 def refused(error: IntrospectionError) -> CommandError:

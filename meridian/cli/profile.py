@@ -28,6 +28,7 @@ from meridian.introspect.findings import find_unreachable
 from meridian.introspect.look import Watch
 from meridian.introspect.model import Snapshot
 from meridian.introspect.profile import Profile, Recorder
+from meridian.runtime.signals import stop_on_signals
 
 GRACE_S = 2.0
 """A run that was asked to stop has its shutdown timeout and so many seconds more; then its handler is interrupted."""
@@ -168,15 +169,17 @@ def _attached(settings: Settings, out: TextIO) -> Code:
     code = Code.OK
     failed: IntrospectionError | None = None
     place = choose(settings.pid, settings.socket)
-    with _connected(place, settings.timeout_s) as client:
+    with stop_on_signals(_interrupt) as came:
         try:
-            look = _asking(client, settings.run)
-            sampler = _Sampler(settings, recorder, look, _sleep)
-            with _progress(f"process {client.pid}", settings) as say:
-                sampler.sample(say)
+            with _connected(place, settings.timeout_s) as client:
+                look = _asking(client, settings.run)
+                sampler = _Sampler(settings, recorder, look, _sleep)
+                with _progress(f"process {client.pid}", settings) as say:
+                    sampler.sample(say)
             end = "complete"
         except KeyboardInterrupt:
-            end, code = "interrupted", Code.INTERRUPTED
+            end = "interrupted"
+            code = Code.TERMINATED if came[:1] == [signal.SIGTERM] else Code.INTERRUPTED
         except IntrospectionError as error:
             if not recorder.n:
                 raise _unreachable(place, error, refused(error)) from error
@@ -187,7 +190,7 @@ def _attached(settings: Settings, out: TextIO) -> Code:
             else:
                 end, failed, code = "no answer", error, Code.FAILED
     if not recorder.n:
-        raise CommandError("interrupted before there was a look", code=Code.INTERRUPTED)
+        raise CommandError("interrupted before there was a look", code=code)
     made = recorder.profile(
         wanted_s=settings.seconds, hz=settings.hz, end=end, measured="answer", failed=failed
     )
@@ -208,6 +211,10 @@ def _unreachable(place: int | Path, error: IntrospectionError, failure: CommandE
     pid = place if isinstance(place, int) else None
     failure.extra["findings"] = [find_unreachable(pid, error).as_dict()]
     return failure
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def _sleep(seconds: float) -> bool:

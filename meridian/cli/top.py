@@ -149,6 +149,7 @@ def _finder(pid: int | None, path: str | None) -> Callable[[], Sequence[int | Pa
     if pid is not None or path is not None:
         place = choose(pid, path)
         return lambda: (place,)
+    inspected()  # what can't work is said before there is a picture
     return inspected
 
 

@@ -97,6 +97,14 @@ def test_rules_are_offered_one_after_the_other(offered):
     assert complete_rule("nothing") == []
 
 
+def test_values_behind_an_equals_sign_are_offered(write, offered):
+    write("app.py")
+    assert offered("lint", "--ignore", "=", "tiny-edge,lossy-d") == ["tiny-edge,lossy-durable"]
+    assert offered("lint", "--explain", "=") == list(rules())
+    assert offered("lint", "--ignore", "=", "tiny-edge", "app.py", ":", "bu") == ["build"]
+    assert offered("lint", "--select", "=", "tiny-edge", "--explain", "=", "tiny") == ["tiny-edge"]
+
+
 def test_nodes_are_offered(offered):
     assert offered("nodes", "CacheN") == ["CacheNode"]
 
@@ -182,5 +190,7 @@ def test_a_real_bash_completes_commands_targets_and_rules(write, shell):
     shell.wait_for("meridian lint app.py")
     shell.type("\x15meridian lint app.py:bu\t--explain tiny\t")
     shell.wait_for("meridian lint app.py:build --explain tiny-edge")
+    shell.type("\x15meridian lint app.py --select=tiny\t")
+    shell.wait_for("meridian lint app.py --select=tiny-edge")
     shell.type("\x15meridian run app.py:\t\t")
     shell.wait_for("double")

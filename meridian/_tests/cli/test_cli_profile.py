@@ -265,23 +265,20 @@ def test_the_table_names_the_one_that_all_wait_for(blocked, meridian):
     assert ran.stderr == f"profiling process {blocked.pid} for 0.2 s; Ctrl-C shows what there is so far\n"
 
 
-def test_an_interrupt_gives_what_there_is_marked_as_partial(blocked, meridian, after_a_look):
-    def interrupt():
-        raise KeyboardInterrupt
-
-    after_a_look(interrupt)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_gives_what_there_is_marked_as_partial(blocked, meridian, after_a_look, number, code):
+    after_a_look(lambda: signal.raise_signal(number))
     ran = meridian("profile", "--pid", str(blocked.pid), *PATIENT, "--json")
     made = profile_in(ran)
-    assert (ran.exit_code, made["end"], made["partial"], made["looks"]["n"]) == (130, "interrupted", True, 1)
+    assert (ran.exit_code, made["end"], made["partial"], made["looks"]["n"]) == (code, "interrupted", True, 1)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_an_interrupt_before_the_first_look_is_said(blocked, meridian, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Client, "snapshot", interrupt)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_before_the_first_look_is_said(blocked, meridian, monkeypatch, number, code):
+    monkeypatch.setattr(Client, "snapshot", lambda *_: signal.raise_signal(number))
     ran = meridian("profile", "--pid", str(blocked.pid), *PATIENT, "--json")
-    assert (ran.exit_code, json.loads(ran.stdout)["error"]) == (130, "interrupted before there was a look")
+    assert (ran.exit_code, json.loads(ran.stdout)["error"]) == (code, "interrupted before there was a look")
 
 
 def test_a_process_that_dies_meanwhile_gives_what_there_is(doomed, meridian, after_a_look):

@@ -9,6 +9,7 @@ import pytest
 
 from meridian.cli import process as process_module
 from meridian.cli.codes import Code, CommandError
+from meridian.cli.complete import complete_pid
 from meridian.cli.process import choose, connect, inspected, refused
 from meridian.introspect import (
     BadAnswerError,
@@ -89,6 +90,29 @@ def test_where_nobody_made_a_folder_nothing_is_found(monkeypatch, tmp_path):
     assert socket_directory() != tmp_path / "no"
     monkeypatch.setattr(process_module, "socket_directory", lambda: tmp_path / "no" / "meridian")
     assert inspected() == []
+
+
+@pytest.mark.parametrize("place", [None, os.getpid()])
+def test_where_sockets_have_no_place_it_is_said_what_to_set(monkeypatch, meridian, place):
+    def gettempdir():
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr("tempfile.gettempdir", gettempdir)
+    named = () if place is None else ("--pid", str(place))
+    ran = meridian("profile", *named)
+    assert ran.exit_code == 2
+    assert "there is no place for sockets: No usable temporary directory found" in ran.stderr
+    assert "Set XDG_RUNTIME_DIR to a folder of yours" in ran.stderr
+    assert complete_pid() == []
+
+
+@pytest.mark.parametrize("command", [("top",), ("top", "--once"), ("profile",)])
+def test_a_place_that_is_no_folder_is_said_to_be_none(sockets, meridian, command):
+    sockets.touch()
+    ran = meridian(*command)
+    assert ran.exit_code == 2
+    assert f"can't look for processes in '{sockets}': Not a directory" in ran.stderr
 
 
 def test_a_process_that_cannot_be_looked_at_is_told_with_the_cause(tmp_path):
