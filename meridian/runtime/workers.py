@@ -125,6 +125,8 @@ class Worker:
         self.run.in_flight += 1
         handed = self._handed
         assert handed is not None
+        if handed.cancelled():  # by the work itself, whose task waited for it already
+            handed = self._handed = loop.create_future()
         handed.set_result((work, waits_for))
         return False
 
@@ -137,6 +139,9 @@ class Worker:
                     await handed
                 except asyncio.CancelledError as error:
                     cancelled = error
+                    # Work that cancelled this task while it waited is handed over by a future of its own.
+                    if self._task is asyncio.current_task() and self._handed is not None:
+                        handed = self._handed
             if cancelled is not None and (handed.cancelled() or not handed.done()):  # nothing was in progress
                 raise cancelled
             work, waits_for = handed.result()  # a timeout of the handler, say, was faster than this task
@@ -367,7 +372,8 @@ class PoolWorker:
             if y is not None and is_message:
                 y = inherit(x, y)
         except BaseException as error:
-            if not is_failure(error):
+            cancels_itself = isinstance(error, asyncio.CancelledError) and not self.run.stopped
+            if not (cancels_itself or is_failure(error)):
                 raise
             failed: list[Any] = []
             state.fail("on_message", error, x, port, failed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -174,20 +174,71 @@ def test_a_handler_that_cancels_itself_and_returns_costs_at_most_the_next_wait(l
         assert (got, errors(report)) == ([0, 1, 2, 3], [])
 
 
-def test_an_asynchronous_tick_that_cancels_itself_fails_alone(loop_factory):
+@pytest.mark.parametrize("suspends", [False, True])
+def test_a_handler_that_cancels_the_task_that_waited_for_its_message_stops_nothing_but_itself(
+    loop_factory, suspends
+):
+    got: list[int] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        for x in range(4):
+            yield x
+            for _ in range(9):  # so that each finds the handler's task waiting
+                await asyncio.sleep(0)
+
+    @node
+    async def suicidal(x: int) -> int:
+        if suspends:
+            await asyncio.sleep(0)
+        if x in {1, 3}:
+            asyncio.current_task().cancel()
+            await asyncio.Event().wait()
+        return x
+
+    report = run(graph("g", source(numbers) >> suicidal >> sink(got.append)), loop_factory)
+    assert (got, errors(report)) == ([0, 2], [("suicidal", "CancelledError")] * 2)
+    assert (report.reason, report.left) == ("finished", {})
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_handler_that_cancels_its_task_among_several_stops_nothing_but_itself(
+    loop_factory, ordered, suspends
+):
+    got: list[int] = []
+
+    @node(concurrency=2, ordered=ordered)
+    async def suicidal(x: int) -> int:
+        if suspends:
+            await asyncio.sleep(0)
+        if x in {0, 1, 4}:
+            asyncio.current_task().cancel()
+            await asyncio.Event().wait()
+        return x
+
+    report = run(graph("g", source(range(6)) >> suicidal >> sink(got.append)), loop_factory)
+    assert (sorted(got), errors(report)) == ([2, 3, 5], [("suicidal", "CancelledError")] * 3)
+    assert (report.reason, report.left) == ("finished", {})
+
+
+@pytest.mark.parametrize("bad", [1, 2])
+def test_an_asynchronous_tick_that_cancels_itself_fails_alone(loop_factory, bad):
     class Ticker(Node):
         ticks = 0
 
         async def on_tick(self) -> None:
             self.ticks += 1
-            if self.ticks == 1:
+            if self.ticks == bad:
                 asyncio.current_task().cancel()
                 await asyncio.sleep(0)
 
+        def has_pending(self) -> bool:
+            return self.ticks <= bad
+
     ticker = Ticker("ticker")
     made = Subgraph.from_nodes("g", [ticker])
-    report = run(made, loop_factory, tick_interval_ms=5, shutdown_timeout_s=0.1)
-    assert ticker.ticks > 1
+    report = run(made, loop_factory, tick_interval_ms=1)
+    assert (ticker.ticks > bad, report.reason) == (True, "finished")
     assert [(error.node, error.phase) for error in report.errors] == [("ticker", "on_tick")]
 
 
