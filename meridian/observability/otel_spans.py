@@ -9,8 +9,9 @@ the trace's id; what the provider's own sampler leaves out is left out as a whol
 from __future__ import annotations
 
 import threading
+from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meridian.observability import traceparent
 from meridian.observability.logging import get_logger
@@ -89,7 +90,7 @@ class OpenTelemetrySpan(Span):
         """Mark the operation as failed, with the class of the exception and never its text."""
         if self.end_time is None:
             super().set_error(error_type)
-            self.otel_span.set_status(import_module("opentelemetry.trace").StatusCode.ERROR, error_type)
+            self.otel_span.set_status(_api().trace.StatusCode.ERROR, error_type)
 
     def record_error(self, error: BaseException) -> None:
         """Mark the operation as failed, and add an event ``exception``, as far as the redaction policy shows why."""
@@ -118,27 +119,48 @@ class OpenTelemetrySpan(Span):
 
     def activate(self) -> None:
         """Make it OpenTelemetry's current span, so that a library's own spans become its children."""
-        trace, context = import_module("opentelemetry.trace"), import_module("opentelemetry.context")
-        self._token = context.attach(trace.set_span_in_context(self.otel_span))
+        api = _api()
+        self._token = api.context.attach(api.trace.set_span_in_context(self.otel_span))
 
     def deactivate(self) -> None:
         """Undo `activate`."""
-        import_module("opentelemetry.context").detach(self._token)
+        _api().context.detach(self._token)
+
+
+class _Api(NamedTuple):
+    """What is asked of OpenTelemetry for each span, so that nothing is looked for by name then."""
+
+    trace: Any
+    context: Any
+    nowhere: Any
+    """The context that is within no span."""
+
+    sampled: Any
+    """The flags of a span that is kept."""
+
+
+@cache
+def _api() -> _Api:
+    trace, context = import_module("opentelemetry.trace"), import_module("opentelemetry.context")
+    return _Api(trace, context, context.Context(), trace.TraceFlags(1))
 
 
 def _otel_attributes(shown: Mapping[str, object]) -> dict[str, object]:
     return {ATTRIBUTES.get(name, name): _otel_value(value) for name, value in shown.items()}
 
 
+_PLAIN = (str, bool, int, float)
+
+
 def _otel_value(value: object) -> object:
     # OpenTelemetry refuses anything else, and a repr could show a payload.
-    return value if isinstance(value, str | bool | int | float) else type_name(value)
+    return value if isinstance(value, _PLAIN) else type_name(value)
 
 
 def _span_context(parent: Parent) -> Any:
-    trace = import_module("opentelemetry.trace")
-    return trace.SpanContext(
-        int(parent.trace_id, 16), int(parent.span_id, 16), is_remote=True, trace_flags=trace.TraceFlags(1)
+    api = _api()
+    return api.trace.SpanContext(
+        int(parent.trace_id, 16), int(parent.span_id, 16), is_remote=True, trace_flags=api.sampled
     )
 
 
@@ -195,8 +217,7 @@ class OpenTelemetryTracer:
         try:
             # The SDK too: the API alone is a set of spans that go nowhere.
             import_module("opentelemetry.sdk.trace")
-            self._trace: Any = import_module("opentelemetry.trace")
-            self._context: Any = import_module("opentelemetry.context")
+            self._api = _api()
         except ImportError:
             get_logger().warn(
                 "tracing.fallback",
@@ -204,7 +225,7 @@ class OpenTelemetryTracer:
                 provider=self.config.provider,
             )
             return
-        self._tracer = self._trace.get_tracer(SCOPE, tracer_provider=tracer_provider)
+        self._tracer = self._api.trace.get_tracer(SCOPE, tracer_provider=tracer_provider)
         # A tracer is one's own, so this changes nothing for the application's other spans.
         if hasattr(self._tracer, "id_generator"):
             random = None
@@ -228,7 +249,7 @@ class OpenTelemetryTracer:
             self._give(trace_id)
         # A message's span may lie within one of the scheduler's; that is no reason to tie two traces together.
         otel_span = self._tracer.start_span(
-            redactor().text(name), context=None if same or around is None else self._context.Context()
+            redactor().text(name), context=None if same or around is None else self._api.nowhere
         )
         ids = otel_span.get_span_context()
         made = OpenTelemetrySpan(
@@ -248,7 +269,7 @@ class OpenTelemetryTracer:
 
     def around(self) -> tuple[str, str] | None:
         """Return trace id and ``traceparent`` of the span whose block this is, if need be of the application's own."""
-        ids = self._trace.get_current_span().get_span_context()
+        ids = self._api.trace.get_current_span().get_span_context()
         if not ids.is_valid:
             return None
         trace_id, span = f"{ids.trace_id:032x}", get_span()
@@ -261,16 +282,16 @@ class OpenTelemetryTracer:
 
         If the application is within a span of its own, the new one has a link to that.
         """
-        ambient = self._trace.get_current_span().get_span_context()
+        ambient = self._api.trace.get_current_span().get_span_context()
         shown = shown_attributes(attributes, trace_id)
         trace_id = redactor().text(trace_id)
         self._give(trace_id)
         otel_span = self._tracer.start_span(
             name,
-            context=self._context.Context(),
-            kind=self._trace.SpanKind.PRODUCER,
+            context=self._api.nowhere,
+            kind=self._api.trace.SpanKind.PRODUCER,
             attributes=_otel_attributes(shown),
-            links=[self._trace.Link(ambient)] if ambient.is_valid else [],
+            links=[self._api.trace.Link(ambient)] if ambient.is_valid else [],
         )
         ids = otel_span.get_span_context()
         made = OpenTelemetrySpan(name, trace_id, f"{ids.span_id:016x}", otel_span)
@@ -286,16 +307,16 @@ class OpenTelemetryTracer:
         attributes: Mapping[str, object],
     ) -> Span:
         """Return a span that has begun, below ``parent``."""
-        above = self._context.Context()
+        above = self._api.nowhere
         shown = shown_attributes(attributes, trace_id)
         trace_id = redactor().text(trace_id)
         if parent.span_id == NO_SPAN:
             self._give(trace_id)
         else:
-            stand_in = self._trace.NonRecordingSpan(_span_context(parent))
-            above = self._trace.set_span_in_context(stand_in, above)
+            stand_in = self._api.trace.NonRecordingSpan(_span_context(parent))
+            above = self._api.trace.set_span_in_context(stand_in, above)
         otel_span = self._tracer.start_span(
-            name, context=above, kind=self._trace.SpanKind.CONSUMER, attributes=_otel_attributes(shown)
+            name, context=above, kind=self._api.trace.SpanKind.CONSUMER, attributes=_otel_attributes(shown)
         )
         made = OpenTelemetrySpan(
             name,
