@@ -15,7 +15,9 @@ decide whether they are. Lost items give no time; one that others were merged in
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
+from itertools import accumulate
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -67,17 +69,15 @@ class Histogram:
         if known[:2] == (self.n, shares):
             return known[2]
         counts = self.counts.copy()  # made at once: another thread may add
-        total = sum(counts.values())
-        found: list[int] = []
-        below = bucket = 0
-        buckets = iter(sorted(counts))
-        for share in shares:
-            while below < share * total:
-                bucket = next(buckets)
-                below += counts[bucket]
-            found.append(min(_middle(bucket), self.most) if total else 0)
-        self._known = total, shares, tuple(found)
-        return tuple(found)
+        buckets = sorted(counts)
+        up_to = list(accumulate(map(counts.__getitem__, buckets)))
+        total = up_to[-1] if up_to else 0
+        found = tuple(
+            min(_middle(buckets[bisect_left(up_to, share * total)]), self.most) if total else 0
+            for share in shares
+        )
+        self._known = total, shares, found
+        return found
 
 
 def _bucket(ns: int) -> int:

@@ -151,6 +151,8 @@ class Server:
                     self._go_on(client)
         now = self._now_s()
         for client in list(self._clients.values()):
+            if not client.to_send and client.settle_until_s is None:
+                continue
             with self._guarded(client):
                 if client.to_send and now >= client.due_s:
                     self.shed += 1

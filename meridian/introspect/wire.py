@@ -40,7 +40,10 @@ def socket_path(pid: int) -> Path:
 
 def line(record: dict[str, Any]) -> bytes:
     """Return a record as a line."""
-    return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    return _ENCODER.encode(record).encode() + b"\n"
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 def user_of_peer(connection: socket.socket) -> int | None:

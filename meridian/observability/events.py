@@ -236,9 +236,10 @@ class EventLog:
         if seq < 0 or limit < 0:
             raise ValueError(f"since={seq}, limit={limit}: neither may be negative")
         with self.lock:
+            held_back = 0
             for each in self._recorders:
                 each.tell_due()
-            held_back = self.held_back
+                held_back += each.held_back
             if seq > self._last:  # of another process, or of another time
                 return Batch((), 0, self._last, held_back)
             first = self._last - len(self._ring) + 1
@@ -299,7 +300,11 @@ class _Limit:
 
 
 class Recorder:
-    """What one run writes events with; made by `EventLog.recorder`."""
+    """What one run writes events with; made by `EventLog.recorder`.
+
+    Attributes:
+        held_back: How many are counted and not told yet.
+    """
 
     def __init__(
         self, log: EventLog, run: str | None, monotonic_ns: Callable[[], int], wall_s: Callable[[], float]
@@ -309,11 +314,7 @@ class Recorder:
         self._monotonic_ns = monotonic_ns
         self._wall_s = wall_s
         self._limits: dict[tuple[str | None, ...], _Limit] = {}
-
-    @property
-    def held_back(self) -> int:
-        """How many are counted and not told yet."""
-        return sum(limit.n for limit in list(self._limits.values()))
+        self.held_back = 0
 
     def record(self, kind: str, **said: Any) -> bool:
         """Write an event, or only count it if too many of its key came before.
@@ -335,7 +336,9 @@ class Recorder:
                 self._tell(limit, now)
                 limit.began_ns, limit.passed = now, 0
             if limit.passed >= BURST:
-                limit.n += said.get("n", 1)
+                n = said.get("n", 1)
+                limit.n += n
+                self.held_back += n
                 return False
             limit.passed += 1
             self._log.append(kind, now / 1e9, self._wall_s(), self._run, said)
@@ -360,6 +363,7 @@ class Recorder:
     def _tell(self, limit: _Limit, now: int) -> None:
         if limit.n:
             n, limit.n = limit.n, 0
+            self.held_back -= n
             self._log.append(
                 "events.suppressed", now / 1e9, self._wall_s(), self._run, {**limit.said, "n": n}
             )
