@@ -8,11 +8,18 @@ from typing import Annotated
 import typer
 
 from meridian.cli import operate
-from meridian.cli.complete import complete_command, complete_node, complete_rule, complete_schema
+from meridian.cli.complete import (
+    complete_command,
+    complete_node,
+    complete_pid,
+    complete_rule,
+    complete_schema,
+)
 from meridian.cli.options import (
     ArgsArgument,
     OptionalTargetArgument,
     RedactionOption,
+    SocketOption,
     TargetArgument,
     seconds,
 )
@@ -49,6 +56,8 @@ warnings. A comment [bold]# meridian: ignore\\[RULE] reason[/] on the line suppr
 Example: [bold]meridian lint app.py:build --strict[/]"""
 
 INFO = """Show version, engine and why, Python, platform, processors, and optional packages.
+
+With --pid or --socket: what a running process says of its version, Python, and runs, each with its engine and why.
 
 Example: [bold]meridian info --json[/]"""
 
@@ -292,12 +301,24 @@ def lint_command(
 
 @app.command("info", help=INFO, rich_help_panel=TO_BEGIN)
 def info_command(
+    pid: Annotated[
+        int | None,
+        typer.Option(
+            "--pid",
+            metavar="N",
+            min=1,
+            autocompletion=complete_pid,
+            help="Ask the process with this number instead.",
+            show_default=False,
+        ),
+    ] = None,
+    socket: SocketOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write it as one JSON object to stdout.")] = False,
 ) -> None:
     """See `INFO`."""
     from meridian.cli.info import info
 
-    raise typer.Exit(info(as_json=as_json))
+    raise typer.Exit(info(pid, socket, as_json=as_json))
 
 
 @app.command("nodes", help=NODES, rich_help_panel=TO_BEGIN)

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import partial
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.text import Text
 
 from meridian.cli.codes import Code
+from meridian.cli.process import choose, connect, refused
+from meridian.cli.profile_table import duration
 from meridian.cli.streams import VERSION, answer, write_json
 from meridian.cli.tables import console_for
+from meridian.cli.validate import count
 from meridian.core.errors import EngineError
 from meridian.engine.select import engine_factory, native
+from meridian.introspect.errors import IntrospectionError
+from meridian.redaction import redactor
+from meridian.redaction.names import clean
 from meridian.runtime import cpu
 
 OPTIONAL = {
@@ -30,15 +39,24 @@ OPTIONAL = {
 """The packages of each extra."""
 
 
-def info(*, as_json: bool) -> Code:
-    """Show what is installed and what it runs on; return the exit code."""
-    facts = gather()
+def info(pid: int | None = None, path: str | None = None, *, as_json: bool) -> Code:
+    """Show what is installed and what it runs on, or what a running process says of itself; return the exit code.
+
+    Args:
+        pid: What ``--pid`` says.
+        path: What ``--socket`` says.
+        as_json: One JSON object.
+    """
 
     def body(out: Any) -> Code:
+        here = pid is None and path is None
+        facts = gather() if here else _ask(choose(pid, path))
         if as_json:
             write_json(out, None, facts)
-        else:
+        elif here:
             _show(facts)
+        else:
+            _show_process(facts)
         return Code.OK
 
     return answer(None, as_json, body)
@@ -75,6 +93,37 @@ def gather() -> dict[str, Any]:
     }
 
 
+def _ask(place: int | Path) -> dict[str, Any]:
+    """Return what a process says of itself, ready for JSON.
+
+    Raises:
+        CommandError: it can't be looked at, or doesn't answer.
+    """
+    with connect(place) as client:
+        try:
+            shots = client.snapshots()
+        except IntrospectionError as error:
+            raise refused(error) from error
+        shown = redactor().text
+        return {
+            "pid": client.pid,
+            "meridian": shown(client.meridian),
+            "python": None if client.python is None else shown(client.python),
+            "runs": [
+                {
+                    "run": said["run"],
+                    "status": said["status"],
+                    "elapsed_s": said["elapsed_s"],
+                    "engine": said["engine"],
+                    "nodes": len(said["nodes"]),
+                    "edges": len(said["edges"]),
+                    "errors_total": said["errors_total"],
+                }
+                for said in (shot.as_dict() for shot in shots)
+            ],
+        }
+
+
 def _version(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)
@@ -82,12 +131,27 @@ def _version(distribution: str) -> str | None:
         return None
 
 
+def _line(console: Console, name: str, value: str) -> None:
+    console.print(Text.assemble((f"{name:<10}", "bold"), value), soft_wrap=True)
+
+
+def _show_process(facts: dict[str, Any]) -> None:
+    line = partial(_line, console_for("stdout"))
+    line("process", str(facts["pid"]))
+    line("meridian", clean(facts["meridian"]))
+    line("python", clean(facts["python"] or "an older Meridian doesn't say"))
+    if not facts["runs"]:
+        line("run", "none is under way")
+    for run in facts["runs"]:
+        engine = run["engine"]
+        line("run", clean(f"{run['run']}: {run['status']} for {duration(run['elapsed_s'])}"))
+        line("engine", clean(f"{engine['name']} ({engine['reason']})"))
+        sizes = (("nodes", "node"), ("edges", "edge"), ("errors_total", "error"))
+        line("graph", ", ".join(count(run[key], noun) for key, noun in sizes))
+
+
 def _show(facts: dict[str, Any]) -> None:
-    console = console_for("stdout")
-
-    def line(name: str, value: str) -> None:
-        console.print(Text.assemble((f"{name:<10}", "bold"), value), soft_wrap=True)
-
+    line = partial(_line, console_for("stdout"))
     engine, python, cpus = facts["engine"], facts["python"], facts["cpu"]
     line("meridian", VERSION)
     line("engine", f"{engine['name'] or 'none'} ({engine['reason']})")

@@ -87,6 +87,7 @@ class Client:
         path: The socket.
         pid: The process, as it says.
         meridian: Its version of the runtime.
+        python: Its version of Python, or ``None`` where an older runtime doesn't say.
         runs: Ids of the runs that were under way when it was connected.
         shed: How many clients that process had turned away or let go by then.
     """
@@ -105,6 +106,8 @@ class Client:
                 tuple(map(str, said["runs"])),
                 int(said["shed"]),
             )
+            python = said.get("python")
+            self.python = None if python is None else str(python)
             protocol, schema = said["protocol"], str(said["schema_version"])
         except (KeyError, TypeError, ValueError, OverflowError):
             raise BadAnswerError(f"what answers at {path} is no Meridian") from None

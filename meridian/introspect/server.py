@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import json
 import os
+import platform
 import re
 import selectors
 import socket
@@ -285,6 +286,7 @@ class Server:
             "ok": True,
             "protocol": PROTOCOL,
             "meridian": __version__,
+            "python": platform.python_version(),
             "schema_version": SCHEMA_VERSION,
             "pid": os.getpid(),
             "runs": list(running),

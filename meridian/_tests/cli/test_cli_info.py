@@ -1,18 +1,23 @@
 """``meridian info``, the help, and completion."""
 
 import json
+import os
 import platform
+import socket
 from importlib import metadata
 
 import pytest
 
 import meridian as package
+from meridian import Scheduler, graph, sink, source
 from meridian.cli.complete import complete_target
 from meridian.cli.info import OPTIONAL
 from meridian.engine.select import engine_factory, native
+from meridian.introspect import serve
 from meridian.runtime import cpu
 
 pytestmark = pytest.mark.req("N1.4")
+needs_sockets = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no unix sockets")
 
 
 @pytest.mark.req("N2.2", "N3.1")
@@ -83,6 +88,51 @@ def test_the_optional_packages_are_those_of_the_extras():
             declared.setdefault(extra, set()).add(name.strip().partition(">")[0].partition("=")[0].strip())
     declared.pop("all")
     assert {extra: set(names) for extra, names in OPTIONAL.items()} == declared
+
+
+@needs_sockets
+@pytest.mark.req("N1.3", "N2.2")
+def test_a_running_process_says_what_it_is_and_what_runs_in_it(meridian, tmp_path):
+    place, ran = tmp_path / "s", []
+
+    def ask(_):
+        ran.extend(meridian("info", "--socket", str(place), *options) for options in (["--json"], []))
+
+    scheduler = Scheduler()
+    scheduler.register(graph("g", source([1], name="read") >> sink(ask, name="out")))
+    with serve(place):
+        scheduler.run()
+    as_json, in_words = ran
+    said = json.loads(as_json.stdout)
+    _, engine = engine_factory()
+    assert (as_json.exit_code, said["pid"], said["meridian"]) == (0, os.getpid(), package.__version__)
+    assert said["python"] == platform.python_version()
+    (run,) = said["runs"]
+    assert run["engine"] == {"name": engine.name, "reason": engine.reason}
+    assert (run["status"], run["nodes"], run["edges"], run["errors_total"]) == ("running", 2, 1, 0)
+    lines = in_words.stdout.splitlines()
+    assert lines[:3] == [
+        f"process   {os.getpid()}",
+        f"meridian  {package.__version__}",
+        f"python    {platform.python_version()}",
+    ]
+    assert lines[3].startswith(f"run       {run['run']}: running for ")
+    assert lines[4:] == [
+        f"engine    {engine.name} ({engine.reason})",
+        "graph     2 nodes, 1 edge, 0 errors",
+    ]
+
+
+@needs_sockets
+@pytest.mark.req("N1.3")
+def test_a_process_without_a_run_and_one_that_is_not_there(meridian, tmp_path):
+    with serve(tmp_path / "s"):
+        assert meridian("info", "--socket", str(tmp_path / "s")).stdout.endswith(
+            "run       none is under way\n"
+        )
+    ran = meridian("info", "--socket", str(tmp_path / "s"), "--json")
+    assert (ran.exit_code, "error" in json.loads(ran.stdout)) == (2, True)
+    assert meridian("info", "--socket", "s", "--pid", "1").exit_code == 2
 
 
 def test_the_version_is_an_option(meridian):
