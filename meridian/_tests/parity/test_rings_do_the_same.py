@@ -326,6 +326,7 @@ class Rings(RuleBasedStateMachine):
                 while line:
                     line.popleft()
             side.attached = False
+            side.gone = None  # counts begin anew, and what was taken before is none of theirs
             side.turns.clear()
 
         self.both(detach)
