@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyException, PyOverflowError, PyValueError};
+use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList};
 
-use super::call::{call, thread_id};
+use super::call::{call, class_of, thread_id};
 use super::names::names;
 use super::ring::Ring;
 use crate::limits::{Budget as BudgetCore, Bytes, Limits, Note, MOST_BYTES};
@@ -32,6 +33,20 @@ fn bytes_of(number: &Bound<'_, PyAny>) -> PyResult<Bytes> {
         Err(_) => Bytes::MAX,
     };
     Ok(bytes.clamp(-MOST_BYTES, MOST_BYTES))
+}
+
+/// What `payload_bytes` says of plain bytes and of plain ASCII text, which is what most payloads with a size are.
+fn bytes_at_a_glance(py: Python<'_>, payload: &Py<PyAny>) -> PyResult<Option<Bytes>> {
+    let class = class_of(payload);
+    if class == &raw mut ffi::PyBytes_Type {
+        return Ok(Some(payload.bind(py).len()? as Bytes));
+    }
+    if class == &raw mut ffi::PyUnicode_Type
+        && payload.bind(py).call_method0(intern!(py, "isascii"))?.is_truthy()?
+    {
+        return Ok(Some(payload.bind(py).len()? as Bytes));
+    }
+    Ok(None)
 }
 
 /// A number of bytes as an argument.
@@ -75,6 +90,11 @@ impl Ring {
         } else {
             item.clone_ref(py)
         };
+        if size.is(&names(py)?.payload_bytes) {
+            if let Some(bytes) = bytes_at_a_glance(py, &payload)? {
+                return Ok(bytes);
+            }
+        }
         let answer = call(py, &size, [payload.as_ptr()])?;
         // What merely converts to a whole number is none.
         match answer.cast::<PyInt>().map(|number| bytes_of(number)) {

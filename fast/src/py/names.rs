@@ -16,6 +16,8 @@ pub struct Names {
     inherit: Py<PyAny>,
     /// `coalesced(policy, old, new)` merges.
     pub coalesced: Py<PyAny>,
+    /// `payload_bytes(payload)` is the size of a payload unless an edge has a function of its own.
+    pub payload_bytes: Py<PyAny>,
     /// `Hops(clock)` times items.
     pub hops: Py<PyAny>,
     policies: [(Py<PyAny>, Kind); 4],
@@ -41,6 +43,7 @@ impl Names {
         let step = py.import("meridian.engine.step")?;
         let ring = py.import("meridian.engine.ring")?;
         let hops = py.import("meridian.engine.hops")?;
+        let sizes = py.import("meridian.engine.sizes")?;
         let of = |module: &Bound<'_, PyModule>, name: &str| -> PyResult<Py<PyAny>> {
             Ok(module.getattr(name)?.unbind())
         };
@@ -51,6 +54,7 @@ impl Names {
             to: of(&step, "To")?,
             inherit: of(&step, "inherit")?,
             coalesced: of(&ring, "coalesced")?,
+            payload_bytes: of(&sizes, "payload_bytes")?,
             hops: of(&hops, "Hops")?,
             policies: [
                 (of(&policies, "Block")?, Kind::Block),

@@ -20,6 +20,7 @@ from meridian.core.message import CONTROL, DATA, ERROR, Message, Scope
 from meridian.core.policies import block
 from meridian.engine.ring import BLOCK, BLOCKED, DROPPED, OK
 from meridian.engine.select import engine_type
+from meridian.engine.sizes import payload_bytes
 
 TYPES = {"data": DATA, "error": ERROR, "control": CONTROL}
 
@@ -419,3 +420,36 @@ def test_a_size_without_measure_fits_only_where_the_limit_has_none_either(name):
         )
 
     assert (ring(1 << 99).put("x"), ring(1 << 999).put("x")) == (DROPPED, OK)
+
+
+class Text(str):
+    """Text of a class of its own."""
+
+    __slots__ = ()
+
+
+@pytest.mark.req("N2.1", "V14")
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"abc",
+        bytearray(b"abc"),
+        memoryview(b"abcd")[::2],
+        "",
+        "abc",
+        "ä€",
+        "\ud800",
+        Text("ä"),
+        7,
+        None,
+        ("a",),
+    ],
+    ids=ascii,
+)
+def test_without_a_function_of_its_own_a_ring_counts_what_payload_bytes_says(name, payload):
+    ring = engine_type(name).limited_ring_type("a->b", 9, block(), size=payload_bytes, clock=lambda: 0)
+    for item in (payload, Message(DATA, payload)):
+        ring.put(item)
+    assert ring.bytes == 2 * payload_bytes(payload)
