@@ -17,7 +17,8 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
+from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -311,7 +312,8 @@ def _is_settled() -> bool:
     return settled
 
 
-def _parsed(request: bytes) -> dict[str, Any]:
+@lru_cache(maxsize=8)  # who looks again and again asks for the same
+def _parsed(request: bytes) -> Mapping[str, Any]:
     try:
         asked: Any = json.loads(request)
     except (ValueError, RecursionError):
@@ -319,7 +321,7 @@ def _parsed(request: bytes) -> dict[str, Any]:
     return asked if isinstance(asked, dict) else {}
 
 
-def _events(asked: dict[str, Any]) -> dict[str, Any]:
+def _events(asked: Mapping[str, Any]) -> dict[str, Any]:
     since, limit = asked.get("since", 0), asked.get("limit", CAPACITY)
     if not all(type(n) is int and 0 <= n < 1 << 63 for n in (since, limit)):
         return _refusal("bad_request", "since and limit are whole numbers that aren't negative")

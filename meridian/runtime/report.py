@@ -181,7 +181,10 @@ def count(
                 NodeReport(name, how, handled[i], 0, 0, 0, 0, busy[i] / 1e9, waits.get(i), slices[i])
             )
             continue
-        turns = [turn for turn in (state.tick_turn, state.source_turn, state.flush_turn) if turn is not None]
+        for turn in (state.tick_turn, state.source_turn, state.flush_turn):
+            if turn is not None:
+                busy[i] += turn.busy_ns
+                slices[i] += turn.slices
         nodes.append(
             NodeReport(
                 name,
@@ -191,9 +194,9 @@ def count(
                 state.errors,
                 len(state.parked or ()),
                 state.unrouted,
-                (busy[i] + sum(turn.busy_ns for turn in turns)) / 1e9,
+                busy[i] / 1e9,
                 waits.get(i),
-                slices[i] + sum(turn.slices for turn in turns),
+                slices[i],
             )
         )
     left = {edge.id: edge.depth for edge in edges if edge.depth}
