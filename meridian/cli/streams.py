@@ -10,6 +10,7 @@ asked to stop.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import json
@@ -57,13 +58,17 @@ def outlive_readers() -> None:
     """Let stdout and stderr, where they are the process's own and pipes, survive readers that go away.
 
     Where one was closed before the process began, what is written there goes nowhere, instead of to whichever file gets
-    its number.
+    its number. What stdout has no characters for, as with ``LC_ALL=C``, is written as an escape, as on stderr.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
     if sys.stdout is sys.__stdout__:
         sys.stdout = _outliving(sys.stdout)
+        if isinstance(sys.stdout, io.TextIOWrapper) and not codecs.lookup(
+            sys.stdout.encoding
+        ).name.startswith("utf"):
+            sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stderr is sys.__stderr__:
         sys.stderr = _outliving(sys.stderr)
 

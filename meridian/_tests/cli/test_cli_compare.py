@@ -90,6 +90,18 @@ def test_a_change_of_next_to_nothing_is_the_same_in_words_in_json_and_for_the_ex
     assert meridian(*said, "--fail-over", "0.3%").exit_code == 0
 
 
+def test_a_terminal_of_few_characters_gets_escapes_for_the_others(write, process):
+    node = {"name": "é", "handled": 1000, "produced": 0, "errors": 0, "busy_s": 0.01}
+    for name, busy_s in (("a.json", 0.01), ("b.json", 0.02)):
+        write(name, json.dumps({"status": "stopped", "elapsed_s": 1.0, "engine": "python", "edges": [],
+                                "nodes": [{**node, "busy_s": busy_s}]}))  # fmt: skip
+    running = process("compare", "a.json", "b.json", env={"PYTHONIOENCODING": "ascii"})
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (0, "")
+    (line,) = [each for each in out.splitlines() if each.startswith("per_message_s")]
+    assert line.split()[1:6] == [r"\xe9", "10", r"\xb5s", "20", r"\xb5s"]
+
+
 def test_what_redaction_made_alike_is_compared_as_far_as_it_can_be(write, meridian):
     def report(*seconds):
         nodes = [

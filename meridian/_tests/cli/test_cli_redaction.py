@@ -167,3 +167,16 @@ def test_a_path_that_is_none_is_refused_like_a_file_that_is_missing():
 
     with pytest.raises(PolicyError, match="it is no path"):
         install_file("a\0b")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_policy_that_one_may_not_read_is_said_to_be_such_a_one(write, meridian, folder, monkeypatch):
+    write("app.py", APP)
+    put(folder, OPEN)
+    (folder / "redaction.toml").chmod(0)
+    said = "redaction.toml: can't be read: Permission denied"
+    ran = meridian("run", "app.py", "--redaction", "redaction.toml")
+    assert (ran.exit_code, ran.stdout, said in one_line(ran.stderr)) == (2, "", True)
+    monkeypatch.setenv("MERIDIAN_REDACTION", "redaction.toml")
+    ran = meridian("validate", "app.py", "--json")
+    assert (ran.exit_code, json.loads(ran.stdout)["error"]) == (2, f"MERIDIAN_REDACTION: {said}")
