@@ -14,17 +14,17 @@ from __future__ import annotations
 from threading import active_count
 from time import monotonic_ns, sleep, thread_time_ns
 
-EVERY_NS = 20_000_000
+EVERY_NS = 10_000_000
 """How often a busy run pauses."""
 
 SOON_NS = 1_000_000
 """How often while somebody is expected."""
 
-EXPECTED_NS = EVERY_NS
+EXPECTED_NS = 5_000_000
 """For how long after the last `expect_more`."""
 
-PAUSE_S = 50e-6
-"""How long. The system adds about as much again; together they cost half a percent, and nothing where no other thread is."""
+PAUSE_S = 1e-6
+"""How long at least: the system makes some 50 µs of it. They cost half a percent, and nothing where no other thread is."""
 
 BUSY = 0.5
 """Whose thread computed for less than this share of the time waited for something, or for a processor, and for long enough: meanwhile
