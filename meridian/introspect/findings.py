@@ -58,7 +58,13 @@ STORM_SHARE = 0.01
 """A storm: so many failures a second, so many in all, and such a share of what was handled."""
 
 NEARLY_ALL = 0.9
-"""A node with this share of the loop leaves nothing to the others."""
+"""Who waited for this share of the time waits on principle."""
+
+FULL = 0.8
+"""Nodes that together take this share of the loop leave none to spare: its own work, and whoever looks, take some too."""
+
+MOST = 0.75
+"""A node with this share of what all nodes take is the one to look at."""
 
 SLOW_TURN_S = 0.1
 """A turn that takes so long is felt by everything else; so says the event ``node.slow``."""
@@ -99,7 +105,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "ended-stuck": Rule("error", "The run ended with messages that nobody could take any more."),
     "paused": Rule("warning", "A node takes no data for now, and an edge before it is full."),
-    "bottleneck": Rule("warning", "A node has nearly all of the loop, and its input fills."),
+    "bottleneck": Rule("warning", "A node takes most of a loop that has no time left, and its input fills."),
     "slow-consumer": Rule(
         "warning", "A node awaits something for most of the time while a producer waits for it."
     ),
@@ -551,11 +557,12 @@ def _unrouted(looks: _Looks) -> Iterator[Finding]:
 
 
 def _bottlenecks(looks: _Looks) -> Iterator[Finding]:
-    if looks.window_s < STARVED_S:
-        return  # a burst
+    together = sum(map(looks.busy, looks.now.nodes))
+    if looks.window_s < STARVED_S or together < FULL:
+        return  # a burst; or the loop has time
     for node in looks.now.nodes:
         busy = looks.busy(node)
-        if busy < NEARLY_ALL:
+        if busy < MOST * together:
             continue
         filling = [each for each in looks.inputs.get(node.name, ()) if _fills(each)]
         if filling:
@@ -564,7 +571,7 @@ def _bottlenecks(looks: _Looks) -> Iterator[Finding]:
                 "bottleneck",
                 f"node {node.name!r} was busy {_share(busy)} of the time {looks.when}, "
                 f"and {_count(edge.depth)} of {_count(edge.capacity)} wait on {edge.id!r}",
-                "all nodes share one thread, and this one takes nearly all of it",
+                "all nodes share one thread, and this one takes most of it",
                 "make its code faster, give it less, or move the work to a thread or another process",
                 node=node.name,
                 edge=edge.id,
@@ -576,7 +583,7 @@ def _fills(edge: EdgeSnapshot) -> bool:
 
 
 def _slow_consumers(looks: _Looks) -> Iterator[Finding]:
-    if looks.window_s < STARVED_S or sum(map(looks.busy, looks.now.nodes)) >= 0.5:
+    if looks.window_s < STARVED_S or sum(map(looks.busy, looks.now.nodes)) >= FULL:
         return  # a burst; or the loop is what is short
     told: set[str] = set()
     for edge in looks.now.edges:

@@ -356,6 +356,24 @@ def test_a_node_that_takes_all_of_the_loop_while_its_input_fills_is_the_bottlene
     assert "100 % of the time in 2.0 s" in found.what
 
 
+@pytest.mark.parametrize(
+    ("crunch", "read", "bottleneck"),
+    [(0.85, 0.0, True), (0.7, 0.2, True), (0.75, 0.0, False), (0.5, 0.45, False)],
+)
+def test_a_bottleneck_leaves_the_loop_no_time_and_takes_most_of_it(crunch, read, bottleneck):
+    """What is left belongs to the loop itself, and to whoever looks."""
+    made = graph("g", source(ticking(0.1), name="read") >> via(capacity=8) >> sink(paced, name="crunch"))
+    before, now = two_looks(made)
+    share = {"crunch": crunch, "read": read}
+    window_s = now.elapsed_s - before.elapsed_s
+    nodes = tuple(
+        replace(each, busy_s=was.busy_s + share[each.name] * window_s)
+        for was, each in zip(before.nodes, now.nodes, strict=True)
+    )
+    found = find(replace(now, nodes=nodes, edges=(replace(now.edges[0], depth=8),)), before)
+    assert ids(found) == ([("bottleneck", "crunch", "read:output->crunch:input")] if bottleneck else [])
+
+
 def test_a_node_that_awaits_while_the_loop_is_free_is_a_slow_consumer_and_not_dead():
     made = graph("g", source(count(), name="read") >> via(capacity=8) >> sink(slow, name="call"))
     before, now = two_looks(made, after_s=5.0)
