@@ -70,7 +70,7 @@ WITHOUT_TRACING = (
     # Of a slice: whose function runs, which spans and lines ask for. The Rust engine's part can't be taken out here.
     Edit("engine/step.py", "scope.node = name\n", "pass\n", times=5),
     Edit("engine/step.py", "scope.node = node.name\n", "pass\n", times=2),
-    Edit("engine/step.py", "scope.node = None\n", "_nobody = None\n", times=8),
+    Edit("engine/step.py", "scope.node = None\n", "_nobody = None\n", times=9),
     # Of a run: whether handlers are wrapped.
     Edit("runtime/observe.py", "self._spans = Spans(run) if is_tracing_enabled() else None", "self._spans = None"),
 )  # fmt: skip
