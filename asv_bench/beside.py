@@ -19,7 +19,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from asv_bench.engines import PYTHON, RUST
-from asv_bench.record import Table, hear_interruptions, record, save
+from asv_bench.record import Table, asked, hear_interruptions, offer_to_save, record, save
 from asv_bench.windows import OTHER, ratios
 from asv_bench.workloads import chain
 from meridian.observability import configure
@@ -124,15 +124,13 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--rounds", type=int, default=30, help="of eight windows of W1, two seconds (30)")
     parser.add_argument("--engine", choices=(PYTHON, RUST), help="on this engine only")
-    parser.add_argument(
-        "--save", action="store_true", help="keep the figures for the documentation, in docs/figures"
-    )
+    offer_to_save(parser)
     options = parser.parse_args(argv)
     configure("ERROR")
     engines = [options.engine] if options.engine else [PYTHON, RUST]
     found = {engine: there(engine, options.rounds) for engine in engines}
     waited = {engine: {expected: waits(engine, expected) for expected in (False, True)} for engine in engines}
-    made = kept(" ".join([COMMAND, *(each for each in argv if each != "--save")]), found, waited)
+    made = kept(asked(COMMAND, argv), found, waited)
     table = made["tables"]["beside"]
     print(Table(table["columns"], table["rows"]).markdown())
     if options.save:

@@ -31,7 +31,7 @@ from statistics import median
 from typing import Any
 
 from asv_bench import baseline, engines, probe, workloads
-from asv_bench.record import ROOT, Table, hear_interruptions, progress, record, save, source
+from asv_bench.record import ROOT, Table, hear_interruptions, offer_to_save, progress, record, save, source
 from asv_bench.shape import Measure, Sides, StandingClock
 from asv_bench.verdict import (
     FAIL,
@@ -722,9 +722,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--full", action="store_true", help="every workload on both engines, too; some five minutes"
     )
-    parser.add_argument(
-        "--save", action="store_true", help="keep the figures for the documentation, in docs/figures"
-    )
+    offer_to_save(parser)
     parser.add_argument("--check", action="store_true", help="exit with 1 when a gate is missed")
     parser.add_argument("--worker", metavar="ID", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from asv_bench.engines import PYTHON, RUST
-from asv_bench.record import Table, hear_interruptions, record, save
+from asv_bench.record import Table, asked, hear_interruptions, offer_to_save, record, save
 from asv_bench.shape import Stopwatch, verify
 from asv_bench.verdict import GREEN, RED, YELLOW
 from asv_bench.windows import A_SECOND, ratios
@@ -30,7 +30,7 @@ from asv_bench.workloads import Waiting
 from meridian.introspect import Watch, attach, serve
 from meridian.observability import configure
 from meridian.observability.adapters.prometheus import serve_metrics
-from meridian_conformance.paired import Interval, interval
+from meridian_conformance.paired import Measured, interval
 
 COMMAND = "python -m asv_bench.looks"
 DEPTH = 10
@@ -102,25 +102,11 @@ WATCHERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """What W1 costs when it is watched.
-
-    Attributes:
-        ratio: Over when it isn't.
-        control: When it isn't, over when it isn't.
-        rounds: From how many rounds.
-    """
-
-    ratio: Interval
-    control: Interval
-    rounds: int
-
-    def verdict(self, budget: float) -> str:
-        """Green or red where the whole interval is, unless two things alike differ by more."""
-        if self.ratio.low > budget:
-            return RED
-        return GREEN if self.control.fit and self.ratio.high <= budget else YELLOW
+def judge(measured: Measured) -> str:
+    """Return green or red where the whole interval is; nothing is green where two things alike differ by too much."""
+    if measured.ratio.low > measured.budget:
+        return RED
+    return GREEN if measured.decided else YELLOW
 
 
 @asynccontextmanager
@@ -205,7 +191,7 @@ def watching(watcher: str) -> Iterator[subprocess.Popen[bytes]]:
             client.communicate()
 
 
-def watched(watcher: str, engine: str, rounds: int, size: int | None = None) -> Watched:
+def watched(watcher: str, engine: str, rounds: int, size: int | None = None) -> Measured:
     """Run W1 on an engine and have it watched.
 
     Args:
@@ -233,12 +219,14 @@ def watched(watcher: str, engine: str, rounds: int, size: int | None = None) -> 
             f"{watcher}, {engine}: in {rounds - len(found)} of {rounds} rounds a look took longer than its window"
         )
     looks, controls = zip(*found, strict=True)
-    ratio = interval([WATCHERS[watcher].charge(each) for each in looks])
-    return Watched(ratio, interval(controls), len(found))
+    who = WATCHERS[watcher]
+    return Measured(
+        interval([who.charge(each) for each in looks]), interval(controls), len(found), who.budget
+    )
 
 
 def kept(
-    command: str, single: dict[str, dict[int, float]], found: list[tuple[str, str, Watched]]
+    command: str, single: dict[str, dict[int, float]], found: list[tuple[str, str, Measured]]
 ) -> dict[str, Any]:
     """Return the record that the documentation quotes.
 
@@ -256,8 +244,9 @@ def kept(
         each = WATCHERS[watcher]
         values.setdefault(watcher, {})[engine] = round(of_w1.ratio.median, 4)
         spans = [f"{it.low:.3f} to {it.high:.3f}" for it in (of_w1.ratio, of_w1.control)]
-        verdict = of_w1.verdict(each.budget)
-        rows.append([each.what, engine, f"{of_w1.ratio.median:.3f}", *spans, f"{each.budget:.2f}", verdict])
+        rows.append(
+            [each.what, engine, f"{of_w1.ratio.median:.3f}", *spans, f"{of_w1.budget:.2f}", judge(of_w1)]
+        )
     columns = [
         "W1 watched by",
         "engine",
@@ -280,9 +269,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--engine", choices=(PYTHON, RUST), help="W1 on this engine only")
     parser.add_argument("--watched", action="store_true", help="W1 only, and no single looks")
     parser.add_argument("--by", choices=WATCHERS, help="W1 watched by this one only")
-    parser.add_argument(
-        "--save", action="store_true", help="keep the figures for the documentation, in docs/figures"
-    )
+    offer_to_save(parser)
     options = parser.parse_args(argv)
     configure("ERROR")
 
@@ -303,12 +290,12 @@ def main(argv: list[str]) -> int:
             it = watched(watcher, engine, options.rounds)
             found.append((watcher, engine, it))
             print(
-                f"W1 watched by {each.what}, {engine} engine: {it.ratio}, budget {each.budget}: "
-                f"{it.verdict(each.budget)}; two alike {it.control}, {it.rounds} rounds",
+                f"W1 watched by {each.what}, {engine} engine: {it.ratio}, budget {it.budget}: "
+                f"{judge(it)}; two alike {it.control}, {it.quads} rounds",
                 flush=True,
             )
     if options.save:
-        save("looks", kept(" ".join([COMMAND, *(each for each in argv if each != "--save")]), single, found))
+        save("looks", kept(asked(COMMAND, argv), single, found))
     return 0
 
 

@@ -36,7 +36,7 @@ from asv_bench import instructions
 from asv_bench.engines import PYTHON, RUST
 from asv_bench.instructions import SCRAPE, Case, LaneError, engines_of
 from asv_bench.paired import QUADS, judge
-from asv_bench.record import Table, hear_interruptions, progress, record, save
+from asv_bench.record import Table, hear_interruptions, offer_to_save, progress, record, save
 from asv_bench.trees import Edit, Tree, TreeError, tree
 from asv_bench.verdict import GREEN, RED, YELLOW, colored, laid_out
 from asv_bench.watched import (
@@ -291,9 +291,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--lane", choices=LANES, help="this lane only; both by default")
     parser.add_argument("--engine", choices=(PYTHON, RUST), help="on this engine only")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the table")
-    parser.add_argument(
-        "--save", action="store_true", help="keep the figures for the documentation, in docs/figures"
-    )
+    offer_to_save(parser)
     parser.add_argument("--worker", metavar="ENGINE", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     found: list[Row] = []

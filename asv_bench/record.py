@@ -6,12 +6,13 @@ figures. Pages quote it (`ci/figures.py`); a command writes it when it is asked 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,6 +112,18 @@ def source(made: dict[str, Any]) -> str:
     kind = f"{where['system']}, {where['cpus']} CPUs ({where['cpu']})"
     busy = "" if where["load"] is None else f", load {where['load']}"
     return f"*Measured on {made['date']} by `{made['command']}`: {told}; {kind}{busy}.*"
+
+
+def offer_to_save(parser: argparse.ArgumentParser) -> None:
+    """Give a command the option ``--save``."""
+    parser.add_argument(
+        "--save", action="store_true", help="keep the figures for the documentation, in docs/figures"
+    )
+
+
+def asked(command: str, arguments: Sequence[str]) -> str:
+    """Return the command line that gives the figures anew; to keep them is no part of it."""
+    return " ".join([command, *(each for each in arguments if each != "--save")])
 
 
 def save(name: str, made: dict[str, Any]) -> Path:

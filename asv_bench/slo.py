@@ -31,7 +31,7 @@ from typing import Any
 
 from asv_bench import engines, workloads
 from asv_bench.engines import PYTHON, RUST
-from asv_bench.record import ROOT, Table, hear_interruptions, progress, record, save, source
+from asv_bench.record import ROOT, Table, hear_interruptions, offer_to_save, progress, record, save, source
 from asv_bench.shape import (
     CAPACITY,
     CHAIN_HOPS,
@@ -351,9 +351,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--rounds", type=int, default=ROUNDS, help=f"default {ROUNDS}, at least {LEAST_ROUNDS}"
     )
-    parser.add_argument(
-        "--save", action="store_true", help="keep the figures for the documentation, in docs/figures"
-    )
+    offer_to_save(parser)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:

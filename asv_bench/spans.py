@@ -19,7 +19,7 @@ import time
 from typing import Any
 
 from asv_bench.engines import PYTHON, RUST
-from asv_bench.record import Table, hear_interruptions, record, save
+from asv_bench.record import Table, asked, hear_interruptions, offer_to_save, record, save
 from asv_bench.workloads import CHAIN_HOPS, chain
 from meridian.observability import TracingConfig, configure, configure_tracing
 from meridian.observability.otel_spans import OpenTelemetryTracer
@@ -100,9 +100,7 @@ def main(argv: list[str]) -> int:
     """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--engine", choices=(PYTHON, RUST), help="on this engine only")
-    parser.add_argument(
-        "--save", action="store_true", help="keep the figures for the documentation, in docs/figures"
-    )
+    offer_to_save(parser)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     configure("ERROR")
@@ -115,7 +113,7 @@ def main(argv: list[str]) -> int:
         for name, ns in found[engine].items():
             print(f"{engine:>6} engine, {name:>5}: {ns:10,.0f} ns per hop", flush=True)
     if options.save:
-        save("spans", kept(" ".join([COMMAND, *(each for each in argv if each != "--save")]), found))
+        save("spans", kept(asked(COMMAND, argv), found))
     return 0
 
 

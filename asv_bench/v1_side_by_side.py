@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from asv_bench.record import ROOT, Table, hear_interruptions, progress, record, save, source
+from asv_bench.record import ROOT, Table, hear_interruptions, offer_to_save, progress, record, save, source
 from asv_bench.v1_programs import PROGRAMS
 from asv_bench.verdict import LEAST_ROUNDS, interval
 
@@ -210,9 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
         default=ROOT / "build" / f"v1-{VERSION}",
         help="where 1.2.0 lives or is installed",
     )
-    parser.add_argument(
-        "--save", action="store_true", help="keep the figures for the documentation, in docs/figures"
-    )
+    offer_to_save(parser)
     options = parser.parse_args(arguments)
     names = options.only.split(",") if options.only else list(PROGRAMS)
     if unknown := [name for name in names if name not in PROGRAMS]:

@@ -11,7 +11,6 @@ from meridian.cli import operate
 from meridian.cli.complete import (
     complete_command,
     complete_node,
-    complete_pid,
     complete_rule,
     complete_schema,
 )
@@ -21,6 +20,7 @@ from meridian.cli.options import (
     RedactionOption,
     SocketOption,
     TargetArgument,
+    pid_option,
     seconds,
 )
 from meridian.cli.streams import VERSION
@@ -301,17 +301,7 @@ def lint_command(
 
 @app.command("info", help=INFO, rich_help_panel=TO_BEGIN)
 def info_command(
-    pid: Annotated[
-        int | None,
-        typer.Option(
-            "--pid",
-            metavar="N",
-            min=1,
-            autocompletion=complete_pid,
-            help="Ask the process with this number instead.",
-            show_default=False,
-        ),
-    ] = None,
+    pid: Annotated[int | None, pid_option("Ask the process with this number instead.")] = None,
     socket: SocketOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write it as one JSON object to stdout.")] = False,
 ) -> None:

@@ -65,15 +65,22 @@ ArgsArgument = Annotated[
     ),
 ]
 
+
+def pid_option(help: str) -> Any:
+    """Return ``--pid`` as an option.
+
+    Args:
+        help: What the command does with that process.
+    """
+    return typer.Option(
+        "--pid", metavar="N", min=1, autocompletion=complete_pid, help=help, show_default=False
+    )
+
+
 PidOption = Annotated[
     int | None,
-    typer.Option(
-        "--pid",
-        metavar="N",
-        min=1,
-        autocompletion=complete_pid,
-        help="The process with this number; without it and --socket, the only one of yours that lets itself be looked at.",
-        show_default=False,
+    pid_option(
+        "The process with this number; without it and --socket, the only one of yours that lets itself be looked at."
     ),
 ]
 

@@ -99,8 +99,9 @@ def _look_twice(
         before = client.snapshots()
         if before:
             time.sleep(interval_s)
+        now, batch = client.look()
         # A run that ends meanwhile closes the socket: what was seen of it is told then.
-        return before, client.snapshots() or before, client.events()
+        return before, now or before, batch
     except IntrospectionError as error:
         raise refused(error) from error
 

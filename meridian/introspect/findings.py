@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -231,6 +232,11 @@ class _Looks:
     def busy(self, node: NodeSnapshot) -> float:
         """Return its share of the loop, at most 1."""
         return min(self.busy_s(node) / self.window_s, 1.0) if self.window_s else 0.0
+
+    @cached_property
+    def busy_together(self) -> float:
+        """The share of the loop that all nodes take."""
+        return sum(map(self.busy, self.now.nodes))
 
     def delivered(self, edge: EdgeSnapshot) -> int:
         past = self._edges_before.get(edge.id)
@@ -557,12 +563,11 @@ def _unrouted(looks: _Looks) -> Iterator[Finding]:
 
 
 def _bottlenecks(looks: _Looks) -> Iterator[Finding]:
-    together = sum(map(looks.busy, looks.now.nodes))
-    if looks.window_s < STARVED_S or together < FULL:
+    if looks.window_s < STARVED_S or looks.busy_together < FULL:
         return  # a burst; or the loop has time
     for node in looks.now.nodes:
         busy = looks.busy(node)
-        if busy < MOST * together:
+        if busy < MOST * looks.busy_together:
             continue
         filling = [each for each in looks.inputs.get(node.name, ()) if _fills(each)]
         if filling:
@@ -583,7 +588,7 @@ def _fills(edge: EdgeSnapshot) -> bool:
 
 
 def _slow_consumers(looks: _Looks) -> Iterator[Finding]:
-    if looks.window_s < STARVED_S or sum(map(looks.busy, looks.now.nodes)) >= FULL:
+    if looks.window_s < STARVED_S or looks.busy_together >= FULL:
         return  # a burst; or the loop is what is short
     told: set[str] = set()
     for edge in looks.now.edges:

@@ -1,5 +1,7 @@
 """The benchmark of threads beside a busy run has figures; how large they are is not tested here."""
 
+import threading
+
 import pytest
 
 from meridian.observability import LogConfig
@@ -30,8 +32,6 @@ def test_an_idle_thread_is_there_in_some_windows_and_in_others_not(monkeypatch):
 
 
 def _play(begin, end, there, plan):
-    import threading
-
     before = threading.active_count()
     for kind in plan:
         begin(kind)

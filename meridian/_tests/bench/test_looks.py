@@ -12,7 +12,7 @@ from meridian.observability.logging import replace_config
 pytest.importorskip("asv_bench", reason="the benchmarks are not part of the wheel")
 from asv_bench import looks
 from asv_bench.windows import BASE, OTHER, ROUND, TWIN, ratios
-from meridian_conformance.paired import Interval
+from meridian_conformance.paired import Interval, Measured
 
 pytestmark = pytest.mark.req("X3", "N6")
 
@@ -44,7 +44,7 @@ def test_the_chain_is_watched_while_it_runs(watcher, engine, monkeypatch):
     # So small a window may be over before the look is; it is waited for all the same.
     monkeypatch.setattr(looks, "select", lambda *_: ([True], [], []))
     it = looks.watched(watcher, engine, 2, 2_000)
-    assert it.rounds == 2
+    assert it.quads == 2
     assert it.ratio.median == it.control.median == 1.0
 
 
@@ -83,9 +83,9 @@ def test_what_costs_more_has_the_greater_ratio(monkeypatch):
 def test_a_record_has_a_row_for_each_watcher_and_engine():
     alike, apart = Interval(0.98, 1.0, 1.03), Interval(0.9, 1.0, 1.2)
     found = [
-        ("socket", "python", looks.Watched(Interval(0.99, 1.0, 1.005), alike, 60)),
-        ("prometheus", "rust", looks.Watched(Interval(1.01, 1.02, 1.04), alike, 60)),
-        ("prometheus", "python", looks.Watched(Interval(1.031, 1.04, 1.05), apart, 60)),
+        ("socket", "python", Measured(Interval(0.99, 1.0, 1.005), alike, 60, 1.01)),
+        ("prometheus", "rust", Measured(Interval(1.01, 1.02, 1.04), alike, 60, 1.03)),
+        ("prometheus", "python", Measured(Interval(1.031, 1.04, 1.05), apart, 60, 1.03)),
     ]
     made = looks.kept(looks.COMMAND, {"scrape": {10: 3.4567, 1_000: 168.0, 10_000: 2_400.0}}, found)
     assert made["values"] == {
