@@ -27,6 +27,7 @@ install where they are missing.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -63,9 +64,10 @@ def main(args: Sequence[str] | None = None) -> None:
     del rich
     from meridian.cli import streams
     from meridian.cli.app import app
-    from meridian.cli.complete import mend_words
+    from meridian.cli.complete import whole_words
 
-    mend_words()
     streams.outlive_readers()
     # Called as a command and not through `app()`, which would replace sys.excepthook for the graph's own code as well.
-    typer.main.get_command(app)(args=None if args is None else list(args), prog_name="meridian")
+    command = typer.main.get_command(app)
+    with whole_words(os.environ.get("_MERIDIAN_COMPLETE", "").removeprefix("complete_")):
+        command(args=None if args is None else list(args), prog_name="meridian")

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ast
+import io
 import os
+import re
+import sys
+from collections.abc import Callable, Generator, MutableMapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -29,34 +34,65 @@ def complete_target(incomplete: str) -> list[str]:
     return found
 
 
-def complete_args(ctx: Any, incomplete: str) -> list[str]:
-    """Return what TARGET may go on with behind its colon, where the shell takes that for a word of its own.
+@contextmanager
+def whole_words(shell: str) -> Generator[None]:
+    """Let a shell and typer mean the same word while a completion is asked for and answered; otherwise do nothing.
 
-    bash does: of ``app.py:bu`` it makes the three words ``app.py``, ``:`` and ``bu``, and replaces only the last one.
+    bash takes ``:`` and ``=`` for words of their own, and replaces only what stands behind them: of ``app.py:bu`` the ``bu``. zsh and
+    fish take ``--option=value`` for one word and replace the whole, whereas typer tells only what the value may be.
+
+    Args:
+        shell: The one that asks, or ``""`` if none does.
     """
-    place, given = ctx.params.get("target"), list(ctx.params.get("args") or ())
-    if not place or given != [":"]:
-        return []
-    return [each.rpartition(":")[2] for each in complete_target(f"{place}:{incomplete}")]
-
-
-def mend_words() -> None:
-    """Undo what bash does to a line: it takes ``:`` and ``=`` for words of their own.
-
-    Behind a colon at the end an empty word begins. ``--option=value`` is told as ``--option value``, of which bash replaces the
-    last word only, as it should.
-    """
-    words, current = os.environ.get("COMP_WORDS", "").split("\n"), os.environ.get("COMP_CWORD", "")
-    if not current.isdecimal():
+    if shell == "bash":
+        mended = _behind_colon(os.environ)
+    elif shell in ("zsh", "fish"):
+        mended = _behind_equals(shell, os.environ.get("_TYPER_COMPLETE_ARGS", ""))
+    else:
+        yield
         return
+    with io.StringIO() as said:
+        try:
+            with redirect_stdout(said):
+                yield
+        finally:
+            sys.stdout.write(mended(said.getvalue()))
+
+
+def _behind_colon(asked: MutableMapping[str, str]) -> Callable[[str], str]:
+    """Put the words of bash together again, and return what takes from each answer what bash keeps anyway."""
+    words, current = asked.get("COMP_WORDS", "").split("\n"), asked.get("COMP_CWORD", "")
+    if not current.isdecimal():
+        return str
     at = int(current)
-    if words[at : at + 1] == [":"]:
-        at += 1
-    for i in range(min(at, len(words) - 1), 1, -1):
-        if words[i] == "=" and words[i - 1].startswith("--"):
-            del words[i]
-            at -= i < at
-    os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = "\n".join(words), str(at)
+    whole: list[str] = []
+    kept, goes_on = "", False
+    for word in words[: at + 1]:
+        if word == "=" and whole and whole[-1].startswith("--"):  # as if a blank stood there
+            whole.append("")
+            kept, goes_on = "", True
+        elif word == ":" and len(whole) > 1:
+            whole[-1] += word
+            kept, goes_on = whole[-1], True
+        elif goes_on:
+            whole[-1] += word
+            goes_on = False
+        else:
+            whole.append(word)
+            kept = ""
+    asked["COMP_WORDS"] = "\n".join(whole)
+    asked["COMP_CWORD"] = str(len(whole) - (at < len(words)))
+    return lambda said: "".join(line.removeprefix(kept) for line in said.splitlines(keepends=True))
+
+
+def _behind_equals(shell: str, line: str) -> Callable[[str], str]:
+    """Return what makes answers of the values of ``--option=``, if the last word of a line is one."""
+    begun = re.search(r"(?<=\s)--[\w-]+=(?=\S*$)", line)
+    if begun is None:
+        return str
+    if shell == "zsh":  # what it is told is a piece of its own code
+        return lambda said: f"compset -P 1 '*='; {said}"
+    return lambda said: "".join(begun[0] + each for each in said.splitlines(keepends=True) if each.strip())
 
 
 def complete_command(ctx: Any, incomplete: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from meridian.cli.complete import complete_args, complete_pid, complete_target
+from meridian.cli.complete import complete_pid, complete_target
 
 
 def seconds(value: float | None) -> float | None:
@@ -60,7 +60,6 @@ ArgsArgument = Annotated[
     typer.Argument(
         metavar="ARGS",
         help="After --: what TARGET's own code finds in sys.argv.",
-        autocompletion=complete_args,
         show_default=False,
     ),
 ]

@@ -1,4 +1,4 @@
-"""Completion: what the shells offer, and that a real bash takes it."""
+"""Completion: what the shells offer, and that real ones take it."""
 
 import os
 import pty
@@ -12,7 +12,7 @@ import time
 import pytest
 
 from meridian.cli import main
-from meridian.cli.complete import complete_args, complete_rule, complete_target
+from meridian.cli.complete import complete_rule, complete_target
 from meridian.introspect import serve
 from meridian.lint import rules
 
@@ -70,25 +70,12 @@ def test_in_shells_that_keep_the_word_whole_the_whole_target_is_offered(write):
     assert complete_target("nothing.py:") == complete_target("missing/") == []
 
 
-class Parsed:
-    """What typer knows of the words before."""
-
-    def __init__(self, **params):
-        self.params = params
-
-
 @pytest.mark.parametrize(
-    ("params", "incomplete"),
-    [
-        ({}, ""),
-        ({"target": "app.py", "args": []}, "bu"),
-        ({"target": "app.py", "args": ["--", "x"]}, "bu"),
-        ({"target": None, "args": None}, ""),
-    ],
+    "words", [("app.py", ""), ("app.py", "bu"), ("app.py", "--", "bu"), ("nothing", ":", "")]
 )
-def test_arguments_of_the_target_are_its_own(write, params, incomplete):
+def test_arguments_of_the_target_are_its_own(write, offered, words):
     write("app.py")
-    assert complete_args(Parsed(**params), incomplete) == []
+    assert offered("run", *words) == []
 
 
 def test_rules_are_offered_one_after_the_other(offered):
@@ -103,6 +90,28 @@ def test_values_behind_an_equals_sign_are_offered(write, offered):
     assert offered("lint", "--explain", "=") == list(rules())
     assert offered("lint", "--ignore", "=", "tiny-edge", "app.py", ":", "bu") == ["build"]
     assert offered("lint", "--select", "=", "tiny-edge", "--explain", "=", "tiny") == ["tiny-edge"]
+
+
+@pytest.mark.parametrize(
+    ("option", "answered"),
+    [
+        ("--select=tiny", ["--select=tiny-edge"]),
+        ("--select=tiny-edge,coal", ["--select=tiny-edge,coalesce-function"]),
+        ("--explain=", [f"--explain={id}" for id in rules()]),
+        ("--select=nothing", []),
+        ("--sel", ["--select"]),
+        ("--list", ["--list"]),
+    ],
+)
+def test_fish_is_told_the_option_with_each_value_since_it_replaces_the_whole_word(offered, option, answered):
+    told = offered("lint", "--strict", option, shell="fish")
+    assert [word for word in told if word.startswith("--")] == answered
+
+
+def test_zsh_is_told_to_keep_what_stands_before_the_equals_sign(offered):
+    keep = ["compset", "-P", "1", "'*=';", "_arguments", "'*:"]
+    assert offered("lint", "--select=tiny", shell="zsh")[:6] == keep
+    assert "compset" not in offered("lint", "--select", "tiny", shell="zsh")
 
 
 def test_nodes_are_offered(offered):
@@ -134,36 +143,63 @@ def test_the_script_for_each_shell_is_shown(monkeypatch, capsys, shell, line):
     assert line in capsys.readouterr().out
 
 
-# ---- a real bash -----------------------------------------------------------------------------------------------------
+# ---- real shells -----------------------------------------------------------------------------------------------------
+
+
+def installed(name: str) -> str:
+    """Return the path of a shell."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"there is no {name} here")
+    return path
 
 
 @pytest.fixture
-def shell(folder):
-    """An interactive bash at a terminal of its own, in the folder, with the command on its path."""
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("there is no bash here")
+def environment(folder):
+    """The environment of a shell that has the command on its path, and of the settings of its user nothing."""
     command = folder / "bin" / "meridian"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m meridian "$@"\n', encoding="utf-8")
     command.chmod(0o755)
-    script = subprocess.run(
+    return {
+        **os.environ,
+        "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
+        "TERM": "dumb",
+        "ZDOTDIR": str(folder),
+        "HOME": str(folder),
+        "XDG_DATA_HOME": str(folder),
+    }
+
+
+def script_for(shell: str) -> str:
+    return subprocess.run(
         [sys.executable, "-m", "meridian"],
-        env={**os.environ, "_MERIDIAN_COMPLETE": "source_bash"},
+        env={**os.environ, "_MERIDIAN_COMPLETE": f"source_{shell}"},
         capture_output=True, text=True, timeout=PATIENCE_S, check=True,
     ).stdout  # fmt: skip
-    (folder / "completion.sh").write_text(script + "\nPS1='READY> '\nbind 'set bell-style none'\n", "utf-8")
-    ours, its = pty.openpty()
-    bash_process = subprocess.Popen(
-        [bash, "--noprofile", "--rcfile", str(folder / "completion.sh"), "-i"],
-        env={**os.environ, "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}", "TERM": "dumb"},
-        stdin=its, stdout=its, stderr=its, start_new_session=True,
-    )  # fmt: skip
-    os.close(its)
-    yield Terminal(ours)
-    bash_process.kill()
-    bash_process.wait()
-    os.close(ours)
+
+
+@pytest.fixture
+def terminal(folder, environment):
+    """Start an interactive shell at a terminal of its own, in the folder."""
+    begun = []
+
+    def start(*command: str) -> Terminal:
+        ours, its = pty.openpty()
+        process = subprocess.Popen(
+            command, env=environment, stdin=its, stdout=its, stderr=its, start_new_session=True
+        )
+        begun.append((process, ours))
+        os.close(its)
+        started = Terminal(ours)
+        started.wait_for("READY> ")
+        return started
+
+    yield start
+    for process, ours in begun:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 class Terminal:
@@ -183,9 +219,10 @@ class Terminal:
         os.write(self.fd, text.encode())
 
 
-def test_a_real_bash_completes_commands_targets_and_rules(write, shell):
+def test_a_real_bash_completes_commands_targets_and_rules(folder, write, terminal):
     write("app.py")
-    shell.wait_for("READY> ")
+    write("rc.sh", script_for("bash") + "\nPS1='READY> '\nbind 'set bell-style none'\n")
+    shell = terminal(installed("bash"), "--noprofile", "--rcfile", str(folder / "rc.sh"), "-i")
     shell.type("meridian li\tapp\t")
     shell.wait_for("meridian lint app.py")
     shell.type("\x15meridian lint app.py:bu\t--explain tiny\t")
@@ -194,3 +231,28 @@ def test_a_real_bash_completes_commands_targets_and_rules(write, shell):
     shell.wait_for("meridian lint app.py --select=tiny-edge")
     shell.type("\x15meridian run app.py:\t\t")
     shell.wait_for("double")
+
+
+def test_a_real_zsh_completes_targets_and_what_stands_behind_an_equals_sign(write, terminal):
+    write("app.py")
+    settings = "\nPS1='READY> '\nunsetopt beep list_beep zle_bracketed_paste\nbindkey -e\n"
+    write(".zshrc", "autoload -Uz compinit\ncompinit -D -u\n" + script_for("zsh") + settings)
+    shell = terminal(installed("zsh"), "--no-global-rcs", "-i")
+    shell.type("meridian lint app.py:bu\t")
+    shell.wait_for("meridian lint app.py:build ")
+    shell.type("--select=tiny\t")
+    shell.wait_for("--select=tiny-edge ")
+    shell.type("\x15meridian lint --ignore=tiny-edge,lossy-d\t")
+    shell.wait_for("--ignore=tiny-edge,lossy-durable ")
+
+
+def test_a_real_fish_completes_targets_and_what_stands_behind_an_equals_sign(write, environment):
+    write("app.py")
+    write("script.fish", script_for("fish"))
+    asked = ("lint app.py:bu", "lint --select=tiny", "lint --ignore=tiny-edge,lossy-d")
+    ran = subprocess.run(
+        [installed("fish"), "--no-config", "-c", "source script.fish; for line in $argv; complete -C$line; end"]
+        + [f"meridian {line}" for line in asked],
+        env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=True,
+    )  # fmt: skip
+    assert ran.stdout.split() == ["app.py:build", "--select=tiny-edge", "--ignore=tiny-edge,lossy-durable"]
