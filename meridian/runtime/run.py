@@ -32,7 +32,15 @@ from meridian.runtime.facts import Facts, new_run_id
 from meridian.runtime.observe import Observer
 from meridian.runtime.report import ErrorReport, RunReport, count
 from meridian.runtime.threads import OtherThreads
-from meridian.runtime.workers import BatchWorker, PoolWorker, SourceWorker, Worker, is_failure
+from meridian.runtime.workers import (
+    BatchWorker,
+    PoolWorker,
+    SourceWorker,
+    Worker,
+    begun,
+    first_step,
+    is_failure,
+)
 
 if TYPE_CHECKING:
     from random import Random
@@ -672,10 +680,13 @@ class Run:
 
     def _start_draining(self, *nodes: int) -> None:
         self.in_flight += 1
-        self._draining = self.loop.create_task(self._drain_nodes(nodes), context=self.context.copy())
+        self._draining = begun(self.loop, self._drain_nodes(nodes), self.context.copy())
 
     async def _drain_nodes(self, nodes: tuple[int, ...]) -> None:
+        cancelled = await first_step()
         try:
+            if cancelled is not None:
+                raise cancelled
             for index in nodes:
                 self._to_drain.remove(index)
                 await self._hook(index, "on_drain")

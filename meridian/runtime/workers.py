@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from meridian.core.message import DATA, Message, Scope, current_scope
+from meridian.core.message import CONTROL, DATA, Message, Scope, current_scope
 from meridian.engine.kernel import SLICE_CAP_NS
 from meridian.engine.step import PAUSED, To, inherit
 
@@ -28,13 +28,24 @@ _leave_task = asyncio.tasks._leave_task
 
 
 @types.coroutine
-def _begin() -> Generator[None, None, asyncio.CancelledError | None]:
+def first_step() -> Generator[None, None, asyncio.CancelledError | None]:
     """Wait for the first step of the task; return the cancellation that came before it."""
     try:
         yield
     except asyncio.CancelledError as error:
         return error
     return None
+
+
+def begun(
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None], context: contextvars.Context
+) -> asyncio.Task[None]:
+    """Make a task of ``work``, which awaits `first_step` first and so is told of a cancellation before its first step.
+
+    Begun by hand: a task that is cancelled before that step would never run the coroutine at all, not even its ``finally``.
+    """
+    work.send(None)
+    return loop.create_task(work, context=context)
 
 
 @types.coroutine
@@ -105,10 +116,7 @@ class Worker:
         task = self._task
         if task is None or task.done() or task.cancelling():  # cancelled by a handler that then didn't wait
             self._handed = loop.create_future()
-            going_on = self._go_on(self._handed)
-            # Begun by hand: a task that is cancelled before its first step would never run the coroutine at all.
-            going_on.send(None)
-            task = self._task = loop.create_task(going_on, context=self.context)
+            task = self._task = begun(loop, self._go_on(self._handed), self.context)
         outer = asyncio.current_task(loop)
         if outer is not None:  # a run-to-completion put, from a task of the user's
             _leave_task(loop, outer)
@@ -132,7 +140,7 @@ class Worker:
 
     async def _go_on(self, handed: asyncio.Future[tuple[Coroutine[Any, Any, None], Any]]) -> None:
         """The node's task: finishes what `start` had to hand over."""
-        cancelled = await _begin()
+        cancelled = await first_step()
         while True:
             if cancelled is None:
                 try:
@@ -341,6 +349,8 @@ class PoolWorker:
         self.fn = fn
         self.ordered = ordered
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: dict[int, Any] = {}
+        """The messages whose task has not had its first step yet, in order, by the identity of their slot."""
         self._slots: deque[list[Any]] = deque()
         state.free = concurrency
 
@@ -360,14 +370,19 @@ class PoolWorker:
             context.run(current_scope.set, scope)
             self.state.free -= 1
             self.run.in_flight += 1
-            task = self.run.loop.create_task(self._one(x, port, slot), context=context)
+            self._waiting[id(slot)] = x
+            task = begun(self.run.loop, self._one(x, port, slot), context)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _one(self, x: Any, port: str, slot: list[Any]) -> None:
+        cancelled = await first_step()
+        self._waiting.pop(id(slot), None)
         state = self.state
         is_message = isinstance(x, Message)
         try:
+            if cancelled is not None:
+                raise cancelled
             y = await self.fn(x.payload if is_message and not state.wants_message else x)
             if y is not None and is_message:
                 y = inherit(x, y)
@@ -396,9 +411,22 @@ class PoolWorker:
 
     def cancel(self) -> asyncio.Task[None] | None:
         """Cancel all tasks; return one of them to wait for, or ``None``."""
+        self._give_back()
         for task in self._tasks:
             task.cancel()
         return next(iter(self._tasks), None)
+
+    def _give_back(self) -> None:
+        """Put back on their edges what was taken, but not begun; CONTROL counts as delivered.
+
+        Where several edges lead here nobody knows any more which one each came from, so it goes to one that has delivered.
+        """
+        rings = [ring for ring in self.run.assembly.all_rings() if ring.node == self.state.id]
+        for x in reversed(self._waiting.values()):
+            if not isinstance(x, Message) or x.type is not CONTROL:
+                ring = next(ring for ring in rings if ring.taken > ring.taken_control)
+                ring.settle(0, [x])
+        self._waiting.clear()
 
 
 class SourceWorker:
@@ -417,12 +445,15 @@ class SourceWorker:
         scope = Scope(None, run.random, run.clock.time)
         scope.node = state.name
         context.run(current_scope.set, scope)
-        self.task = run.loop.create_task(self._pull(items), context=context)
+        self.task = begun(run.loop, self._pull(items), context)
 
     async def _pull(self, items: AsyncIterable[Any]) -> None:
+        cancelled = await first_step()
         state = self.state
         iterator: AsyncIterator[Any] | None = None
         try:
+            if cancelled is not None:
+                raise cancelled
             iterator = aiter(items)
             async for item in iterator:
                 try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from meridian.core.errors import ClosedError
-from meridian.core.function import node, sink, source
+from meridian.core.function import Inlet, node, sink, source
 from meridian.core.message import DATA, Message
 from meridian.core.node import Node
 from meridian.core.scheduler import Scheduler, SchedulerConfig
@@ -219,6 +219,95 @@ def test_a_handler_that_cancels_its_task_among_several_stops_nothing_but_itself(
     report = run(graph("g", source(range(6)) >> suicidal >> sink(got.append)), loop_factory)
     assert (sorted(got), errors(report)) == ([2, 3, 5], [("suicidal", "CancelledError")] * 3)
     assert (report.reason, report.left) == ("finished", {})
+
+
+def cancels_others_at_the_first(mine: set[Any]) -> Any:
+    """Make a node that cancels all tasks but ``mine`` when its first message comes."""
+
+    def cancels(x: int) -> None:
+        if x == 0:
+            for task in asyncio.all_tasks() - mine:
+                task.cancel()
+
+    return node(cancels)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_message_of_a_pool_whose_task_is_cancelled_before_its_first_step_fails_alone(loop_factory, ordered):
+    got: list[int] = []
+    mine: set[Any] = set()
+
+    def numbers() -> Iterator[int]:
+        mine.update(asyncio.all_tasks())
+        yield from range(5)
+
+    @node(concurrency=2, ordered=ordered)
+    async def pool(x: int) -> int:
+        return x
+
+    begin = source(numbers)
+    made = graph("g", begin >> pool >> sink(got.append), begin >> cancels_others_at_the_first(mine))
+    report = run(made, loop_factory)
+    assert (got, errors(report)) == ([1, 2, 3, 4], [("pool", "CancelledError")])
+    assert (report.reason, report.left) == ("finished", {})
+
+
+@pytest.mark.parametrize("sources", [1, 2])
+def test_messages_of_a_pool_that_were_not_begun_when_the_run_was_cancelled_go_back_to_their_edges(
+    loop_factory, sources
+):
+    begun: list[int] = []
+
+    @node(concurrency=4)
+    async def pool(x: int) -> int:
+        begun.append(x)
+        return x
+
+    inlets = [Inlet(f"in{i}") for i in range(sources)]
+    stopper = Inlet("stopper")
+    stop = sink(lambda task: task.cancel(), name="stop")
+    scheduler = Scheduler()
+    scheduler.register(graph("g", stopper >> stop, *(inlet >> pool for inlet in inlets), pool >> sink(str)))
+
+    async def main() -> Any:
+        running = asyncio.ensure_future(scheduler.run_async())
+        while not stopper.try_put(running):
+            await asyncio.sleep(0)
+        for i in range(4):  # in one slice with what cancels the run, and behind it
+            assert inlets[i % sources].try_put(i)
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        cancelled = scheduler.report()
+        assert (begun, sum(cancelled.left.values())) == ([], 4)
+        for inlet in (*inlets, stopper):
+            inlet.close()
+        return await scheduler.run_async()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        report = runner.run(main())
+    assert (sorted(begun), report.reason, report.left) == ([0, 1, 2, 3], "finished", {})
+
+
+def test_an_asynchronous_source_whose_task_is_cancelled_before_its_first_step_is_exhausted(loop_factory):
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+
+    scheduler = Scheduler()
+    scheduler.register(graph("g", source(numbers) >> sink(str)))
+
+    async def main() -> Any:
+        async with asyncio.timeout(20):
+            running = asyncio.ensure_future(scheduler.run_async())
+            mine = asyncio.all_tasks()
+            while not (others := asyncio.all_tasks() - mine):
+                await asyncio.sleep(0)
+            for task in others:
+                task.cancel()
+            return await running
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        report = runner.run(main())
+    assert (report.reason, report.left, report.errors) == ("finished", {}, [])
 
 
 @pytest.mark.parametrize("bad", [1, 2])

@@ -290,6 +290,30 @@ def test_a_drain_that_takes_longer_than_a_shutdown_may_is_cut_off():
     assert simulation.elapsed_s == pytest.approx(4, abs=0.01)
 
 
+def test_a_drain_whose_task_is_cancelled_before_its_first_step_is_done_after_all():
+    cancelled: list[Any] = []
+
+    class Drains(Timed):
+        on_drain = Timed.let_go
+
+    def numbers() -> Any:
+        mine = asyncio.all_tasks()
+
+        def cancel() -> None:
+            cancelled.extend(asyncio.all_tasks() - mine)
+            for task in cancelled:
+                task.cancel()
+            if not cancelled:
+                asyncio.get_running_loop().call_soon(cancel)
+
+        asyncio.get_running_loop().call_soon(cancel)
+        yield from range(3)
+
+    got: list[Any] = []
+    simulation = simulate(graph("g", source(numbers) >> Drains() >> into(got)))
+    assert (got, len(cancelled), simulation.report.reason) == ([0, 1, 2], 1, "finished")
+
+
 def test_endless_tickers_are_drained_at_the_quiet_moment_that_ends_their_run():
     class Endless(Timed):
         regular_ticks = True
