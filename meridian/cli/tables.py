@@ -1,6 +1,7 @@
 """A report as tables: at the end of a run, and while it goes on.
 
-On a terminal tables have rules and colours; elsewhere they are plain aligned lines, as wide as they need to be.
+On a terminal tables have rules and colours; one that is too narrow for a table shows its rows below one another. Elsewhere tables are
+plain aligned lines, as wide as they need to be.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -33,6 +36,11 @@ MOST_ROWS = 200
 
 _WIDE = 1000
 _NARROW = 110
+_NAMED, _FOLDED = 16, 12
+"""Cells that the names of the rows, and the texts of another column, keep at least when they are folded; shorter ones aren't."""
+
+_INDENT = 2
+"""Cells before the facts of a row where there is no room for columns."""
 
 Row = TypeVar("Row")
 
@@ -76,27 +84,65 @@ def console_for(stream: str) -> Console:
     return console
 
 
-def table(columns: Sequence[Column], *, framed: bool) -> Table:
-    """Make a table; ``framed`` for terminals."""
+def table(columns: Sequence[Column], width: int, *, framed: bool) -> RenderableType:
+    """Make a table; where it doesn't fit, each row becomes a few lines below its name, so that nothing vanishes.
+
+    Args:
+        columns: The first names the rows.
+        width: Cells there are.
+        framed: For terminals.
+    """
     shown = [column for column in columns if column.is_needed]
+    tell = redactor().text
+    texts = [
+        [f"{cell:,}" if isinstance(cell, int) else tell(cell) for cell in column.cells] for column in shown
+    ]
+    widths = _widths([column.name for column in shown], texts, width - 2 * (len(shown) - (not framed)))
+    if widths is None:
+        return Group(*_below([column.name for column in shown], texts, width))
     made = Table(
         box=SIMPLE_HEAD if framed else None,
         pad_edge=False,
         padding=(0, 1 if framed else 2, 0, 0),
         header_style="bold",
     )
-    for i, column in enumerate(shown):
+    for column, wide in zip(shown, widths, strict=True):
         number = bool(column.cells) and all(isinstance(cell, int) for cell in column.cells)
-        made.add_column(
-            Text(column.name),
-            justify="right" if number else "left",
-            overflow="fold",
-            no_wrap=number and i > 0,
-        )
-    tell = redactor().text
-    for cells in zip(*(column.cells for column in shown), strict=True):
-        made.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else tell(cell)) for cell in cells))
+        made.add_column(Text(column.name), justify="right" if number else "left", overflow="fold", width=wide)
+    for row in zip(*texts, strict=True):
+        made.add_row(*map(Text, row))
     return made
+
+
+def _widths(heads: Sequence[str], texts: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """Return how wide each column is, the widest ones folded first; or ``None`` if there is too little room for that."""
+    widths, least = [], []
+    for i, (head, cells) in enumerate(zip(heads, texts, strict=True)):
+        widest = max(map(cell_len, cells), default=0)
+        widths.append(max(cell_len(head), widest))
+        least.append(max(min(widest, _FOLDED if i else _NAMED), *map(cell_len, head.split() or [""])))
+    if sum(least) > room:
+        return None
+    while sum(widths) > room:
+        i = max(range(len(widths)), key=lambda i: (widths[i] > least[i], widths[i]))
+        widths[i] -= 1
+    return widths
+
+
+def _below(heads: Sequence[str], texts: Sequence[Sequence[str]], width: int) -> Generator[RenderableType]:
+    """Yield each row as its name and, below that, as many of its facts in a line as fit."""
+    for name, *cells in zip(*texts, strict=True):
+        yield Text(name, style="bold", overflow="fold")
+        lines: list[str] = []
+        for head, cell in zip(heads[1:], cells, strict=True):
+            fact = f"{head} {cell}".strip()
+            if not cell:
+                continue
+            if lines and cell_len(together := f"{lines[-1]} · {fact}") <= width - _INDENT:
+                lines[-1] = together
+            else:
+                lines.append(fact)
+        yield Padding(Text("\n".join(lines), overflow="fold"), (0, 0, 0, _INDENT))
 
 
 # ---- at the end ----------------------------------------------------------------------------------------------------
@@ -144,11 +190,11 @@ def show_report(report: RunReport, console: Console) -> None:
 def print_table(console: Console, columns: Sequence[Column]) -> None:
     """Print a table; plain lines without trailing blanks where that isn't a terminal."""
     if console.is_terminal:
-        console.print(table(columns, framed=True))
+        console.print(table(columns, console.width, framed=True))
         return
     # Rich fills the last column with spaces; lines in a file end where their text does.
     with console.capture() as captured:
-        console.print(table(columns, framed=False))
+        console.print(table(columns, console.width, framed=False))
     for line in captured.get().splitlines():
         console.file.write(line.rstrip() + "\n")
 
@@ -219,20 +265,34 @@ class Picture:
         self._elapsed_s = 0.0
         self._delivered: dict[str, int] = {}
 
-    def of(self, report: RunReport, height: int) -> Group:
+    def of(self, report: RunReport, width: int, height: int) -> Group:
         """Return what to show.
 
         Args:
             report: The run so far.
+            width: Cells in a line there are.
             height: Lines there are.
         """
         passed_s = max(report.elapsed_s - self._elapsed_s, 1e-9)
         before, now = self._delivered, {edge.id: edge.delivered for edge in report.edges}
         rates = {id: (delivered - before.get(id, 0)) / passed_s for id, delivered in now.items()}
         self._elapsed_s, self._delivered = report.elapsed_s, now
+        edges, shown = self._table(report, rates, width, max(height - 6, 1))
+        if not isinstance(shown, Table):  # each edge takes as many lines as there would be columns
+            edges, shown = self._table(report, rates, width, max((height - 4) // 5, 1))
+        lines: list[RenderableType] = [self._headline(report), shown]
+        if edges < len(report.edges):
+            lines.append(Text(f"and {len(report.edges) - edges:,} more edges, less full", style="dim"))
+        return Group(*lines)
+
+    @staticmethod
+    def _table(
+        report: RunReport, rates: dict[str, float], width: int, most: int
+    ) -> tuple[int, RenderableType]:
+        """Return how many edges are shown, and how."""
         edges = _choose(
             report.edges,
-            max(height - 6, 1),
+            most,
             lambda edge: (
                 1e9 * bool(edge.lost) + 1e6 * edge.depth / edge.capacity + min(rates[edge.id], 1e5) / 1e5
             ),
@@ -244,10 +304,7 @@ class Picture:
             Column("Depth", [_gauge(edge.depth, edge.capacity) for edge in edges]),
             Column("Lost", [_lost(edge) for edge in edges]),
         ]
-        lines: list[RenderableType] = [self._headline(report), table(columns, framed=True)]
-        if len(edges) < len(report.edges):
-            lines.append(Text(f"and {len(report.edges) - len(edges):,} more edges, less full", style="dim"))
-        return Group(*lines)
+        return len(edges), table(columns, width, framed=True)
 
     @staticmethod
     def _headline(report: RunReport) -> Text:
@@ -287,7 +344,7 @@ def progress(scheduler: Scheduler) -> Generator[None]:
             begin_s = time.perf_counter()
             report = scheduler.report()
             if report is not None and report.status == "running":
-                live.update(picture.of(report, console.size.height), refresh=True)
+                live.update(picture.of(report, console.width, console.height), refresh=True)
             if stopped.wait(max(REFRESH_S, SHARE * (time.perf_counter() - begin_s))):
                 return
 
