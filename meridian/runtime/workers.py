@@ -421,7 +421,7 @@ class PoolWorker:
 
         Where several edges lead here nobody knows any more which one each came from, so it goes to one that has delivered.
         """
-        rings = [ring for ring in self.run.assembly.all_rings() if ring.node == self.state.id]
+        rings = [ring for ring in self.state.engine.rings if ring.node == self.state.id]
         for x in reversed(self._waiting.values()):
             if not isinstance(x, Message) or x.type is not CONTROL:
                 ring = next(ring for ring in rings if ring.taken > ring.taken_control)
