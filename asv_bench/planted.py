@@ -48,7 +48,7 @@ class Planted:
     edits: tuple[Edit, ...]
 
 
-_PUT = "        ring = self.ring() if self._ring is None else self._ring\n        self._admit(ring, item)\n"
+_PUT = "        ring = self.ring() if self._ring is None else self._ring\n        weight = self._admit(ring, item)\n"
 _NOTHING = "        item = item\n"
 _PICK = "        saved, passed_over = self._saved, self._passed_over\n"
 _MAP = "                out.extend(map(fn, rest))  # results before an exception stay in `out`\n"

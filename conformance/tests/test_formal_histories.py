@@ -100,10 +100,10 @@ class EdgePlayer:
 class OneTooMany(Ring):
     __slots__ = ()
 
-    def _put(self, item, policy):
+    def _put(self, item, policy, weight=None):
         self.capacity, self.space = self.capacity + 1, self.space + 1
         try:
-            return super()._put(item, policy)
+            return super()._put(item, policy, weight)
         finally:
             self.capacity, self.space = self.capacity - 1, self.space - 1
 
@@ -111,12 +111,12 @@ class OneTooMany(Ring):
 class ControlNotCounted(Ring):
     __slots__ = ()
 
-    def _put(self, item, policy):
+    def _put(self, item, policy, weight=None):
         if isinstance(item, Message) and len(self.control or ()) < self.capacity:
             self.control = self.control or deque()
             self.control.append(item)
             return PutResult.OK
-        return super()._put(item, policy)
+        return super()._put(item, policy, weight)
 
 
 class NewestFirst(Ring):
@@ -143,8 +143,8 @@ class ReleaseKeepsTheList(Ring):
 class PolicyLosesControl(Ring):
     __slots__ = ()
 
-    def _put(self, item, policy):
-        result = super()._put(item, policy)
+    def _put(self, item, policy, weight=None):
+        result = super()._put(item, policy, weight)
         if result is PutResult.BLOCKED:
             self.lose("dropped", 1)
             return PutResult.DROPPED
@@ -154,8 +154,8 @@ class PolicyLosesControl(Ring):
 class DropsTheOldest(Ring):
     __slots__ = ()
 
-    def _put(self, item, policy):
-        result = super()._put(item, policy)
+    def _put(self, item, policy, weight=None):
+        result = super()._put(item, policy, weight)
         if result is PutResult.DROPPED:
             self.items.popleft()
             self.items.append(item)
@@ -173,7 +173,7 @@ class ReplacesTheNewest(Ring):
 class MergesIntoTheOldest(Ring):
     __slots__ = ()
 
-    def _replace_newest(self, item):
+    def _replace_newest(self, item, weight):
         self.items[0] = item
 
 

@@ -23,7 +23,7 @@ from meridian.observability.metrics import get_metrics, is_metrics_enabled, is_r
 from meridian.redaction import type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from meridian.core.ports import Port
     from meridian.engine.kernel import PythonEngine
@@ -71,7 +71,8 @@ class Edge(Generic[T]):
             item (as in v1).
         max_bytes: Most bytes that queued DATA may have together, or ``None``.
         max_age_s: DATA that waited longer is not delivered but counted as lost, cause ``expired``; or ``None``.
-        size: Tells the bytes of a payload; without it the length of bytes and text, ``sys.getsizeof`` of the rest.
+        size: Tells the bytes of a payload, once for each that `try_put` or `put_many` puts; without it the length of bytes and
+            text, ``sys.getsizeof`` of the rest.
 
     Equal only to itself. Cost: O(1) for every call.
     """
@@ -180,8 +181,8 @@ class Edge(Generic[T]):
             ValueError: the item alone is larger than ``max_bytes``, or a custom policy answered nonsense.
         """
         ring = self.ring() if self._ring is None else self._ring
-        self._admit(ring, item)
-        result = ring.put(item, as_policy(policy) or self._default_policy or _LATEST)
+        weight = self._admit(ring, item)
+        result = ring.put(item, as_policy(policy) or self._default_policy or _LATEST, weight)
         if self._settled != _observing._generation:
             event, text = _EVENTS[result]
             self._observed(event, text, edge_capacity=self._capacity)
@@ -207,16 +208,16 @@ class Edge(Generic[T]):
         """
         ring = self.ring() if self._ring is None else self._ring
         batch = list(items)
+        weights: Sequence[int] | None = None
         if ring.check is not None or ring.limited:
-            for item in batch:
-                self._admit(ring, item)
-        n = ring.put_many(batch, as_policy(policy) or self._default_policy or _LATEST)
+            weights = [self._admit(ring, item) for item in batch]
+        n = ring.put_many(batch, as_policy(policy) or self._default_policy or _LATEST, weights)
         if self._settled != _observing._generation:
             self._observed("edge.enqueue", "items queued", n=n)
         return n
 
-    def _admit(self, ring: Ring, item: Any) -> None:
-        """Refuse what may not be on this edge."""
+    def _admit(self, ring: Ring, item: Any) -> int:
+        """Refuse what may not be on this edge; return the bytes that the rest counts for, 0 where nobody counts them."""
         check = ring.check
         if check is not None:
             value, is_data = item, True
@@ -224,8 +225,12 @@ class Edge(Generic[T]):
                 value, is_data = item.payload, item.type is DATA
             if is_data and not check.passes(value):
                 self._refused(value)
-        if ring.limited and ring.never_fits(item):
+        if not ring.limited:
+            return 0
+        weight = ring.weigh(item)
+        if weight is None:
             raise ValueError(f"edge {self.id}: one item is larger than the edge may ever hold")
+        return weight
 
     def _refused(self, value: Any) -> None:
         _logger.warn(

@@ -146,10 +146,10 @@ class Ring:
         del item
         return self.room() > 0
 
-    def never_fits(self, item: Any) -> bool:
-        """Say whether ``item`` alone is larger than the limits, or nobody can tell its size."""
+    def weigh(self, item: Any) -> int | None:
+        """Return how many bytes ``item`` counts for; ``None`` if it alone is larger than the limits, or nobody can tell."""
         del item
-        return False
+        return 0
 
     def accepted(self) -> int:
         """Return how many items this ring took responsibility for."""
@@ -157,12 +157,13 @@ class Ring:
 
     # ---- one item, any thread --------------------------------------------------------------------------------
 
-    def put(self, item: Any, policy: Policy | None = None) -> PutResult:
+    def put(self, item: Any, policy: Policy | None = None, weight: int | None = None) -> PutResult:
         """Put one item and say exactly what became of it. Never waits.
 
         Args:
             item: A raw payload or a `Message`, already checked against the schema.
             policy: Overrules the ring's own policy for this item.
+            weight: What `weigh` returned for it, if it was asked; else it is asked now.
 
         Raises:
             RuntimeError: called from within this ring's own coalesce function or policy.
@@ -171,7 +172,7 @@ class Ring:
         own = self._enter()
         try:
             was_empty = not self.items
-            result = self._put(item, self.policy if policy is None else policy)
+            result = self._put(item, self.policy if policy is None else policy, weight)
             wake = was_empty and bool(self.items)
         finally:
             self._leave(own)
@@ -183,7 +184,9 @@ class Ring:
                 engine.wake_control(self, own)
         return result
 
-    def put_many(self, items: Sequence[Any], policy: Policy | None = None) -> int:
+    def put_many(
+        self, items: Sequence[Any], policy: Policy | None = None, weights: Sequence[int] | None = None
+    ) -> int:
         """Put items in order until one is refused; return how many weren't. See `put`.
 
         Raises:
@@ -194,7 +197,8 @@ class Ring:
         n = 0
         try:
             for item in items:
-                if self._put(item, self.policy if policy is None else policy) is BLOCKED:
+                weight = None if weights is None else weights[n]
+                if self._put(item, self.policy if policy is None else policy, weight) is BLOCKED:
                     break
                 n += 1
         finally:
@@ -251,7 +255,7 @@ class Ring:
         self.taken += 1
         return item
 
-    def _put(self, item: Any, policy: Policy) -> PutResult:
+    def _put(self, item: Any, policy: Policy, weight: int | None = None) -> PutResult:
         items = self.items
         size = self.depth()
         if isinstance(item, Message):
@@ -264,7 +268,7 @@ class Ring:
                 self.control.append(item)
                 self.space -= 1
                 return OK
-        full = self._is_full(item, size)
+        full = self._is_full(weight, size)
         shown = max(size, self.capacity) if full else size
         if type(policy) in _BUILT_IN:
             result = policy.on_enqueue(self.capacity, shown, item)
@@ -275,23 +279,23 @@ class Ring:
             finally:
                 self.inside = 0
         if result is OK and not full:
-            self._append(item)
+            self._append(item, weight)
         elif result is BLOCKED:
             pass
         elif result is DROPPED:
             self.lose("dropped", 1)
         elif result is REPLACED:
             gone = []  # they die when all is done: an end of theirs may come back to this ring
-            while self.items and self._is_full(item, self.depth()):
+            while self.items and self._is_full(weight, self.depth()):
                 gone.append(self._evict("replaced"))
             if self._is_full(
-                item, self.depth()
+                weight, self.depth()
             ):  # nothing left that could make room (capacity 0, or all CONTROL)
                 self.lose("dropped", 1)
                 return DROPPED
-            self._append(item)
+            self._append(item, weight)
         elif result is COALESCED and isinstance(policy, Coalesce):
-            if not items or not self._merge(item, policy):
+            if not items or not self._merge(item, policy, weight):
                 self.lose("dropped", 1)
                 return DROPPED
         else:
@@ -301,10 +305,12 @@ class Ring:
             )
         return result
 
-    def _is_full(self, item: Any, size: int) -> bool:
+    def _is_full(self, weight: int | None, size: int) -> bool:
+        del weight
         return size >= self.capacity or len(self.items) >= self.space
 
-    def _append(self, item: Any) -> None:
+    def _append(self, item: Any, weight: int | None) -> None:
+        del weight
         self.items.append(item)
 
     def _evict(self, cause: str) -> Any:
@@ -312,10 +318,11 @@ class Ring:
         self.lose(cause, 1)
         return item
 
-    def _replace_newest(self, item: Any) -> None:
+    def _replace_newest(self, item: Any, weight: int | None) -> None:
+        del weight
         self.items[-1] = item
 
-    def _merge(self, item: Any, policy: Coalesce) -> bool:
+    def _merge(self, item: Any, policy: Coalesce, weight: int | None) -> bool:
         """Merge ``item`` into the newest one; ``False`` if neither the result nor ``item`` itself may take its place."""
         error: Exception | None = None
         self.inside = get_ident()
@@ -326,11 +333,15 @@ class Ring:
         finally:
             self.inside = 0
         failed = error is not None
-        if not failed and not self._may_replace_newest(merged):
-            merged, failed = item, True  # the newer one alone may still fit
-        if failed and not self._may_replace_newest(merged):
+        if not failed:
+            merged_weight = self.weigh(merged)
+            if self._may_replace_newest(merged_weight):
+                weight = merged_weight
+            else:
+                merged, failed = item, True  # the newer one alone may still fit
+        if failed and not self._may_replace_newest(weight):
             return False
-        self._replace_newest(merged)
+        self._replace_newest(merged, weight)
         if failed:
             self.lose("coalesce_error", 1, error)
         else:
@@ -342,8 +353,8 @@ class Ring:
     def _merged(self, policy: Coalesce, old: Any, new: Any) -> Any:
         return coalesced(policy, old, new)
 
-    def _may_replace_newest(self, item: Any) -> bool:
-        del item
+    def _may_replace_newest(self, weight: int | None) -> bool:
+        del weight
         return True
 
     def lose(self, cause: str, n: int, error: BaseException | None = None) -> None:
@@ -736,7 +747,8 @@ class LimitedRing(Ring):
     def fits(self, item: Any) -> bool:
         own = self._enter()
         try:
-            return self.never_fits(item) or not self._is_full(item, self.depth())
+            weight = self.weigh(item)
+            return weight is None or not self._is_full(weight, self.depth())
         finally:
             self._leave(own)
 
@@ -748,19 +760,21 @@ class LimitedRing(Ring):
             )
         return n
 
-    def _put(self, item: Any, policy: Policy) -> PutResult:
+    def _put(self, item: Any, policy: Policy, weight: int | None = None) -> PutResult:
         if self.max_age_ns is not None:
             self._expire()
-        if not (isinstance(item, Message) and item.type is CONTROL) and self.never_fits(item):
+        if weight is None:
+            weight = self.weigh(item)
+        if weight is None:
             self.lose("invalid", 1)
             return DROPPED
-        return super()._put(item, policy)
+        return super()._put(item, policy, weight)
 
-    def _is_full(self, item: Any, size: int) -> bool:
+    def _is_full(self, weight: int | None, size: int) -> bool:
         if self.max_age_ns is not None:
             self._expire()
             size = self.depth()
-        return super()._is_full(item, size) or self._exceeds(self._size_of(item))
+        return super()._is_full(weight, size) or self._exceeds(weight or 0)
 
     def _exceeds(self, n: int) -> bool:
         budget = self.budget
@@ -768,14 +782,17 @@ class LimitedRing(Ring):
             budget is not None and not budget.admits(n, self.budget_share)
         )
 
-    def never_fits(self, item: Any) -> bool:
+    def weigh(self, item: Any) -> int | None:
+        if isinstance(item, Message) and item.type is CONTROL:  # limits are for data
+            return 0
         try:
             n = self._size_of(item)
         except Exception:
-            return True
-        return (self.max_bytes is not None and n > self.max_bytes) or (
+            return None
+        never_fits = (self.max_bytes is not None and n > self.max_bytes) or (
             self.budget is not None and n > self.budget.limit
         )
+        return None if never_fits else n
 
     def _merged(self, policy: Coalesce, old: Any, new: Any) -> Any:
         if self.budget is None:
@@ -786,16 +803,16 @@ class LimitedRing(Ring):
         finally:
             self.budget.lock.acquire()
 
-    def _may_replace_newest(self, item: Any) -> bool:
-        return not self.never_fits(item) and not self._exceeds(self._size_of(item) - self._notes[-1][0])
+    def _may_replace_newest(self, weight: int | None) -> bool:
+        return weight is not None and not self._exceeds(weight - self._notes[-1][0])
 
     def _charge(self, n: int) -> None:
         self.bytes += n
         if self.budget is not None:
             self.budget.charge(n)
 
-    def _append(self, item: Any) -> None:
-        n = self._size_of(item)
+    def _append(self, item: Any, weight: int | None) -> None:
+        n = weight or 0
         self._charge(n)
         self.items.append(item)
         self._notes.append((n, self.clock()))
@@ -804,9 +821,9 @@ class LimitedRing(Ring):
         self._charge(-self._notes.popleft()[0])
         return super()._evict(cause)
 
-    def _replace_newest(self, item: Any) -> None:
+    def _replace_newest(self, item: Any, weight: int | None) -> None:
         n, entered = self._notes.pop()
-        new = self._size_of(item)
+        new = weight or 0
         self._charge(new - n)
         self._notes.append((new, entered))
         self.items[-1] = item
@@ -964,13 +981,11 @@ def short_of_bytes(rings: Sequence[Ring], item: Any) -> Ring | None:
     """
     if isinstance(item, Message) and item.type is CONTROL:
         return None
-    payload = item.payload if isinstance(item, Message) else item
     limited = [ring for ring in cast("Sequence[LimitedRing]", rings) if ring.limited and ring.budget]
     for ring in limited:
         budget = ring.budget
         if ring.kind == BLOCK and budget is not None:
-            sharing = [each for each in limited if each.budget is budget and not each.never_fits(item)]
-            n = sum(each.size(payload) for each in sharing)
+            n = sum(each.weigh(item) or 0 for each in limited if each.budget is budget)
             if n <= (ring.budget_share or budget.limit) and not budget.admits(n, ring.budget_share):
                 return ring
     return None

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList};
 
 use super::call::{call, class_of, thread_id};
-use super::names::names;
+use super::names::{names, Names};
 use super::ring::Ring;
 use crate::limits::{Budget as BudgetCore, Bytes, Limits, Note, MOST_BYTES};
 
@@ -50,7 +50,8 @@ fn bytes_at_a_glance(py: Python<'_>, payload: &Py<PyAny>) -> PyResult<Option<Byt
 }
 
 /// A number of bytes as an argument.
-struct Given(Bytes);
+#[derive(Clone, Copy)]
+pub(super) struct Given(pub(super) Bytes);
 
 impl<'py> FromPyObject<'_, 'py> for Given {
     type Error = PyErr;
@@ -116,23 +117,40 @@ impl Ring {
         Ok(items.iter().map(|item| (self.size_of(py, item).unwrap_or(0), now)).collect())
     }
 
-    /// Weighs a data item. One whose size nobody can tell never fits.
-    pub(super) fn weigh(&self, py: Python<'_>, item: &Py<PyAny>) -> PyResult<Weighed> {
+    /// Weighs an item, unless somebody did already.
+    pub(super) fn weighed(
+        &self,
+        py: Python<'_>,
+        item: &Py<PyAny>,
+        known: Option<Bytes>,
+    ) -> PyResult<Weighed> {
         if !self.limited {
             return Ok(Weighed { bytes: 0, now: 0, never_fits: false });
         }
         let now = self.now(py)?;
-        let (bytes, never_fits) = match self.size_of(py, item) {
-            Ok(bytes) => {
-                let never = self
-                    .core
-                    .with(py, |core| core.limits.as_ref().is_some_and(|limits| limits.never_fits(bytes)));
-                (bytes, never)
-            }
-            Err(error) if error.is_instance_of::<PyException>(py) => (0, true),
+        let bytes = match known {
+            Some(bytes) => Some(bytes),
+            None => self.bytes_that_fit(py, item)?,
+        };
+        Ok(Weighed { bytes: bytes.unwrap_or(0), now, never_fits: bytes.is_none() })
+    }
+
+    /// How many bytes an item counts for, CONTROL for none; `None` if it never fits, or nobody can tell its size.
+    pub(super) fn bytes_that_fit(&self, py: Python<'_>, item: &Py<PyAny>) -> PyResult<Option<Bytes>> {
+        if !self.limited {
+            return Ok(Some(0));
+        }
+        if names(py)?.is_a_message(item) && Names::is_control(py, item)? {
+            return Ok(Some(0));
+        }
+        let bytes = match self.size_of(py, item) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_instance_of::<PyException>(py) => return Ok(None),
             Err(error) => return Err(error),
         };
-        Ok(Weighed { bytes, now, never_fits })
+        let never_fits =
+            self.core.with(py, |core| core.limits.as_ref().is_some_and(|limits| limits.never_fits(bytes)));
+        Ok((!never_fits).then_some(bytes))
     }
 }
 
@@ -219,16 +237,6 @@ impl LimitedRing {
     fn get_size(slf: &Bound<'_, Self>) -> Option<Py<PyAny>> {
         let py = slf.py();
         slf.as_super().get().links.with(py, |links| links.size.as_ref().map(|size| size.clone_ref(py)))
-    }
-
-    /// Say whether `item` alone is larger than the limits, or nobody can tell its size.
-    fn never_fits(slf: &Bound<'_, Self>, item: Py<PyAny>) -> PyResult<bool> {
-        let py = slf.py();
-        match slf.as_super().get().size_of(py, &item) {
-            Ok(bytes) => Ok(Self::limits(slf, |limits| limits.never_fits(bytes)).unwrap_or(false)),
-            Err(error) if error.is_instance_of::<PyException>(py) => Ok(true),
-            Err(error) => Err(error),
-        }
     }
 
     /// Count for another budget, and tell ages by another clock, from now on.

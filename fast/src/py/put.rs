@@ -10,6 +10,7 @@ use super::names::{names, Names};
 use super::ring::{Fx, Ring};
 use crate::faults::{fault, Fault};
 use crate::gate::Inside;
+use crate::limits::Bytes;
 use crate::ring::{signed, Kind, Outcome};
 
 impl Ring {
@@ -170,7 +171,7 @@ impl Ring {
         let (merged, error) = match answer {
             Ok(merged) => {
                 let merged = merged.unbind();
-                let weight = self.weigh(py, &merged)?;
+                let weight = self.weighed(py, &merged, None)?;
                 (Some((merged, weight)), None)
             }
             Err(error) if error.is_instance_of::<PyException>(py) => (None, Some(error)),
@@ -217,12 +218,13 @@ impl Ring {
         !weight.never_fits && self.core.with(py, |core| core.may_replace_newest(weight.bytes))
     }
 
-    /// Puts one item and says what became of it.
+    /// Puts one item, whose bytes the caller may know, and says what became of it.
     pub fn put_one(
         slf: &Py<Self>,
         py: Python<'_>,
         item: Py<PyAny>,
         policy: Option<&Py<PyAny>>,
+        weight: Option<Bytes>,
     ) -> PyResult<Outcome> {
         let ring = slf.get();
         let names = names(py)?;
@@ -231,7 +233,7 @@ impl Ring {
         let weighed = if is_control {
             Weighed { bytes: 0, now: ring.now_if_it_matters(py)?, never_fits: false }
         } else {
-            ring.weigh(py, &item)?
+            ring.weighed(py, &item, weight)?
         };
         let own = ring.enter(py)?;
         if is_message && !weighed.never_fits {

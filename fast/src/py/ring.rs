@@ -14,12 +14,12 @@ use super::call::thread_id;
 use super::cell::{GilCell, GilValue};
 use super::engine::Engine;
 use super::lane::Lane;
-use super::limits::{Budget, Weighed};
+use super::limits::{Budget, Given, Weighed};
 use super::names::{any_message, names, Names};
 use super::ready::Turn;
 use crate::faults::{fault, Fault};
 use crate::gate::Gate;
-use crate::limits::Limits;
+use crate::limits::{Bytes, Limits};
 use crate::ring::{signed, Effects, Kind, Outcome, Passed, Ring as Core};
 
 /// One edge's items. See `meridian.engine.ring.Ring`.
@@ -350,7 +350,7 @@ impl Ring {
         let mut n = 0;
         let mut result = Ok(());
         for item in items.iter() {
-            match Self::put_one(slf, py, item.clone_ref(py), None) {
+            match Self::put_one(slf, py, item.clone_ref(py), None, None) {
                 Ok(Outcome::Blocked) => break,
                 Ok(_) => n += 1,
                 Err(error) => {
@@ -800,14 +800,12 @@ impl Ring {
         self.room_now(py)
     }
 
-    #[allow(clippy::unused_self)] // a limited ring asks its limits
-    fn never_fits(&self, item: &Bound<'_, PyAny>) -> bool {
-        let _ = item;
-        false
+    fn weigh(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<Option<Bytes>> {
+        self.bytes_that_fit(py, &item)
     }
 
     #[pyo3(name = "use")]
-    #[allow(clippy::unused_self)] // as above
+    #[allow(clippy::unused_self)] // a limited ring asks its limits
     fn use_(&self, budget: Option<Py<Budget>>, clock: &Bound<'_, PyAny>) {
         let _ = (budget, clock);
     }
@@ -820,7 +818,7 @@ impl Ring {
         if !self.limited {
             return Ok(self.core.with(py, |core| core.room() > 0));
         }
-        let weighed = self.weigh(py, &item)?;
+        let weighed = self.weighed(py, &item, None)?;
         self.stay_outside(py)?;
         let mut fx = Fx::default();
         let fits = self.core.with(py, |core| {
@@ -836,23 +834,32 @@ impl Ring {
 
     // ---- one item ------------------------------------------------------------------------------------------------
 
-    #[pyo3(signature = (item, policy = None))]
-    fn put(slf: &Bound<'_, Self>, item: Py<PyAny>, policy: Option<Py<PyAny>>) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (item, policy = None, weight = None))]
+    fn put(
+        slf: &Bound<'_, Self>,
+        item: Py<PyAny>,
+        policy: Option<Py<PyAny>>,
+        weight: Option<Given>,
+    ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let outcome = Self::put_one(slf.as_unbound(), py, item, policy.as_ref())?;
+        let weight = weight.map(|Given(bytes)| bytes);
+        let outcome = Self::put_one(slf.as_unbound(), py, item, policy.as_ref(), weight)?;
         Ok(names(py)?.result(outcome).clone_ref(py))
     }
 
-    #[pyo3(signature = (items, policy = None))]
+    #[pyo3(signature = (items, policy = None, weights = None))]
     fn put_many(
         slf: &Bound<'_, Self>,
         items: &Bound<'_, PyAny>,
         policy: Option<Py<PyAny>>,
+        weights: Option<Vec<Given>>,
     ) -> PyResult<usize> {
+        let (py, weights) = (slf.py(), weights.unwrap_or_default());
         let mut n = 0;
         for item in items.try_iter()? {
-            if Self::put_one(slf.as_unbound(), slf.py(), item?.unbind(), policy.as_ref())? == Outcome::Blocked
-            {
+            let weight = weights.get(n).map(|Given(bytes)| *bytes);
+            let outcome = Self::put_one(slf.as_unbound(), py, item?.unbind(), policy.as_ref(), weight)?;
+            if outcome == Outcome::Blocked {
                 break;
             }
             n += 1;

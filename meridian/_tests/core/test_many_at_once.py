@@ -91,6 +91,39 @@ def test_one_item_that_is_too_large_leaves_the_edge_as_it_was():
     assert edge.depth() == 0
 
 
+@pytest.mark.req("V6")
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_the_size_of_each_item_is_asked_once(policy: str):
+    asked: list[Any] = []
+
+    def size(item: Any) -> int:
+        asked.append(item)
+        return 1
+
+    edge = an_edge(5, default_policy=POLICIES[policy](), max_bytes=3, max_age_s=9, size=size)
+    edge.try_put(1)
+    assert (edge.put_many([2, 3]), asked) == (2, [1, 2, 3])
+    assert (edge.depth(), edge.ring().bytes) == (3, 3)
+
+
+@pytest.mark.req("V6")
+def test_a_size_that_changes_is_the_one_that_was_told_first():
+    sizes = iter([1, 2, 100, 100])
+    edge = an_edge(default_policy=block(), max_bytes=3, size=lambda item: next(sizes))
+    assert edge.put_many(["a", "b"]) == 2
+    assert edge.ring().bytes == 3
+    assert edge.take_many(1) == ["a"]
+    assert edge.ring().bytes == 2
+
+
+@pytest.mark.req("V6")
+def test_a_control_message_has_no_size():
+    edge = an_edge(default_policy=block(), max_bytes=1, size=lambda item: 2)
+    assert edge.try_put(Message(MessageType.CONTROL, "now")) is PutResult.OK
+    assert edge.put_many([Message(MessageType.CONTROL, "then")]) == 1
+    assert edge.ring().bytes == 0
+
+
 def test_a_policy_that_fails_keeps_what_was_put_before():
     class Fussy:
         def on_enqueue(self, capacity: int, size: int, item: Any) -> PutResult:

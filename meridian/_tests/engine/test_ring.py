@@ -568,7 +568,21 @@ def test_what_would_be_lost_anyway_fits_and_what_is_too_much_now_does_not():
 
 
 def test_without_limits_everything_fits_some_time():
-    assert Ring("a->b", 1, block()).never_fits("far too long") is False
+    assert Ring("a->b", 1, block()).weigh("far too long") == 0
+
+
+@pytest.mark.parametrize(
+    ("item", "weight"),
+    [
+        ("abc", 3),
+        (Message(DATA, "ab"), 2),
+        ("far too long", None),
+        (5, None),
+        (Message(CONTROL, "far too long"), 0),
+    ],
+)
+def test_a_ring_weighs_data_and_nothing_that_never_fits(item, weight):
+    assert limited(max_bytes=4, size=len).weigh(item) == weight
 
 
 def test_an_answer_that_is_no_size_is_told_with_the_edge_and_the_type():

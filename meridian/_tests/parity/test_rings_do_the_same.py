@@ -212,7 +212,7 @@ class Rings(RuleBasedStateMachine):
     @rule(drawn=items)
     def ask(self, drawn: Any) -> None:
         given = item(drawn)
-        self.both(lambda side: (side.ring.fits(given), side.ring.never_fits(given), side.ring.room()))
+        self.both(lambda side: (side.ring.fits(given), side.ring.weigh(given), side.ring.room()))
 
     @precondition(lambda self: self.attached)
     @rule(drawn=st.lists(items, max_size=5))
