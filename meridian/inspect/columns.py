@@ -70,9 +70,17 @@ def _number(value: float | None) -> float:
     return -math.inf if value is None else value
 
 
+TAKE_THE_HEAD = frozenset({"replaced", "expired", "coalesce_error"})
+"""Losses by which the oldest item leaves an edge, or another comes into its place, without being delivered."""
+
+
 def _age(edge: EdgeSnapshot) -> float | None:
-    """Return for how long its head has waited; both facts are lower bounds, so one of 0 says nothing."""
-    return max(edge.head_age_s or 0.0, edge.stalled_s or 0.0) or None
+    """Return for how long its head has waited; both facts are lower bounds, so one of 0 says nothing.
+
+    Where heads are lost, an edge from which nothing was delivered may have a young one all the same.
+    """
+    stalled_s = 0.0 if TAKE_THE_HEAD.intersection(edge.lost) else edge.stalled_s or 0.0
+    return max(edge.head_age_s or 0.0, stalled_s) or None
 
 
 def _busy(node: NodeSnapshot) -> float:

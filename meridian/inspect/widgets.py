@@ -21,6 +21,8 @@ from meridian.inspect.layout import lay_out
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
+    from textual.widget import Widget
+
     from meridian.introspect import Snapshot
 
 STYLES = {
@@ -214,8 +216,14 @@ class Rows(ScrollView, can_focus=True):
             return Strip.blank(width, base)
         row = self.shown[at]
         text = line([(column.text(row), cells, column.right) for column, cells in fitting])
-        style = base + Style.parse(STYLES.get(self.row_style(row), "none"))
+        style = base + _style(self, self.row_style(row))
         return _strip(text, style + Style(reverse=True) if at == self.at else style, width)
+
+
+def _style(widget: Widget, name: str) -> Style:
+    """Return the style of that name; without colours only what else it has, since red as a grey is next to black."""
+    style = Style.parse(STYLES.get(name, "none"))
+    return style.without_color if widget.app.no_color else style
 
 
 def _strip(text: str, style: Style, width: int) -> Strip:
@@ -380,6 +388,4 @@ class Graph(ScrollView, can_focus=True):
             return Strip.blank(width, base)
         x = self.scroll_offset.x
         row = self._drawn.row(y + self.scroll_offset.y, x, x + width, self._faces, self.selected)
-        return Strip(
-            [Segment(text, base + Style.parse(STYLES.get(style, "none"))) for text, style in row], width
-        )
+        return Strip([Segment(text, base + _style(self, style)) for text, style in row], width)

@@ -409,6 +409,20 @@ def test_without_colours_nothing_is_lost(shop, monkeypatch, golden):
     play(script, readings=shop)
 
 
+def test_without_colours_what_is_wrong_is_as_bright_as_the_rest(shop, monkeypatch):
+    """A red made grey is next to black, on a screen that is."""
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def script(app, pilot):
+        for tab, widget in (("1", app.query_one(Graph)), ("5", app.rows("findings"))):
+            await press(pilot, tab)
+            drawn = [part for y in range(widget.size.height) for part in widget.render_line(y)]
+            assert any(part.style.bold for part in drawn), "what is wrong stands out by other means"
+            assert {part.style.color for part in drawn if part.text.strip()} == {widget.rich_style.color}
+
+    play(script, readings=shop)
+
+
 CANARY = "sk-live-Zx81Qw0vTb27Lm94Kd"
 
 

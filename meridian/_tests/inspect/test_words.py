@@ -73,6 +73,14 @@ def test_an_age_of_nothing_is_no_age_since_a_look_knows_only_how_long_a_head_wai
     assert head.text(made.edge("a", "b", head_age_s=head_age_s, stalled_s=stalled_s)) == shown
 
 
+@pytest.mark.parametrize("cause", ["replaced", "expired", "coalesce_error"])
+def test_an_edge_whose_heads_are_lost_may_stand_still_and_have_a_young_one(made, cause):
+    head = next(column for column in EDGES if column.head == "Head")
+    assert head.text(made.edge("a", "b", stalled_s=9.0, lost={"dropped": 4})) == "9.0 s"
+    assert head.text(made.edge("a", "b", stalled_s=9.0, lost={cause: 4})) == "–"
+    assert head.text(made.edge("a", "b", stalled_s=9.0, lost={cause: 4}, head_age_s=0.25)) == "250 ms"
+
+
 def test_an_event_tells_what_its_kind_fills(made):
     assert [told(each) for each in made.EVENTS] == [
         "6 so far",
