@@ -35,6 +35,7 @@ from meridian.introspect.errors import (
 )
 from meridian.introspect.server import is_alive
 from meridian.redaction import redactor
+from meridian.redaction.errors import NOWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,10 +66,21 @@ FULL = 0.8
 """Nodes that together take this share of the loop leave none to spare: its own work, and whoever looks, take some too."""
 
 MOST = 0.75
-"""A node with this share of what all nodes take is the one to look at."""
+"""A node with this share of what all nodes take is the one to look at; or two or three with it together."""
+
+FEW = 3
+COSTLY_S = 0.0005
+"""So many nodes share the blame at most, and each takes so long for a message. Where none does, they only keep one another busy."""
 
 SLOW_TURN_S = 0.1
 """A turn that takes so long is felt by everything else; so says the event ``node.slow``."""
+
+STALLED_S = 10.0
+"""A node that awaits something for so long is worth a look, though there is still room for what comes meanwhile."""
+
+LARGE = 1_024
+PILED = 0.1
+"""More than an edge holds unless told otherwise, and more than this share of all that ever came: that is no burst."""
 
 
 class Rule(NamedTuple):
@@ -106,9 +118,17 @@ RULES: Mapping[str, Rule] = {
     ),
     "ended-stuck": Rule("error", "The run ended with messages that nobody could take any more."),
     "paused": Rule("warning", "A node takes no data for now, and an edge before it is full."),
-    "bottleneck": Rule("warning", "A node takes most of a loop that has no time left, and its input fills."),
+    "stalled": Rule(
+        "warning", "A node takes nothing of what waits, and nobody waits for it only as there is room yet."
+    ),
+    "bottleneck": Rule(
+        "warning", "A node, or two or three, take most of a loop that has no time left, and an input fills."
+    ),
     "slow-consumer": Rule(
         "warning", "A node awaits something for most of the time while a producer waits for it."
+    ),
+    "piling-up": Rule(
+        "warning", "More and more messages wait on an edge with a large capacity, and take memory."
     ),
     "slow-handler": Rule("warning", "A turn of a node keeps the loop for a tenth of a second or longer."),
     "node-errors": Rule("warning", "A node fails now and then."),
@@ -178,8 +198,8 @@ def find(now: Snapshot, before: Snapshot | None = None) -> tuple[Finding, ...]:
         checks = (_failed_to_start, _errors, _losses, _ended_stuck, _unrouted)
     else:
         checks = (
-            _failed_to_start, _dead_consumers, _starving, _errors, _losses,
-            _bottlenecks, _slow_consumers, _slow_handlers, _unrouted,
+            _failed_to_start, _dead_consumers, _stalled, _starving, _errors, _losses,
+            _bottlenecks, _slow_consumers, _piling_up, _slow_handlers, _unrouted,
         )  # fmt: skip
     found = [finding for check in checks for finding in check(looks)]
     return tuple(sorted(found, key=lambda finding: _RANK[finding.rule]))
@@ -194,7 +214,7 @@ class _Looks:
         window_s: Seconds between them, or since the start.
         nodes, edges: Those of now, by name and by id.
         waits: Edges on which somebody waits for room, by the node that waits.
-        inputs: Edges by the node they enter.
+        inputs, outputs: Edges by the node they enter, and by the node they leave.
     """
 
     def __init__(self, now: Snapshot, before: Snapshot | None) -> None:
@@ -209,8 +229,10 @@ class _Looks:
         self._edges_before = {} if before is None else {edge.id: edge for edge in before.edges}
         self.waits: dict[str, list[EdgeSnapshot]] = {}
         self.inputs: dict[str, list[EdgeSnapshot]] = {}
+        self.outputs: dict[str, list[EdgeSnapshot]] = {}
         for edge in now.edges:
             self.inputs.setdefault(edge.target, []).append(edge)
+            self.outputs.setdefault(edge.source, []).append(edge)
             if edge.waiting:
                 self.waits.setdefault(edge.source, []).append(edge)
 
@@ -219,7 +241,9 @@ class _Looks:
         """Say which time is spoken of."""
         return f"in {_seconds(self.window_s)}" if self.twice else "since the start"
 
-    def more(self, node: NodeSnapshot, key: Literal["handled", "errors", "unrouted", "slices"]) -> int:
+    def more(
+        self, node: NodeSnapshot, key: Literal["handled", "produced", "errors", "unrouted", "slices"]
+    ) -> int:
         """Return by how much a count of a node has grown."""
         past = self._nodes_before.get(node.name)
         grown: int = getattr(node, key) - (0 if past is None else getattr(past, key))
@@ -241,6 +265,19 @@ class _Looks:
     def delivered(self, edge: EdgeSnapshot) -> int:
         past = self._edges_before.get(edge.id)
         return max(edge.delivered - (0 if past is None else past.delivered), 0)
+
+    def accepted(self, edge: EdgeSnapshot) -> int:
+        past = self._edges_before.get(edge.id)
+        return max(edge.accepted - (0 if past is None else past.accepted), 0)
+
+    def sends(self, node: NodeSnapshot) -> bool:
+        """Say whether a node sent anything between two looks: it may make a great deal of the one message it took."""
+        return self.twice and any(map(self.accepted, self.outputs.get(node.name, ())))
+
+    def grown(self, edge: EdgeSnapshot) -> int:
+        """Return by how much its depth has grown between two looks."""
+        past = self._edges_before.get(edge.id)
+        return 0 if past is None else edge.depth - past.depth
 
     def blocked(self, edge: EdgeSnapshot) -> float:
         """Return for which share of the time somebody waited for room on it."""
@@ -280,13 +317,16 @@ class _Looks:
     def is_dead(self, edge: EdgeSnapshot) -> bool:
         """Say whether an edge is full and its consumer takes nothing, for longer than it ever took it."""
         held_s = self.held_s(edge)
-        if held_s < LONG_S:
+        if held_s < LONG_S or self.sends(self.nodes[edge.target]):
             return False
-        per_item_s = max(self.now.elapsed_s - held_s, 0.0) / edge.delivered if edge.delivered else 0.0
         quiet_s = self.quiet_s(edge)
         if quiet_s is None:  # a wait may outlast as many items as the edge holds
-            return held_s >= PATIENCE * per_item_s * edge.capacity
-        return quiet_s > 0 and quiet_s >= PATIENCE * per_item_s
+            return held_s >= PATIENCE * self.per_item_s(edge, held_s) * edge.capacity
+        return quiet_s > 0 and quiet_s >= PATIENCE * self.per_item_s(edge, held_s)
+
+    def per_item_s(self, edge: EdgeSnapshot, quiet_s: float) -> float:
+        """Return how long an item of an edge took until the consumer fell silent, so many seconds ago."""
+        return max(self.now.elapsed_s - quiet_s, 0.0) / edge.delivered if edge.delivered else 0.0
 
 
 # ---- what stands still -----------------------------------------------------------------------------------------------
@@ -315,7 +355,7 @@ def _failed_to_start(looks: _Looks) -> Iterator[Finding]:
             yield _finding(
                 "failed-to-start",
                 f"node {node.name!r} could not be started{'' if error is None else f': {error.type}'}",
-                "its on_start raised" + ("" if error is None else f" in {error.where}"),
+                "its on_start raised" + ("" if error is None else _in(error.where)),
                 "see what on_start needs: a file, a connection, a setting",
                 node=node.name,
             )
@@ -394,8 +434,31 @@ def _dead_consumer(looks: _Looks, end: EdgeSnapshot, node: NodeSnapshot, waiting
         )
     why, fix = _BY_DOING.get(node.doing, _BY_DOING_ELSE)
     if node.doing == "working":
-        why = f"{why} ({_count(node.in_flight)} of its calls {'is' if node.in_flight == 1 else 'are'} under way)"
+        why = f"{why} ({_under_way(node)})"
     return _finding("dead-consumer", f"{seen}{held}", why, fix, node=node.name, edge=end.id)
+
+
+def _under_way(node: NodeSnapshot) -> str:
+    return f"{_count(node.in_flight)} of its calls {'is' if node.in_flight == 1 else 'are'} under way"
+
+
+def _stalled(looks: _Looks) -> Iterator[Finding]:
+    for edge in looks.now.edges:
+        node = looks.nodes[edge.target]
+        if edge.waiting or edge.depth >= edge.capacity or node.doing != "working" or looks.sends(node):
+            continue
+        quiet_s = looks.quiet_s(edge) or 0.0
+        if quiet_s >= max(STALLED_S, PATIENCE * looks.per_item_s(edge, quiet_s)):
+            _, fix = _BY_DOING["working"]
+            yield _finding(
+                "stalled",
+                f"node {node.name!r} has taken nothing from {edge.id!r} for {_seconds(quiet_s)}, and "
+                f"{_messages(edge.depth)} wait{'s' if edge.depth == 1 else ''}; there is room for {_count(edge.capacity)}",
+                f"it awaits something for far longer than usual, or that doesn't come back ({_under_way(node)})",
+                fix,
+                node=node.name,
+                edge=edge.id,
+            )
 
 
 def _deadlock(looks: _Looks, circle: list[EdgeSnapshot]) -> Finding:
@@ -420,7 +483,7 @@ def _ended_stuck(looks: _Looks) -> Iterator[Finding]:
         most = max(left, key=lambda edge: edge.depth)
         yield _finding(
             "ended-stuck",
-            f"the run ended stuck with {_count(sum(edge.depth for edge in left))} messages, "
+            f"the run ended stuck with {_messages(sum(edge.depth for edge in left))}, "
             f"{_count(most.depth)} of them on {most.id!r}",
             f"nothing could happen any more, and node {most.target!r} took none of them",
             "look for nodes that wait for each other in a circle, or that failed to start",
@@ -458,13 +521,14 @@ def _starving(looks: _Looks) -> Iterator[Finding]:
             starved.setdefault(edge.band, []).append((edge, takers))
     for band, found in starved.items():
         edge, takers = max(found, key=lambda each: looks.quiet_s(each[0]) or 0.0)
-        others = f", and {_count(len(found) - 1)} other edges" if len(found) > 1 else ""
+        others = len(found) - 1
+        elsewhere = f", and on {_count(others)} other edge{'s' if others > 1 else ''}" if others else ""
         busy = ", ".join(f"{each.name!r} {_share(looks.busy(each))}" for each in takers[:3])
         weights = ":".join(str(each.weight) for each in looks.now.scheduler.bands)
         yield _finding(
             "starving",
-            f"band {band} isn't served: {_count(edge.depth)} messages on {edge.id!r}{others} have waited for "
-            f"{_seconds(looks.quiet_s(edge) or 0.0)}, and node {edge.target!r} gets no turn",
+            f"band {band} isn't served: node {edge.target!r} has had no turn for {_seconds(looks.quiet_s(edge) or 0.0)}, "
+            f"with {_messages(edge.depth)} on {edge.id!r}{elsewhere}",
             f"more urgent bands take the loop ({busy}); they share it {weights}, and a long turn counts as one",
             "put less into the urgent bands, shorten their handlers, or give this band a larger share (fairness_ratio)",
             node=edge.target,
@@ -473,6 +537,18 @@ def _starving(looks: _Looks) -> Iterator[Finding]:
 
 
 # ---- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+_BY_ERROR = {
+    "meridian.core.errors.PayloadError": (
+        "an edge refuses what it sends, since that doesn't fit the schema of the port",
+        "see what it sends, or correct the schema; the losses with cause invalid name the edge",
+    ),
+}
+_BY_ERROR_ELSE = (
+    "its code raises, and the run goes on with the next message",
+    "read the class and the place; if the input is to blame, declare a schema on the port, so that it is refused before",
+)
 
 
 def _errors(looks: _Looks) -> Iterator[Finding]:
@@ -485,12 +561,13 @@ def _errors(looks: _Looks) -> Iterator[Finding]:
         storm = failures >= STORM_FAILURES and per_s >= STORM_PER_S and failures >= STORM_SHARE * handled
         of = f", {_share(min(failures / handled, 1.0))} of what it handled" if handled else ""
         error = node.last_error
-        last = "" if error is None else f"; the last is {error.type} in {error.where}"
+        last = "" if error is None else f"; the last is {error.type}{_in(error.where)}"
+        why, fix = _BY_ERROR.get("" if error is None else error.type, _BY_ERROR_ELSE)
         yield _finding(
             "error-storm" if storm else "node-errors",
             f"node {node.name!r} failed {_times(failures)} {looks.when} ({per_s:,.1f} per second{of}){last}",
-            "its code raises, and the run goes on with the next message",
-            "read the class and the place; if the input is to blame, declare a schema on the port, so that it is refused before",
+            why,
+            fix,
             node=node.name,
         )
 
@@ -537,7 +614,7 @@ def _losses(looks: _Looks) -> Iterator[Finding]:
             per_s = n / looks.window_s if looks.window_s else 0.0
             yield _finding(
                 rule,
-                f"edge {edge.id!r} lost {_count(n)} messages {looks.when} ({per_s:,.1f} per second), "
+                f"edge {edge.id!r} lost {_messages(n)} {looks.when} ({per_s:,.1f} per second), "
                 f"cause {cause}, policy {edge.policy}",
                 why.format(cause=cause),
                 fix.format(source=edge.source, target=edge.target),
@@ -552,8 +629,8 @@ def _unrouted(looks: _Looks) -> Iterator[Finding]:
         if n:
             yield _finding(
                 "unrouted",
-                f"node {node.name!r} emitted {_count(n)} messages {looks.when} on outputs that lead nowhere",
-                "no edge leaves that output, so the messages are gone",
+                f"node {node.name!r} emitted {_messages(n)} {looks.when} on outputs that lead nowhere",
+                "no edge leaves that output, so what is emitted there is gone",
                 "connect the output, or don't emit there",
                 node=node.name,
             )
@@ -565,22 +642,39 @@ def _unrouted(looks: _Looks) -> Iterator[Finding]:
 def _bottlenecks(looks: _Looks) -> Iterator[Finding]:
     if looks.window_s < STARVED_S or looks.busy_together < FULL:
         return  # a burst; or the loop has time
-    for node in looks.now.nodes:
-        busy = looks.busy(node)
-        if busy < MOST * looks.busy_together:
-            continue
-        filling = [each for each in looks.inputs.get(node.name, ()) if _fills(each)]
-        if filling:
-            edge = max(filling, key=lambda each: each.depth / max(each.capacity, 1))
-            yield _finding(
-                "bottleneck",
-                f"node {node.name!r} was busy {_share(busy)} of the time {looks.when}, "
-                f"and {_count(edge.depth)} of {_count(edge.capacity)} wait on {edge.id!r}",
-                "all nodes share one thread, and this one takes most of it",
-                "make its code faster, give it less, or move the work to a thread or another process",
-                node=node.name,
-                edge=edge.id,
-            )
+    most = _busiest(looks)
+    filling = [each for node in most for each in looks.inputs.get(node.name, ()) if _fills(each)]
+    if filling:
+        edge = max(filling, key=lambda each: each.depth / max(each.capacity, 1))
+        names = _names(node.name for node in most)
+        busy = " and ".join(_share(looks.busy(node)) for node in most)
+        yield _finding(
+            "bottleneck",
+            f"{'node' if len(most) == 1 else 'nodes'} {names} {'was' if len(most) == 1 else 'were'} busy {busy} of the time "
+            f"{looks.when}, and {_count(edge.depth)} of {_count(edge.capacity)} wait on {edge.id!r}",
+            f"all nodes share one thread, and {'this one takes' if len(most) == 1 else 'these take'} most of it",
+            f"make {'its' if len(most) == 1 else 'their'} code faster, give {'it' if len(most) == 1 else 'them'} less, "
+            "or move the work to a thread or another process",
+            node=edge.target,
+            edge=edge.id,
+        )
+
+
+def _busiest(looks: _Looks) -> list[NodeSnapshot]:
+    """Return the nodes that take most of the loop, in the order of the graph: one, or a few that are costly each, or none."""
+    least_s = MOST * looks.busy_together
+    ranked = sorted(looks.now.nodes, key=looks.busy, reverse=True)[:FEW]
+    for n in range(1, len(ranked) + 1):
+        if sum(map(looks.busy, ranked[:n])) >= least_s:
+            most = ranked[:n]
+            if n > 1 and not all(_is_costly(looks, node) for node in most):
+                return []
+            return [node for node in looks.now.nodes if node in most]
+    return []
+
+
+def _is_costly(looks: _Looks, node: NodeSnapshot) -> bool:
+    return looks.busy_s(node) >= COSTLY_S * max(looks.more(node, "handled"), looks.more(node, "produced"), 1)
 
 
 def _fills(edge: EdgeSnapshot) -> bool:
@@ -610,6 +704,23 @@ def _slow_consumers(looks: _Looks) -> Iterator[Finding]:
         )
 
 
+def _piling_up(looks: _Looks) -> Iterator[Finding]:
+    for edge in looks.now.edges:
+        grown = looks.grown(edge)
+        if not LARGE < edge.depth < edge.capacity or edge.depth < PILED * edge.accepted or grown <= 0:
+            continue
+        left_s = (edge.capacity - edge.depth) / grown * looks.window_s
+        yield _finding(
+            "piling-up",
+            f"{_count(edge.depth)} messages wait on {edge.id!r}, {_count(grown)} more than {_seconds(looks.window_s)} ago; "
+            f"it has room for {_count(edge.capacity)}, and is full in {_seconds(left_s)}",
+            f"node {edge.source!r} sends more than node {edge.target!r} takes, and doesn't wait while there is room",
+            f"make node {edge.target!r} faster, or lower the capacity (or set max_bytes), so that the producer waits",
+            node=edge.target,
+            edge=edge.id,
+        )
+
+
 def _slow_handlers(looks: _Looks) -> Iterator[Finding]:
     loop = looks.now.loop
     for node in looks.now.nodes:
@@ -619,7 +730,12 @@ def _slow_handlers(looks: _Looks) -> Iterator[Finding]:
         if turn_s >= SLOW_TURN_S:
             yield _finding(
                 "slow-handler",
-                f"a turn of node {node.name!r} takes {_seconds(turn_s)} {'now' if turn_s == runs_s else looks.when}",
+                f"a turn of node {node.name!r} "
+                + (
+                    f"has taken {_seconds(turn_s)} up to now"
+                    if turn_s == runs_s
+                    else f"took {_seconds(turn_s)} on average {looks.when}"
+                ),
                 "the loop has one thread: for so long no other node gets a turn, and no timer fires",
                 "split the work, or do it in a thread: await asyncio.to_thread(...)",
                 node=node.name,
@@ -714,6 +830,8 @@ def _state_of(pid: int) -> str | None:
 
 
 def _seconds(value: float) -> str:
+    if value >= 7_200:
+        return f"{value / 3_600:,.0f} h"
     if value >= 120:
         return f"{value / 60:,.0f} min"
     return f"{value:.1f} s" if value >= 1 else f"{value * 1000:.0f} ms"
@@ -727,8 +845,16 @@ def _count(n: int) -> str:
     return f"{n:,}"
 
 
+def _messages(n: int) -> str:
+    return f"{_count(n)} message{'' if n == 1 else 's'}"
+
+
 def _times(n: int) -> str:
     return "once" if n == 1 else f"{_count(n)} times"
+
+
+def _in(where: str) -> str:
+    return "" if where == NOWHERE else f" in {where}"
 
 
 def _names(names: Iterable[str]) -> str:

@@ -133,6 +133,56 @@ def test_a_dead_consumer_behind_a_lossy_edge_is_named_beside_what_it_loses():
     ]
 
 
+def test_a_node_that_makes_a_great_deal_of_one_message_is_not_dead():
+    @node
+    def explode(item: int):
+        yield from count()
+
+    def crunch(item: int) -> None:
+        clock().advance(0.01)
+
+    chain = (
+        source(count(), name="read")
+        >> via(capacity=4)
+        >> explode
+        >> via(capacity=64)
+        >> sink(crunch, name="crunch")
+    )
+    before, now = two_looks(graph("g", chain))
+    for doing in ("ready", "blocked", "running"):  # whatever a look happens to find it at
+        nodes = tuple(replace(each, doing=doing) if each.name == "explode" else each for each in now.nodes)
+        edges = tuple(replace(each, waiting=0) if each.source == "explode" else each for each in now.edges)
+        found = find(replace(now, nodes=nodes, edges=edges), before)
+        assert ids(found) == [("bottleneck", "crunch", "explode:output->crunch:input")]
+
+
+def test_a_node_that_awaits_for_long_is_stalled_though_there_is_room_for_what_comes():
+    async def hang_at(n: int) -> None:
+        if n == 20:
+            await asyncio.Event().wait()
+
+    made = [graph("g", source(ticking(0.1), name="read") >> sink(hang_at, name="fetch")) for _ in range(2)]
+    before, now = two_looks(made[0], after_s=5.05, apart_s=9.0)
+    assert find(now, before) == (), "a call may take a while"
+    before, now = two_looks(made[1], after_s=5.05, apart_s=11.0)
+    (found,) = find(now, before)
+    assert ids([found]) == [("stalled", "fetch", "read:output->fetch:input")]
+    assert found.what == (
+        "node 'fetch' has taken nothing from 'read:output->fetch:input' for 11.0 s, and 140 messages wait; "
+        "there is room for 1,024"
+    )
+    assert "1 of its calls is under way" in found.why
+
+
+def test_a_node_that_always_awaits_for_long_is_not_stalled():
+    async def call(n: int) -> None:
+        await asyncio.sleep(13)
+
+    made = graph("g", source(ticking(5.0), name="read") >> sink(call, name="call"))
+    before, now = two_looks(made, after_s=134.0, apart_s=10.5)
+    assert find(now, before) == ()
+
+
 def test_nodes_that_wait_in_a_circle_are_a_deadlock():
     @node(name="a")
     async def first(item: int) -> int:
@@ -323,7 +373,7 @@ async def slow(item):
 
 def test_messages_that_a_schema_refuses_are_laid_on_their_producer():
     _, now = two_looks(graph("g", source(ticking(0.1), name="s") >> sink(paced, name="out")))
-    edge = replace(now.edges[0], lost={"invalid": 3, "coalesce_error": 1, "expired": 2, "new_cause": 1})
+    edge = replace(now.edges[0], lost={"invalid": 1, "coalesce_error": 1, "expired": 2, "new_cause": 1})
     found = find(replace(now, edges=(edge,)))
     assert ids(found) == [
         ("lost-to-errors", "out", edge.id),
@@ -332,6 +382,23 @@ def test_messages_that_a_schema_refuses_are_laid_on_their_producer():
         ("losses", "out", edge.id),
     ]
     assert found[-1].why == "the cause is 'new_cause'"
+    assert " lost 1 message since the start " in found[1].what
+
+
+def test_a_producer_whose_messages_are_refused_is_told_so_instead_of_being_called_faulty():
+    def numbers(n: int) -> None: ...
+
+    before, now = two_looks(graph("g", source(texts(), name="s") >> sink(numbers, name="numbers")))
+    storm, refused = find(now, before)
+    assert (storm.rule, storm.node) == ("error-storm", "s")
+    assert storm.what.endswith("the last is meridian.core.errors.PayloadError")
+    assert storm.why == "an edge refuses what it sends, since that doesn't fit the schema of the port"
+    assert refused.rule == "lost-to-errors"
+
+
+async def texts():
+    async for n in ticking(0.01):
+        yield str(n)
 
 
 def test_messages_on_an_output_that_leads_nowhere_are_told():
@@ -358,7 +425,7 @@ def test_a_node_that_takes_all_of_the_loop_while_its_input_fills_is_the_bottlene
 
 @pytest.mark.parametrize(
     ("crunch", "read", "bottleneck"),
-    [(0.85, 0.0, True), (0.7, 0.2, True), (0.75, 0.0, False), (0.5, 0.45, False)],
+    [(0.85, 0.0, True), (0.7, 0.2, True), (0.75, 0.0, False), (0.5, 0.2, False)],
 )
 def test_a_bottleneck_leaves_the_loop_no_time_and_takes_most_of_it(crunch, read, bottleneck):
     """What is left belongs to the loop itself, and to whoever looks."""
@@ -372,6 +439,44 @@ def test_a_bottleneck_leaves_the_loop_no_time_and_takes_most_of_it(crunch, read,
     )
     found = find(replace(now, nodes=nodes, edges=(replace(now.edges[0], depth=8),)), before)
     assert ids(found) == ([("bottleneck", "crunch", "read:output->crunch:input")] if bottleneck else [])
+
+
+def test_two_nodes_that_share_all_of_the_loop_are_named_together():
+    @node
+    def parse(item: int) -> int:
+        clock().advance(0.01)
+        return item
+
+    @node
+    def cheap(item: int) -> int:
+        return item
+
+    def store(item: int) -> None:
+        clock().advance(0.01)
+
+    chain = source(count(), name="read") >> via(capacity=8) >> parse >> cheap >> sink(store, name="store")
+    before, now = two_looks(graph("g", chain))
+    (found,) = find(now, before)
+    assert ids([found]) == [("bottleneck", "parse", "read:output->parse:input")]
+    assert found.what.startswith("nodes 'parse', 'store' were busy 50 % and 50 % of the time in 2.0 s, and ")
+
+
+def test_messages_that_pile_up_where_there_is_much_room_are_told_before_the_memory_is_gone():
+    made = graph(
+        "g", source(ticking(0.001), name="read") >> via(capacity=1_000_000) >> sink(slow, name="write")
+    )
+    before, now = two_looks(made, after_s=4.0)
+    (found,) = find(now, before)
+    assert ids([found]) == [("piling-up", "write", "read:output->write:input")]
+    assert found.what.endswith("more than 2.0 s ago; it has room for 1,000,000, and is full in 17 min")
+    (edge,) = now.edges
+    for calm in (
+        replace(edge, depth=before.edges[0].depth),  # it doesn't grow
+        replace(edge, accepted=20 * edge.depth),  # a burst, after many that are done with
+        replace(edge, capacity=edge.depth, policy="drop"),  # full: that is told by others
+    ):
+        assert "piling-up" not in [each.rule for each in find(replace(now, edges=(calm,)), before)]
+    assert find(now) == (), "one look shows no growth"
 
 
 def test_a_node_that_awaits_while_the_loop_is_free_is_a_slow_consumer_and_not_dead():
@@ -402,9 +507,9 @@ def test_a_handler_that_keeps_the_loop_is_slow():
     )
     (found,) = find(now, before)
     assert ids([found]) == [("slow-handler", "think", None)]
-    assert found.what == "a turn of node 'think' takes 250 ms in 4.0 s"
+    assert found.what == "a turn of node 'think' took 250 ms on average in 4.0 s"
     running = replace(now, loop=LoopSnapshot(0.0, 0.4, False, "think"))
-    assert "takes 400 ms now" in find(running, before)[0].what
+    assert "has taken 400 ms up to now" in find(running, before)[0].what
 
 
 # ---- what is none -----------------------------------------------------------------------------------------------------
