@@ -141,9 +141,9 @@ class Observer:
         """Return what is to be done to each item that an `Inlet` sends, or ``None`` for nothing."""
         return None if self._spans is None else self._spans.entering(state, joins=True)
 
-    def of_failure(self, item: Any, message: Message[Any]) -> Message[Any]:
-        """Return the ERROR message about a failure to handle ``item``, as it is to leave the node."""
-        return message if self._spans is None else self._spans.of_failure(item, message)
+    def failed_in(self, error: BaseException) -> str:
+        """Return the ``traceparent`` of what comes from the span that ``error`` left, if any."""
+        return "" if self._spans is None else self._spans.failed_in(error)
 
     def emit(self, state: NodeState, emit: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
         """Return what is to be called for each emit of a node; what debug events tell of goes to its edges at once, one by one."""

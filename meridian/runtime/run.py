@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from meridian.core.errors import ClosedError, NodeError
 from meridian.core.function import FnNode, Inlet, SourceNode
-from meridian.core.message import ERROR, Message, Scope, current_scope
+from meridian.core.message import ERROR, Message, Scope, current_scope, with_header
 from meridian.core.node import Node, ports_of
 from meridian.core.policies import ErrorPolicy
 from meridian.core.ports import PortDirection
 from meridian.engine.step import BUSY, To
 from meridian.observability import context as observability
+from meridian.observability import traceparent
 from meridian.observability.events import get_events
 from meridian.observability.logging import get_logger
 from meridian.redaction import describe_error
@@ -830,6 +831,7 @@ class Run:
     # ---- what goes wrong -------------------------------------------------------------------------------------
 
     def _on_error(self, index: int, phase: str, error: BaseException, item: Any, port: str) -> To | None:
+        del item  # a payload is told to nobody
         state = self.assembly.known_state(index)
         name = self.plan.nodes[index].name
         described = describe_error(error)
@@ -847,6 +849,7 @@ class Run:
             where=described.where,
             **({"port": port} if port else {}),
         )
+        came_from = self.observer.failed_in(error)
         if state is None:
             return None
         if state.error_policy is ErrorPolicy.RAISE_EXCEPTION:
@@ -862,7 +865,7 @@ class Run:
                 "context": {"node": name, "phase": phase, "port": port},
             }
             message = Message(ERROR, payload, {"error_source": "meridian"})
-            return To(out, self.observer.of_failure(item, message))
+            return To(out, with_header(message, traceparent.HEADER, came_from) if came_from else message)
         return None
 
     def record(self, name: str, phase: str, described: ErrorDescription) -> None:

@@ -59,9 +59,9 @@ _hop: ContextVar[_Hop | None] = ContextVar("meridian_hop", default=None)
 
 
 class _Failed(NamedTuple):
-    """The last handling that failed: which message it was of, and the ``traceparent`` of what comes from its span."""
+    """The last handling that failed: by which error, and the ``traceparent`` of what comes from its span."""
 
-    message_id: str
+    error: Exception
     traceparent: str
 
 
@@ -85,8 +85,7 @@ class _Handling:
         self._within.__exit__(kind, error, traceback)
         _hop.reset(self._token)
         if isinstance(error, Exception):
-            message, span = self._hop
-            _failed.set(_Failed(message.get_id(), span.traceparent))
+            _failed.set(_Failed(error, self._hop.span.traceparent))
 
 
 class Spans:
@@ -374,17 +373,16 @@ class Spans:
 
         return leave
 
-    def of_failure(self, item: Any, message: Message[Any]) -> Message[Any]:
-        """Let the ERROR message about a failure say that it comes from the span that failed.
+    def failed_in(self, error: BaseException) -> str:
+        """Return the ``traceparent`` of what comes from the span that ``error`` left; empty if it left none that is kept.
 
-        Args:
-            item: What was being handled.
-            message: The ERROR message.
+        By the error, as an item may be bare. It is asked for once, as it holds on to what its handler had in hand.
         """
         failed = _failed.get()
-        if failed is None or not isinstance(item, Message) or item.get_id() != failed.message_id:
-            return message
-        return with_header(message, HEADER, failed.traceparent) if failed.traceparent else message
+        if failed is None:
+            return ""
+        _failed.set(None)
+        return failed.traceparent if failed.error is error else ""
 
     def _leave(self, state: NodeState, message: Message[Any], hop: _Hop | None = None) -> Message[Any]:
         if hop is None:

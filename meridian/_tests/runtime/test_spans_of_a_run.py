@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from meridian import (
+    Emit,
     Inlet,
     Message,
     MessageType,
@@ -19,6 +20,7 @@ from meridian import (
     Scheduler,
     Subgraph,
     To,
+    block,
     coalesce,
     graph,
     node,
@@ -417,6 +419,51 @@ def test_the_message_about_a_failure_comes_from_the_span_that_failed(otel: Calla
     ends = ["end", "end"] if kind is fails_midway else ["end"]
     assert found == [["numbers", ["fails", *ends]]] * len(found)
     assert found
+
+
+async def fails_midway_later(n: int) -> AsyncIterator[int]:
+    yield n
+    await asyncio.sleep(0)
+    raise ValueError("no such number")
+
+
+def fails_after_emitting(n: int, emit: Emit) -> None:
+    emit(n)
+    raise ValueError("no such number")
+
+
+@pytest.mark.req("V16", "V9")
+@pytest.mark.parametrize(
+    ("kind", "ends", "options"),
+    [
+        (fails_at_once, 1, {}),
+        (fails_later, 1, {}),
+        (fails_later, 1, {"concurrency": 2}),
+        (fails_midway, 2, {}),
+        (fails_midway_later, 2, {}),
+        (fails_after_emitting, 2, {}),
+        (Failing, 1, {}),
+    ],
+)
+def test_an_item_put_by_hand_that_fails_at_its_first_node_is_one_trace(
+    otel: Callable[[], Any], kind: Any, ends: int, options: dict[str, Any]
+):
+    failing: Any
+    if kind is Failing:
+        failing = Failing("fails")
+        failing.error_policy = ErrorPolicy.EMIT_ERROR
+    else:
+        failing = node(name="fails", on_error=ErrorPolicy.EMIT_ERROR, **options)(kind)
+
+    def takes_all(message: Message[Any]) -> None:
+        pass
+
+    made = graph("g", source(range(0), name="numbers") >> failing >> sink(takes_all, name="end"))
+    made.edges[0].put_many(range(5), block())
+    scheduler = Scheduler()
+    scheduler.register(made)
+    scheduler.run()
+    assert trees(otel()) == [["fails", ["fails", *["end"] * ends]]] * 5  # it begins where it is found
 
 
 @pytest.mark.req("V16")
