@@ -172,14 +172,22 @@ class Scheduler:
             NodeError: a node whose error policy says so failed; everything was stopped in good order.
             KeyboardInterrupt: SIGINT came; everything was drained and stopped first. A second one cuts that short.
         """
-        if self._running:
-            return
+        with self._under_way() as begins:
+            if begins:
+                self._run_blocking()
+
+    @contextmanager
+    def _under_way(self) -> Generator[bool]:
+        """Begin a run, unless one is under way, and end it; whoever asked for a stop meanwhile meant this one."""
+        with self._lock:
+            begins = not self._running
+            self._running = True
         try:
-            self._run_blocking()
+            yield begins
         finally:
-            with self._lock:
-                if not self._running:  # a signal that came when the run had just ended was still for that one
-                    self._shutdown = False
+            if begins:
+                with self._lock:
+                    self._running = self._shutdown = False
 
     def _run_blocking(self) -> None:
         import asyncio
@@ -198,7 +206,7 @@ class Scheduler:
             # Through the loop: a handler runs between any two instructions of this thread, also while it holds the lock
             # that `shutdown` takes, and also while the loop sleeps and would not see what changed.
             with stop_on_signals(partial(loop.call_soon_threadsafe, self.shutdown)) as came:
-                runner.run(self.run_async())
+                runner.run(self._run_to_its_end())
         if any(number == 2 for number in came):
             raise KeyboardInterrupt
 
@@ -207,7 +215,7 @@ class Scheduler:
 
         def target() -> None:
             try:
-                self.run()
+                self._run_blocking()
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 failed.append(error)
 
@@ -233,20 +241,16 @@ class Scheduler:
 
         Cancellation: stops at once, without draining; ``on_stop`` of every started node still runs.
         """
-        with self._lock:
-            if self._running:
-                return None
-            self._running = True
+        with self._under_way() as begins:
+            return await self._run_to_its_end() if begins else None
+
+    async def _run_to_its_end(self) -> RunReport:
         try:
             return await self._run_plan()
         except Exception as error:
             told = describe_error(error)
             get_logger().error("scheduler.error", "run failed", error_type=told.type, error_msg=told.message)
             raise
-        finally:
-            with self._lock:
-                self._running = False
-                self._shutdown = False
 
     async def _run_plan(self) -> RunReport:
         from meridian.runtime import cpu

@@ -48,13 +48,13 @@ class SignalledAtTheWorstMoment(Scheduler):
     armed = False
 
     @property
-    def _shutdown(self):
-        return self.__dict__["asked"]
+    def _run(self):
+        return self.__dict__["now"]
 
-    @_shutdown.setter
-    def _shutdown(self, asked):
-        self.__dict__["asked"] = asked
-        if type(self).armed and asked is False:
+    @_run.setter
+    def _run(self, now):
+        self.__dict__["now"] = now
+        if type(self).armed and now is None:
             type(self).armed = False
             signal.raise_signal(signal.SIGINT)
 
@@ -66,3 +66,5 @@ def test_a_signal_that_comes_while_the_lock_is_held_does_not_deadlock():
     with pytest.raises(KeyboardInterrupt):
         scheduler.run()
     assert not scheduler.is_running()
+    scheduler.run()  # the signal was for the first
+    assert scheduler.report().reason == "finished"
