@@ -14,6 +14,7 @@
     diagnostics bundles: collect, inspect, verify
     options     arguments and options that several commands have in common
     target      finds what TARGET names, and says what is wrong with it
+    several     targets one after the other, and the graphs in a folder
     process     finds the running process that is meant
     tables      a report as tables, at the end and while it runs
     streams     who owns stdout; readers that go away

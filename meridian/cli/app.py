@@ -16,10 +16,13 @@ from meridian.cli.complete import (
 )
 from meridian.cli.options import (
     ArgsArgument,
-    OptionalTargetArgument,
+    OptionalTargetsArgument,
     RedactionOption,
     SocketOption,
     TargetArgument,
+    TargetCommand,
+    TargetsArgument,
+    TargetsCommand,
     pid_option,
     seconds,
 )
@@ -41,19 +44,19 @@ tables and logs go to stderr. Ctrl-C drains and reports, a second Ctrl-C cuts th
 
 Example: [bold]meridian run app.py:build --json > report.json[/]"""
 
-VALIDATE = """Show everything that is wrong with a graph, without running it.
+VALIDATE = """Show everything that is wrong with graphs, without running them.
 
 Each issue has a level, a code and the fix, and the line of the edge that it is about. Errors refuse a run, warnings don't; \
 the exit code is 1 if there are errors, with --strict also if there are warnings.
 
-Example: [bold]meridian validate app.py:build[/]"""
+Example: [bold]meridian validate app.py:build[/], [bold]meridian validate flows/ --strict[/]"""
 
-LINT = """Look for smells in a graph, without running it: what may lose messages, stand still, or hold up the rest.
+LINT = """Look for smells in graphs, without running them: what may lose messages, stand still, or hold up the rest.
 
 Each finding has a rule, its place and a fix. The exit code is 1 if there are errors, with --strict also if there are \
 warnings. A comment [bold]# meridian: ignore\\[RULE] reason[/] on the line suppresses one.
 
-Example: [bold]meridian lint app.py:build --strict[/]"""
+Example: [bold]meridian lint app.py:build --strict[/], [bold]meridian lint flows/ other.py[/]"""
 
 INFO = """Show version, engine and why, Python, platform, processors, and optional packages.
 
@@ -131,7 +134,7 @@ def meridian_command(
     del version
 
 
-@app.command("run", help=RUN, rich_help_panel=A_GRAPH)
+@app.command("run", cls=TargetCommand, help=RUN, rich_help_panel=A_GRAPH)
 def run_command(
     target: TargetArgument,
     args: ArgsArgument = None,
@@ -228,10 +231,10 @@ def run_command(
     )
 
 
-@app.command("validate", help=VALIDATE, rich_help_panel=A_GRAPH)
+@app.command("validate", cls=TargetsCommand, help=VALIDATE, rich_help_panel=A_GRAPH)
 def validate_command(
-    target: TargetArgument,
-    args: ArgsArgument = None,
+    context: typer.Context,
+    targets: TargetsArgument,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the issues as one JSON object to stdout.")
     ] = False,
@@ -240,13 +243,13 @@ def validate_command(
     """See `VALIDATE`."""
     from meridian.cli.validate import validate
 
-    raise typer.Exit(validate(target, args or [], as_json=as_json, strict=strict))
+    raise typer.Exit(validate(targets, context.args, as_json=as_json, strict=strict))
 
 
-@app.command("lint", help=LINT, rich_help_panel=A_GRAPH)
+@app.command("lint", cls=TargetsCommand, help=LINT, rich_help_panel=A_GRAPH)
 def lint_command(
-    target: OptionalTargetArgument = None,
-    args: ArgsArgument = None,
+    context: typer.Context,
+    targets: OptionalTargetsArgument = None,
     select: Annotated[
         list[str] | None,
         typer.Option(
@@ -289,14 +292,14 @@ def lint_command(
 ) -> None:
     """See `LINT`."""
     del redaction  # it is in force already
-    from meridian.cli.lint import Wishes, explain, lint_target, list_rules
+    from meridian.cli.lint import Wishes, explain, lint_targets, list_rules
 
     if listed:
         raise typer.Exit(list_rules(as_json=as_json))
     if explained is not None:
         raise typer.Exit(explain(explained, as_json=as_json))
     wishes = Wishes(select or (), ignore or (), strict, as_json, as_github)
-    raise typer.Exit(lint_target(target, args or [], wishes))
+    raise typer.Exit(lint_targets(targets or (), context.args, wishes))
 
 
 @app.command("info", help=INFO, rich_help_panel=TO_BEGIN)
@@ -346,7 +349,7 @@ schema_app = typer.Typer(help=SCHEMA, no_args_is_help=True)
 app.add_typer(schema_app, name="schema", rich_help_panel=A_GRAPH)
 
 
-@schema_app.command("export", help=SCHEMA_EXPORT)
+@schema_app.command("export", cls=TargetCommand, help=SCHEMA_EXPORT)
 def schema_export_command(
     target: TargetArgument,
     args: ArgsArgument = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import io
 import os
 import re
@@ -18,7 +17,9 @@ def complete_target(incomplete: str) -> list[str]:
     place, colon, begun = incomplete.rpartition(":")
     if colon:
         path = Path(place) if place.endswith(".py") else Path(*place.split(".")).with_suffix(".py")
-        return [f"{place}:{name}" for name in _defined(path) if name.startswith(begun)]
+        from meridian.cli.target import defined
+
+        return [f"{place}:{name}" for name in defined(path) if name.startswith(begun)]
     folder, slash, begun = incomplete.rpartition("/")
     found: list[str] = []
     try:
@@ -135,20 +136,3 @@ def complete_schema(incomplete: str) -> list[str]:
     from meridian.cli.schema import PUBLISHED
 
     return [name for name in PUBLISHED if name.startswith(incomplete)]
-
-
-def _defined(path: Path) -> list[str]:
-    """Return the public functions and variables at the top of a file."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return []
-    names: list[str] = []
-    for statement in tree.body:
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            names.append(statement.name)
-        elif isinstance(statement, ast.Assign):
-            names += [target.id for target in statement.targets if isinstance(target, ast.Name)]
-        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            names.append(statement.target.id)
-    return [name for name in dict.fromkeys(names) if not name.startswith("_")]

@@ -10,13 +10,14 @@ from typing import NamedTuple, TextIO
 from rich.text import Text
 
 from meridian.cli.codes import Code, CommandError
+from meridian.cli.several import Looked, look_at_each
 from meridian.cli.streams import answer, write_json
 from meridian.cli.tables import Column, console_for, print_table
 from meridian.cli.target import load
 from meridian.cli.validate import STYLES, count
 from meridian.core.errors import ConfigError
 from meridian.core.places import recorded
-from meridian.lint import LEVELS, Lint, Rule, find_rule, lint, read_settings, rules
+from meridian.lint import LEVELS, Lint, Rule, Settings, find_rule, lint, read_settings, rules
 from meridian.observability.logging import LogLevel, configure
 
 
@@ -38,9 +39,13 @@ class Wishes(NamedTuple):
     as_github: bool = False
 
 
-def lint_target(target: str | None, args: Sequence[str], wishes: Wishes) -> Code:
-    """Lint a target; return the exit code."""
-    return answer(target, wishes.as_json, lambda out: _lint(target, args, wishes, out))
+def lint_targets(targets: Sequence[str], args: Sequence[str], wishes: Wishes) -> Code:
+    """Lint targets; return the exit code."""
+    return answer(
+        targets[0] if len(targets) == 1 else None,
+        wishes.as_json,
+        lambda out: _lint(targets, args, wishes, out),
+    )
 
 
 def list_rules(*, as_json: bool) -> Code:
@@ -89,44 +94,61 @@ def _as_dict(rule: Rule) -> dict[str, str]:
     return {name: getattr(rule, name) for name in ("id", "level", "sentence", "reason", "fix", "bad", "good")}
 
 
-def _lint(target: str | None, args: Sequence[str], wishes: Wishes, out: TextIO) -> Code:
-    if target is None:
+def _lint(targets: Sequence[str], args: Sequence[str], wishes: Wishes, out: TextIO) -> Code:
+    if not targets:
         raise CommandError("TARGET is missing: name a graph, or ask for --list or --explain RULE")
     if wishes.as_json and wishes.as_github:
         raise CommandError("--json and --github are two different answers: give one of them")
-    found = lints_of(target, args, _split(wishes.select), _split(wishes.ignore))
-    numbers: dict[str, int] = {level: sum(each.level == level for each in found) for level in LEVELS}
+    settings = _settings(_split(wishes.select), _split(wishes.ignore))
+    looked = look_at_each(targets, lambda target: _look(target, args, settings))
+    lints = [(target, each) for target, found in looked.seen.items() for each in found]
+    numbers: dict[str, int] = {level: sum(each.level == level for _, each in lints) for level in LEVELS}
     failing = numbers["error"] + (numbers["warning"] if wishes.strict else 0)
     if wishes.as_json:
+        several = looked.only is None
+        told = [{**({"target": target} if several else {}), **each.as_dict()} for target, each in lints]
         write_json(
             out,
-            target,
-            {"clean": not failing, **_plural(numbers), "lints": [each.as_dict() for each in found]},
+            looked.only,
+            {
+                **(looked.as_dict() if several else {}),
+                "clean": not failing and not looked.refused,
+                **_plural(numbers),
+                "lints": told,
+            },
         )
     elif wishes.as_github:
-        for each in found:
+        for _, each in lints:
             print(_annotation(each), file=out)
     else:
-        _show(found, numbers)
+        _show(looked, lints, numbers)
+    if looked.refused:
+        return Code.USAGE
     return Code.FAILED if failing else Code.OK
 
 
-def lints_of(
-    target: str, args: Sequence[str] = (), select: Sequence[str] = (), ignore: Sequence[str] = ()
-) -> tuple[Lint, ...]:
-    """Load a target, and return what is found in it.
+def lints_of(target: str) -> tuple[Lint, ...]:
+    """Load a target, and return what is found in it as the project wants it.
 
     Raises:
         CommandError: it can't be loaded, or what the project says about lints is wrong.
     """
-    configure(LogLevel.WARN, json=not sys.stderr.isatty())
+    return _look(target, (), _settings((), ()))
+
+
+def _settings(select: Sequence[str], ignore: Sequence[str]) -> Settings:
+    """Return what the project says, and the command line; asked for before the target's code runs."""
     try:
-        settings = read_settings().narrowed(select or None, ignore)  # before the target's code runs
-        with recorded() as places, asyncio.Runner() as runner:
-            scheduler = load(target, args, runner)
-        return lint(scheduler, settings=settings, places=places)
+        return read_settings().narrowed(select or None, ignore)
     except (ConfigError, ValueError) as error:
         raise CommandError(str(error)) from None
+
+
+def _look(target: str, args: Sequence[str], settings: Settings) -> tuple[Lint, ...]:
+    configure(LogLevel.WARN, json=not sys.stderr.isatty())
+    with recorded() as places, asyncio.Runner() as runner:
+        scheduler = load(target, args, runner)
+    return lint(scheduler, settings=settings, places=places)
 
 
 def _split(given: Sequence[str]) -> list[str]:
@@ -137,19 +159,26 @@ def _plural(numbers: dict[str, int]) -> dict[str, int]:
     return {f"{level}s": n for level, n in numbers.items()}
 
 
-def _show(found: Sequence[Lint], numbers: dict[str, int]) -> None:
+def _show(
+    looked: Looked[tuple[Lint, ...]], lints: Sequence[tuple[str, Lint]], numbers: dict[str, int]
+) -> None:
+    """Print what was found, each with its place; where there are several targets, what has no place has its target."""
     console = console_for("stdout")
-    for each in found:
-        place = "" if each.file is None else f"{each.file}:{each.line}: "
+    several = looked.only is None
+    for target, each in lints:
+        at = (f"{target}: " if several else "") if each.file is None else f"{each.file}:{each.line}: "
         console.print(
-            Text.assemble(place, (each.level, STYLES[each.level]), f" {each.rule}: {each.what}"),
+            Text.assemble(at, (each.level, STYLES[each.level]), f" {each.rule}: {each.what}"),
             soft_wrap=True,
         )
         console.print(Text(f"    {each.fix}", style="dim"), soft_wrap=True)
     told = ", ".join(count(n, level) for level, n in numbers.items() if n)
-    console.print(Text(told or "clean", style="bold" if told else "bold green"))
-    if found:
-        console.print(Text(f"why: meridian lint --explain {found[0].rule}", style="dim"))
+    said = (told or "clean") + (f" in {count(len(looked.seen), 'target')}" if several else "")
+    if looked.refused:
+        said += f", {len(looked.refused):,} not loaded"
+    console.print(Text(said, style="bold" if told or looked.refused else "bold green"))
+    if lints:
+        console.print(Text(f"why: meridian lint --explain {lints[0][1].rule}", style="dim"))
 
 
 _GITHUB = {"error": "error", "warning": "warning", "note": "notice"}

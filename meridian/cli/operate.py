@@ -14,6 +14,7 @@ from meridian.cli.options import (
     PidOption,
     RedactionOption,
     SocketOption,
+    TargetCommand,
     seconds,
     target_argument,
 )
@@ -75,10 +76,12 @@ def _interval(value: float) -> float:
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
     app.command("top", help=TOP, rich_help_panel=A_PROCESS)(top_command)
-    app.command("profile", help=PROFILE, rich_help_panel=A_PROCESS)(profile_command)
+    app.command("profile", cls=TargetCommand, help=PROFILE, rich_help_panel=A_PROCESS)(profile_command)
     app.command("compare", help=COMPARE, rich_help_panel=A_PROCESS)(compare_command)
     diagnostics_app = typer.Typer(help=DIAGNOSTICS, no_args_is_help=True)
-    diagnostics_app.command("collect", help=DIAGNOSTICS_COLLECT)(diagnostics_collect_command)
+    diagnostics_app.command("collect", cls=TargetCommand, help=DIAGNOSTICS_COLLECT)(
+        diagnostics_collect_command
+    )
     diagnostics_app.command("inspect", help=DIAGNOSTICS_INSPECT)(diagnostics_inspect_command)
     diagnostics_app.command("verify", help=DIAGNOSTICS_VERIFY)(diagnostics_verify_command)
     app.add_typer(diagnostics_app, name="diagnostics", rich_help_panel=A_PROCESS)

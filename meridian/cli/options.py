@@ -6,6 +6,7 @@ import math
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from meridian.cli.complete import complete_pid, complete_target
 
@@ -37,6 +38,45 @@ def _policy_file(path: str | None) -> str | None:
     return path
 
 
+class TargetCommand(TyperCommand):
+    """A command with one TARGET, whose own code gets ARGS: what follows ``--``, and nothing else."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; a second TARGET is refused, as it would be taken for an argument of the first."""
+        own, theirs = _split(args)
+        rest = super().parse_args(ctx, own)
+        second = ctx.params["args"]
+        if second and not ctx.resilient_parsing:
+            ctx.fail(
+                f"{second[0]!r} is one TARGET too many: this command takes one. What TARGET's own code is to find in "
+                f"sys.argv follows --, as in: {ctx.command_path} TARGET -- {second[0]}"
+            )
+        if theirs and ctx.params["target"] is None and not ctx.resilient_parsing:
+            ctx.fail("what follows -- is for TARGET's own code, and there is no TARGET")
+        ctx.params["args"] = theirs
+        return rest
+
+
+class TargetsCommand(TyperCommand):
+    """A command with several TARGETs; what follows ``--`` is for each one's own code, and stands in ``ctx.args``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line."""
+        own, theirs = _split(args)
+        rest = super().parse_args(ctx, own)
+        ctx.args = theirs
+        return rest
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return what the usage line consists of."""
+        return [*super().collect_usage_pieces(ctx), "[-- ARGS]..."]
+
+
+def _split(args: list[str]) -> tuple[list[str], list[str]]:
+    at = args.index("--") if "--" in args else len(args)
+    return args[:at], args[at + 1 :]
+
+
 def target_argument(help: str) -> Any:
     """Return TARGET as an argument.
 
@@ -46,19 +86,24 @@ def target_argument(help: str) -> Any:
     return typer.Argument(metavar="TARGET", help=help, autocompletion=complete_target, show_default=False)
 
 
-_TARGET = target_argument(
-    "module:attribute or path/to/file.py:attribute; without an attribute 'build' or 'graph' is meant."
+_FORMS = "module:attribute or path/to/file.py:attribute; without an attribute 'build' or 'graph' is meant."
+
+TargetArgument = Annotated[str, target_argument(_FORMS)]
+
+_TARGETS = target_argument(
+    f"{_FORMS} May be several. A folder stands for the files in it that define one of the two. "
+    "After --: what their own code finds in sys.argv."
 )
 
-TargetArgument = Annotated[str, _TARGET]
+TargetsArgument = Annotated[list[str], _TARGETS]
 
-OptionalTargetArgument = Annotated[str | None, _TARGET]
+OptionalTargetsArgument = Annotated[list[str] | None, _TARGETS]
 """For commands that also do something without a graph."""
 
 ArgsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="ARGS",
+        metavar="-- ARGS",
         help="After --: what TARGET's own code finds in sys.argv.",
         show_default=False,
     ),

@@ -7,6 +7,7 @@ part of it). The attribute is a `Subgraph`, a `Scheduler`, or a function that re
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import difflib
 import importlib
@@ -267,6 +268,26 @@ def _fits(value: Any, owner: Any) -> bool:
         owner, ModuleType
     )
     return inspect.isroutine(value) and own and value is not graph
+
+
+def defined(path: Path) -> list[str]:
+    """Return what a target may name at the top of a file, by reading it: variables, and functions that need no arguments."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    names: list[str] = []
+    for statement in tree.body:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            given = statement.args
+            needed = len(given.posonlyargs) + len(given.args) - len(given.defaults)
+            if not needed and None not in given.kw_defaults:
+                names.append(statement.name)
+        elif isinstance(statement, ast.Assign):
+            names += [target.id for target in statement.targets if isinstance(target, ast.Name)]
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            names.append(statement.target.id)
+    return [name for name in dict.fromkeys(names) if not name.startswith("_")]
 
 
 # ---- what it is ----------------------------------------------------------------------------------------------------

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from rich.text import Text
 
 from meridian.cli.codes import Code
+from meridian.cli.several import look_at_each
 from meridian.cli.streams import answer, write_json
 from meridian.cli.tables import console_for
 from meridian.cli.target import load
@@ -25,46 +26,91 @@ STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 """How levels are shown."""
 
 
-def validate(target: str, args: Sequence[str], *, as_json: bool, strict: bool) -> Code:
-    """Validate a target; return the exit code."""
-    return answer(target, as_json, lambda out: _validate(target, args, as_json, strict, out))
+class _Seen(NamedTuple):
+    """What validation says of one target.
+
+    Attributes:
+        issues: In the order of the graph.
+        where: Where edges were declared, by their ids.
+        size: Its nodes and edges in words; ``""`` if it is invalid.
+    """
+
+    issues: Sequence[ValidationIssue]
+    where: dict[str, Place]
+    size: str
+
+    @property
+    def errors(self) -> int:
+        """How many of the issues refuse a run."""
+        return sum(issue.level == "error" for issue in self.issues)
 
 
-def _validate(target: str, args: Sequence[str], as_json: bool, strict: bool, out: TextIO) -> Code:
+def validate(targets: Sequence[str], args: Sequence[str], *, as_json: bool, strict: bool) -> Code:
+    """Validate targets; return the exit code."""
+    return answer(
+        targets[0] if len(targets) == 1 else None,
+        as_json,
+        lambda out: _validate(targets, args, as_json, strict, out),
+    )
+
+
+def _validate(targets: Sequence[str], args: Sequence[str], as_json: bool, strict: bool, out: TextIO) -> Code:
+    looked = look_at_each(targets, lambda target: _look(target, args))
+    several = looked.only is None
+    errors = sum(each.errors for each in looked.seen.values())
+    if as_json:
+        issues = [
+            {**({"target": target} if several else {}), **_as_dict(issue, each.where)}
+            for target, each in looked.seen.items()
+            for issue in each.issues
+        ]
+        write_json(
+            out,
+            looked.only,
+            {
+                **(looked.as_dict() if several else {}),
+                "valid": not errors and not looked.refused,
+                "issues": redactor().data(issues, max_items=None),
+            },
+        )
+    else:
+        for target, each in looked.seen.items():
+            _show(each, f"{target}: " if several else "")
+    if looked.refused:
+        return Code.USAGE
+    fails = errors or (strict and any(each.issues for each in looked.seen.values()))
+    return Code.FAILED if fails else Code.OK
+
+
+def _look(target: str, args: Sequence[str]) -> _Seen:
     configure(LogLevel.WARN, json=not sys.stderr.isatty())
     with recorded() as places, asyncio.Runner() as runner:
         graphs = load(target, args, runner)._graphs
     issues = validate_together(graphs)
-    where = _places_of(graphs, places)
-    errors = sum(issue.level == "error" for issue in issues)
-    if as_json:
-        write_json(
-            out,
+    size = ""
+    if not any(issue.level == "error" for issue in issues):
+        plan = build_plan(graphs)
+        size = f"{count(len(plan.nodes), 'node')}, {count(len(plan.edges), 'edge')}"
+    return _Seen(issues, _places_of(graphs, places), size)
+
+
+def _show(seen: _Seen, target: str) -> None:
+    console = console_for("stdout")
+    for issue in seen.issues:
+        console.print(_line(issue, seen.where), soft_wrap=True)
+        if issue.code in FIXES:
+            console.print(Text(f"    {FIXES[issue.code]}", style="dim"), soft_wrap=True)
+    warnings = len(seen.issues) - seen.errors
+    console.print(
+        Text.assemble(
             target,
-            {
-                "valid": not errors,
-                "issues": redactor().data([_as_dict(issue, where) for issue in issues], max_items=None),
-            },
-        )
-    else:
-        console = console_for("stdout")
-        for issue in issues:
-            console.print(_line(issue, where), soft_wrap=True)
-            if issue.code in FIXES:
-                console.print(Text(f"    {FIXES[issue.code]}", style="dim"), soft_wrap=True)
-        if errors:
-            said = (f"invalid: {count(errors, 'error')}", "bold red")
-        else:
-            plan = build_plan(graphs)
-            said = (
-                f"valid: {count(len(plan.nodes), 'node')}, {count(len(plan.edges), 'edge')}",
-                "bold green",
-            )
-        warnings = len(issues) - errors
-        console.print(
-            Text.assemble(said, f", {count(warnings, 'warning')}" if warnings else ""), soft_wrap=True
-        )
-    return Code.FAILED if errors or (strict and issues) else Code.OK
+            (f"invalid: {count(seen.errors, 'error')}", "bold red")
+            if seen.errors
+            else (f"valid: {seen.size}", "bold green"),
+            f", {count(warnings, 'warning')}" if warnings else "",
+        ),
+        soft_wrap=True,
+    )
 
 
 def _places_of(graphs: Iterable[Subgraph], places: Places) -> dict[str, Place]:

@@ -59,14 +59,14 @@ def test_files_and_folders_are_offered_for_a_target_and_behind_the_colon_what_a_
     write("shop/flows.py")
     assert offered("lint", "") == ["app.py", "shop/"]
     assert offered("lint", "shop/") == ["shop/flows.py"]
-    assert offered("lint", "app.py", ":") == ["double", "build"]
+    assert offered("lint", "app.py", ":") == ["build"]
     assert offered("lint", "app.py", ":", "bu") == ["build"]
     assert offered("run", "shop.flows", ":", "bu") == ["build"]
 
 
 def test_in_shells_that_keep_the_word_whole_the_whole_target_is_offered(write):
     write("app.py")
-    assert complete_target("app.py:") == ["app.py:double", "app.py:build"]
+    assert complete_target("app.py:") == ["app.py:build"]
     assert complete_target("nothing.py:") == complete_target("missing/") == []
 
 
@@ -229,8 +229,8 @@ def test_a_real_bash_completes_commands_targets_and_rules(folder, write, termina
     shell.wait_for("meridian lint app.py:build --explain tiny-edge")
     shell.type("\x15meridian lint app.py --select=tiny\t")
     shell.wait_for("meridian lint app.py --select=tiny-edge")
-    shell.type("\x15meridian run app.py:\t\t")
-    shell.wait_for("double")
+    shell.type("\x15meridian run app.py:\t")
+    shell.wait_for("meridian run app.py:build")
 
 
 def test_a_real_zsh_completes_targets_and_what_stands_behind_an_equals_sign(write, terminal):

@@ -80,7 +80,7 @@ def test_a_target_that_is_wrong_is_told_with_value_and_fix(write, meridian, targ
     write("hollow.py", "x = 1\n")
     write("other.py", "from meridian import graph\ndef pipeline(): ...\ndef needs(x): ...\n")
     write("both.py", "def build(): ...\ndef graph(): ...\n")
-    ran = meridian("validate", target)
+    ran = meridian("run", target, "--quiet")
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert ran.stderr.startswith(f"Error: {said}")
     assert ran.stderr.count("\n") == 1
@@ -91,6 +91,24 @@ def test_a_bad_target_is_one_json_object_too(write, meridian):
     said = json.loads(ran.stdout)
     assert (ran.exit_code, ran.stdout.count("\n"), said["target"]) == (2, 1, "zzz")
     assert said["error"].startswith("there is no module 'zzz'")
+
+
+@pytest.mark.parametrize(
+    "command", [("run",), ("profile",), ("schema", "export"), ("diagnostics", "collect")]
+)
+def test_a_second_target_is_no_argument_of_the_first(write, meridian, command):
+    write("app.py", "raise SystemExit('loaded')")
+    ran = meridian(*command, "app.py", "other.py", "--", "x")
+    assert ran.exit_code == 2
+    said = " ".join(ran.stderr.replace("│", " ").split())
+    assert "'other.py' is one TARGET too many" in said
+    assert f"follows --, as in: meridian {' '.join(command)} TARGET -- other.py" in said
+
+
+def test_arguments_without_a_target_are_refused(meridian):
+    ran = meridian("profile", "--", "x")
+    assert ran.exit_code == 2
+    assert "what follows -- is for TARGET's own code, and there is no TARGET" in ran.stderr
 
 
 def test_a_missing_target_is_a_usage_error(meridian):

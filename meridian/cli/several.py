@@ -1,0 +1,121 @@
+"""Several targets: which ones are meant, and each looked at as if it were the only one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+from meridian.cli.codes import CommandError
+from meridian.cli.streams import tell
+from meridian.cli.target import DEFAULTS, FORMS, defined, parse
+
+Seen = TypeVar("Seen")
+
+
+@dataclass(frozen=True, slots=True)
+class Looked(Generic[Seen]):
+    """What came of looking at targets.
+
+    Attributes:
+        seen: What was seen of each.
+        refused: What is wrong with those that can't be loaded; stderr was told.
+    """
+
+    seen: dict[str, Seen]
+    refused: dict[str, str]
+
+    @property
+    def only(self) -> str | None:
+        """The target, if there was but one."""
+        return next(iter(self.seen)) if len(self.seen) + len(self.refused) == 1 else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what a JSON object says of them where there are several."""
+        refused = [{"target": target, "error": error} for target, error in self.refused.items()]
+        return {"targets": list(self.seen), "not_loaded": refused}
+
+
+def look_at_each(targets: Sequence[str], look: Callable[[str], Seen]) -> Looked[Seen]:
+    """Look at targets one after the other; of several, one that can't be loaded doesn't hide what the others have.
+
+    Args:
+        targets: As they were written; folders may be among them.
+        look: Loads a target and returns what is to be seen.
+
+    Raises:
+        CommandError: a folder has no graph; or the only target can't be loaded.
+    """
+    wanted = list(dict.fromkeys(each for target in targets for each in _meant(target)))
+    if len(wanted) == 1:
+        return Looked({wanted[0]: look(wanted[0])}, {})
+    seen: dict[str, Seen] = {}
+    refused: dict[str, str] = {}
+    for target in wanted:
+        try:
+            with _alone():
+                seen[target] = look(target)
+        except CommandError as error:
+            tell(error)
+            refused[target] = str(error)
+    return Looked(seen, refused)
+
+
+def _meant(target: str) -> list[str]:
+    """Return the files that a folder stands for; anything else stands for itself."""
+    folder = Path(target)
+    if not folder.is_dir() or (not parse(target).is_file and _has_graph(folder / "__init__.py")):
+        return [target]
+    files = [path.as_posix() for path in _files(folder) if _has_graph(path)]
+    if not files:
+        raise CommandError(
+            f"{target!r} is a folder, and no file in it defines {' or '.join(DEFAULTS)}: name what to load, {FORMS}"
+        )
+    return files
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield Python files in a folder and below it, but not those of virtual environments, nor hidden ones."""
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith((".", "__")) and not (here / name / "pyvenv.cfg").exists()
+        )
+        yield from (here / name for name in sorted(names) if name.endswith(".py") and name[0] != ".")
+
+
+def _has_graph(path: Path) -> bool:
+    """Say whether a file defines what is meant where a target has no attribute; it is read and not run."""
+    return not set(DEFAULTS).isdisjoint(defined(path))
+
+
+@contextmanager
+def _alone() -> Generator[None]:
+    """Forget at the end what a target's folder brought in, so that the next one imports its own siblings.
+
+    Packages that are installed stay, as does what was imported before.
+    """
+    path, modules = list(sys.path), set(sys.modules)
+    try:
+        yield
+    finally:
+        places = {*sys.path}.difference(path) | {os.getcwd()}
+        sys.path[:] = path
+        for name, module in list(sys.modules.items()):
+            top = name.partition(".")[0]
+            if top not in modules and _place(sys.modules.get(top, module)) in places:
+                del sys.modules[name]
+
+
+def _place(module: ModuleType) -> str | None:
+    """Return the folder by which a module was found."""
+    inside = list(getattr(module, "__path__", ()) or ())
+    file = inside[0] if inside else getattr(module, "__file__", None)
+    return None if file is None else os.path.dirname(os.path.abspath(file))
