@@ -51,9 +51,9 @@ INPUT, OUTPUT = "input", "output"
 class Emit(Protocol[T_contra]):
     """What a function gets that takes ``emit``: sends a value on, in the node's name.
 
-    It is to be called while the function runs. All that one call of the function emits is kept until there is room for
-    it, and the node isn't run meanwhile; a function that may emit without bound is better a generator, which is paused
-    instead.
+    It is to be called while the function runs: what is sent later, by whoever kept it, goes on with the results of the next
+    message, or at the end of the run. All that one call of the function emits is kept until there is room for it, and the node
+    isn't run meanwhile; a function that may emit without bound is better a generator, which is paused instead.
     """
 
     def __call__(self, item: T_contra | To, /) -> None:

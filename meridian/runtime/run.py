@@ -521,6 +521,7 @@ class Run:
         for index in self.plan.stop_order():
             if index not in self.failed and self.plan.nodes[index].node.__class__ is not FnNode:
                 await self._hook(index, "on_stop")
+        self._hand_on_late()
         self._end_ns = self.clock.monotonic_ns()
         if self.failure is not None and self.reason != "cancelled":
             self.reason = "failed"  # whatever else came to its end in the same slice
@@ -675,9 +676,18 @@ class Run:
     def _drain(self) -> bool:
         """Let the next node emit what it holds; ``False`` if none is left."""
         if not self._to_drain:
-            return False
+            return self._hand_on_late()
         self._start_draining(self._to_drain[0])
         return True
+
+    def _hand_on_late(self) -> bool:
+        """Hand on what functions emitted since they last ran, having kept their ``emit``; say whether any did."""
+        late = [state for state in self.assembly.known_states() if state.out]
+        for state in late:
+            state.flush()
+        if late:
+            self.settle()
+        return bool(late)
 
     def _start_draining(self, *nodes: int) -> None:
         self.in_flight += 1

@@ -517,6 +517,31 @@ def test_a_pool_works_on_as_many_as_it_may_however_little_room_there_is_for_thei
     assert (sorted(got), done.report.errors) == ([0, 1, 2], [])
 
 
+@pytest.mark.req("V4")
+@pytest.mark.parametrize("cut_short", [False, True])
+def test_what_a_function_emits_when_it_no_longer_runs_goes_on_at_the_end_of_the_run(cut_short: bool):
+    got: list[int] = []
+    kept: list[Emit[int]] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        while not got:
+            await asyncio.sleep(0)
+        kept[0](2)
+        if cut_short:
+            scheduler._run.abort()
+            await asyncio.Event().wait()
+
+    def keeps(n: int, emit: Emit[int]) -> None:
+        kept.append(emit)
+        emit(n)
+
+    scheduler = prepared(graph("g", source(numbers) >> node(keeps) >> sink(got.append, name="end")))
+    scheduler.run()
+    left = {"keeps:output->end:input": 1} if cut_short else {}
+    assert (got, scheduler.report().left) == ([1] if cut_short else [1, 2], left)
+
+
 # --- settings
 
 
