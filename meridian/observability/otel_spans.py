@@ -25,7 +25,7 @@ from meridian.observability.tracing import (
     get_trace_id,
     shown_attributes,
 )
-from meridian.redaction import class_name, describe_error, redactor, type_name
+from meridian.redaction import describe_error, redactor, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,17 +90,18 @@ class OpenTelemetrySpan(Span):
         """Mark the operation as failed, with the class of the exception and never its text."""
         if self.end_time is None:
             super().set_error(error_type)
-            self.otel_span.set_status(_api().trace.StatusCode.ERROR, error_type)
+            self.otel_span.set_status(_api().trace.StatusCode.ERROR, redactor().text(error_type))
 
     def record_error(self, error: BaseException) -> None:
         """Mark the operation as failed, and add an event ``exception``, as far as the redaction policy shows why."""
         if self.end_time is None:
             told = describe_error(error)
-            self.set_error(class_name(type(error)))
+            self.set_error(told.type)
+            shown = redactor().text  # classes and functions have the names that users gave them
             said = {
-                "exception.type": told.type,
+                "exception.type": shown(told.type),
                 "exception.message": told.message,
-                "meridian.where": told.where,
+                "meridian.where": shown(told.where),
             }
             self.otel_span.add_event("exception", said)
 

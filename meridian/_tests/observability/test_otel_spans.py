@@ -113,6 +113,23 @@ def test_opentelemetry_learns_the_class_and_place_of_an_error_but_not_its_text(t
         assert "4111 1111" not in sent.to_json()
 
 
+@pytest.mark.req("X2")
+def test_a_secret_in_the_name_of_a_class_or_a_function_is_not_sent_with_its_error(tracing_to: Tracing):
+    finished = tracing_to()
+    token = "ghp_Zq8wX2nV5cR7tY1uI3oP6aS9dF4gH0jKlMnB"
+    failure = type(f"Failed_{token}", (Exception,), {})
+    source = f"def f_{token}():\n    raise failure"
+    names = {"failure": failure}
+    exec(source, names)
+    with pytest.raises(failure), start_span("outer"):
+        names[f"f_{token}"]()
+    (sent,) = finished()
+    assert "[redacted:random_token]" in sent.status.description
+    assert "[redacted:random_token]" in sent.events[0].attributes["exception.type"]
+    assert "[redacted:random_token]" in sent.events[0].attributes["meridian.where"]
+    assert token not in sent.to_json()
+
+
 def test_a_finished_opentelemetry_span_changes_no_more(tracing_to: Tracing):
     finished = tracing_to()
     with start_span("name", {"a": 1}) as span:

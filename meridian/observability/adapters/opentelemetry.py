@@ -304,7 +304,10 @@ class OpenTelemetryHandler(Handler):
             attributes["logger"] = tell.text(record.name)
             if record.exc_info is not None and record.exc_info[1] is not None:
                 described = tell.describe(record.exc_info[1])
-                attributes |= {"exception.type": described.type, "exception.message": described.message}
+                attributes |= {
+                    "exception.type": tell.text(described.type),
+                    "exception.message": described.message,
+                }
             writer.write(record.created, level, tell.text(record.getMessage()), attributes)
         except Exception:  # noqa: BLE001  # as every handler: whoever logs has something better to do
             self.handleError(record)

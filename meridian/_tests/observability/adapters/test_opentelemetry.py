@@ -341,6 +341,10 @@ def test_an_applications_own_lines_go_the_same_way(collector: Collector, telemet
             raise KeyError("canary-78")
         except KeyError:
             logger.exception("failed")
+        try:
+            raise type("Of_ann@example.com", (Exception,), {})
+        except Exception:
+            logger.exception("failed, too")
         handler.emit(
             std_logging.makeLogRecord({"name": "shop", "levelno": 40, "msg": "%d", "args": ("no number",)})
         )
@@ -349,12 +353,13 @@ def test_an_applications_own_lines_go_the_same_way(collector: Collector, telemet
         logger.error("after the end")
     finally:
         logger.removeHandler(handler)
-    first, second, third = collector.logs
+    first, second, third, fourth = collector.logs
     assert first.body.string_value.startswith("order of ")
     assert [line.severity_text for line in (first, second, third)] == ["ERROR", "INFO", "ERROR"]
     assert plain(first.attributes)["logger"] == "shop.orders"
     assert plain(third.attributes)["exception.type"] == "KeyError"
     assert plain(third.attributes)["exception.message"] == "[redacted]"
+    assert "[redacted:email]" in plain(fourth.attributes)["exception.type"]
     assert b"canary" not in collector.raw
     assert b"ann@" not in collector.raw
 
