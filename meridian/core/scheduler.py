@@ -312,7 +312,7 @@ class Scheduler:
             with self._lock:
                 self._run = None
                 del running[run.id]
-            logger.info("scheduler.shutdown_complete", "run ended", reason=run.reason, left=ended.report.left)
+            logger.info("scheduler.shutdown_complete", "run ended", reason=run.reason, left=ended.left())
 
     @contextmanager
     def _served(self) -> Generator[None]:
@@ -464,12 +464,12 @@ class Scheduler:
 
     def report(self) -> RunReport | None:
         """Return what the run did: so far, or the one that ended last; ``None`` before the first."""
-        run, ended = self._run, self._ended
-        if run is not None:
-            return run.report()
-        return None if ended is None else ended.report
+        from meridian.runtime.report import report_of
 
-    def facts(self) -> Facts | None:
-        """Return what `meridian.introspect` needs to know of the run, or the one that ended last; else ``None``."""
+        facts = self.facts()
+        return None if facts is None else report_of(facts)
+
+    def facts(self, *, timing: bool = False) -> Facts | None:
+        """Return what is to be known of the run, or the one that ended last; else ``None``. Args: as `Run.facts`."""
         run, ended = self._run, self._ended
-        return ended if run is None else run.facts()
+        return ended if run is None else run.facts(timing=timing)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from meridian.core.policies import policy_name
 from meridian.introspect.graph import EdgeOutline, NodeOutline
-from meridian.introspect.look import type_of
+from meridian.introspect.taken import type_of
 
 if TYPE_CHECKING:
     from meridian.introspect import Snapshot

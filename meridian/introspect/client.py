@@ -21,13 +21,17 @@ from meridian.introspect.errors import (
     NotPermittedError,
     OtherVersionError,
 )
-from meridian.introspect.model import SCHEMA_VERSION, Snapshot
+from meridian.introspect.look import tell
+from meridian.introspect.model import SCHEMA_VERSION, from_plain
+from meridian.introspect.taken import Fixed, Numbers
 from meridian.introspect.wire import MAX_ANSWER, PROTOCOL, line, socket_path, user_of_peer
 from meridian.observability.events import CAPACITY, Batch, Event
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from types import TracebackType
+
+    from meridian.introspect.model import Snapshot
 
 _HOW = "start it with MERIDIAN_INSPECT=1, meridian run --inspect, or Scheduler(inspect=True)"
 
@@ -80,8 +84,8 @@ def _connect(connection: socket.socket, place: Path, pid: int | None, timeout_s:
 class Client:
     """A connection to another process; made by `attach`. Close it, or use it as a context manager.
 
-    It keeps the look before, at its other end: rates are those since this client's own last look. After an error of the
-    connection it is closed.
+    It asks for bare numbers, and works out here what they say: so a look costs the other process little. Rates are those since this
+    client's own last look. After an error of the connection it is closed.
 
     Attributes:
         path: The socket.
@@ -97,6 +101,8 @@ class Client:
         self._timeout_s = timeout_s
         self._received = bytearray()
         self._asked_for = pid
+        self._fixed: dict[str, Fixed] = {}
+        self._before: dict[str, Snapshot] = {}
         self.path = path
         (said,) = self._ask({"op": "hello", "protocol": PROTOCOL})
         try:
@@ -126,7 +132,7 @@ class Client:
             ValueError: ``since`` is negative.
             NoAnswerError, BadAnswerError: the connection is of no use any more.
         """
-        shots, batch = self._ask(_SNAPSHOT, _events(since, CAPACITY))
+        shots, batch = self._ask(_NUMBERS, _events(since, CAPACITY))
         return self._shots(shots), self._batch(batch)
 
     def snapshots(self) -> tuple[Snapshot, ...]:
@@ -135,7 +141,7 @@ class Client:
         Raises:
             NoAnswerError, BadAnswerError: the connection is of no use any more.
         """
-        (said,) = self._ask(_SNAPSHOT)
+        (said,) = self._ask(_NUMBERS)
         return self._shots(said)
 
     def snapshot(self, run: str | None = None) -> Snapshot:
@@ -249,10 +255,17 @@ class Client:
             raise ConnectionLostError(text) from None
 
     def _shots(self, said: dict[str, Any]) -> tuple[Snapshot, ...]:
+        fixed, shots = {}, []
         try:
-            return tuple(map(Snapshot.from_dict, said["snapshots"]))
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            for each in said["runs"]:
+                run = each["run"]
+                of = from_plain(Fixed, each["fixed"]) if "fixed" in each else self._fixed[run]
+                fixed[run] = of
+                shots.append(tell(of, from_plain(Numbers, each["numbers"]), self._before.get(run)))
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError):
             raise self._nonsense() from None
+        self._fixed, self._before = fixed, {shot.run: shot for shot in shots}
+        return tuple(shots)
 
     def _batch(self, said: dict[str, Any]) -> Batch:
         known = Event.__dataclass_fields__
@@ -270,7 +283,7 @@ class Client:
         return BadAnswerError(f"an answer of {self.path} makes no sense")
 
 
-_SNAPSHOT = {"op": "snapshot"}
+_NUMBERS = {"op": "numbers"}
 
 
 def _events(since: int, limit: int) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from meridian.core.policies import Coalesce, policy_name
 from meridian.core.ports import PortDirection
 from meridian.core.runtime_plan import PriorityBand
 from meridian.core.subgraph import Subgraph
-from meridian.introspect.look import type_of
 from meridian.introspect.model import as_plain
+from meridian.introspect.taken import type_of
 from meridian.introspect.types import TypeWriter, type_text
 from meridian.runtime.plan import build_plan
 

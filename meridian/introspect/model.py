@@ -112,7 +112,7 @@ class EdgeSnapshot(EdgeReport):
         delivered_per_s: Items handed to the consumer, per second since the look before.
         lost_per_s: Items lost by any cause, per second since the look before.
         hop_s: How long items spent on the edge, of those that were timed since the first look at the run; ``None`` before any
-            was. After the run has ended it is what the same reader last saw.
+            was. They stay after the run has ended.
     """
 
     source: str
@@ -363,7 +363,7 @@ class Snapshot:
             raise ValueError(
                 f"a snapshot of schema {version} can't be read: this Meridian reads {SCHEMA_VERSION}"
             )
-        made: Self = _from_plain(cls, data)
+        made: Self = from_plain(cls, data)
         return made
 
 
@@ -393,8 +393,8 @@ MOST_TEXTS = 100_000
 _shown = _Shown(redactor())
 
 
-def _shown_texts() -> _Shown:
-    """Return what the policy in force shows."""
+def shown_texts() -> _Shown:
+    """Return what the policy in force shows of texts; an object of its own for each policy."""
     global _shown
     policy = redactor()
     if _shown.policy is not policy:
@@ -404,7 +404,7 @@ def _shown_texts() -> _Shown:
 
 def as_plain(value: Any) -> dict[str, Any]:
     """Return an object made of these classes as plain dicts, lists, texts and numbers; texts as the policy shows them."""
-    made: dict[str, Any] = _as_plain(value, _shown_texts())
+    made: dict[str, Any] = _as_plain(value, shown_texts())
     return made
 
 
@@ -415,7 +415,7 @@ def _as_plain(value: Any, shown: _Shown) -> Any:
         return shown[value]
     if cls in _PLAIN:
         return value
-    if cls is tuple or cls is list:
+    if isinstance(value, (tuple, list)):
         return [_as_plain(each, shown) for each in value]
     if cls is dict:
         return {shown[key]: _as_plain(each, shown) for key, each in value.items()}
@@ -440,33 +440,45 @@ def _hints(cls: Any) -> dict[str, Any]:
     return {name: hints[name] for name in _fields(cls)[0]}
 
 
+@cache
+def _row_hints(cls: Any) -> tuple[Any, ...]:
+    return tuple(get_type_hints(cls).values())
+
+
 LARGEST = 1e30
 """No count and no time is larger. Whoever tells of one is broken, or means harm: it would spoil what is calculated from it."""
 
 
-def _from_plain(kind: Any, value: Any) -> Any:
-    """Return what was made plain, of type ``kind``.
+def from_plain(kind: Any, value: Any) -> Any:
+    """Return what `as_plain` was made from, of type ``kind``; what that doesn't know is left out.
 
     Raises:
         ValueError: a number in it is none, or larger than `LARGEST`.
-        TypeError: it isn't of that type.
+        KeyError, TypeError: it isn't of that type.
     """
     origin = get_origin(kind)
     if origin is None:
-        return _object(kind, value) if hasattr(kind, "__dataclass_fields__") else _simple(kind, value)
+        if hasattr(kind, "__dataclass_fields__"):
+            return _object(kind, value)
+        return _row(kind, value) if issubclass(kind, tuple) else _simple(kind, value)
     if origin is tuple:
-        return tuple(_from_plain(get_args(kind)[0], each) for each in _of(list, value))
+        return tuple(from_plain(get_args(kind)[0], each) for each in _of(list, value))
     if origin is dict:
         key, each = get_args(kind)
-        return {_simple(key, name): _from_plain(each, of) for name, of in _of(dict, value).items()}
+        return {_simple(key, name): from_plain(each, of) for name, of in _of(dict, value).items()}
     if value is None:  # of what may be None, the only other origin
         return value
-    return _from_plain(next(each for each in get_args(kind) if each is not type(None)), value)
+    return from_plain(next(each for each in get_args(kind) if each is not type(None)), value)
 
 
 def _object(kind: Any, value: Any) -> Any:
     hints, told = _hints(kind), _of(dict, value)
-    return kind(**{name: _from_plain(hints[name], told[name]) for name in hints if name in told})
+    return kind(**{name: from_plain(hints[name], told[name]) for name in hints if name in told})
+
+
+def _row(kind: Any, value: Any) -> Any:
+    """Return a named tuple; what there is more of is of a newer version."""
+    return kind(*map(from_plain, _row_hints(kind), _of(list, value)))
 
 
 def _simple(kind: type, value: Any) -> Any:

@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 from meridian import __version__
 from meridian.introspect.errors import ServeError
-from meridian.introspect.look import look_at_all
+from meridian.introspect.look import count_all, look_at_all
 from meridian.introspect.loop import probe_of
-from meridian.introspect.model import SCHEMA_VERSION, STUCK_S, Snapshot
+from meridian.introspect.model import SCHEMA_VERSION, STUCK_S, Snapshot, as_plain, shown_texts
+from meridian.introspect.taken import fixed_of, take, told
 from meridian.introspect.wire import MAX_REQUEST, PROTOCOL, line, socket_directory, socket_path, user_of_peer
 from meridian.observability.events import CAPACITY, get_events
 from meridian.observability.logging import get_logger
@@ -36,6 +37,8 @@ from meridian.runtime.threads import expect_more
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from meridian.redaction import Redactor
 
 VARIABLE = "MERIDIAN_INSPECT"
 """``1`` opens the socket of the process during each run, a path opens it there."""
@@ -47,7 +50,7 @@ PATIENCE_S = 10.0
 """A client that hasn't taken its answer after so many seconds is shed."""
 
 SETTLE_S = STUCK_S + 0.1
-"""So long the first answer about a run may wait to learn whether its loop is stuck."""
+"""So long the first answer about runs may wait to learn whether its loop is stuck."""
 
 TOGETHER = 64 * 1024
 """Requests that came together are answered together, until the answers have so many bytes."""
@@ -58,7 +61,17 @@ _POLL_S = 0.01
 class _Client:
     """One connection."""
 
-    __slots__ = ("answers", "before", "connection", "due_s", "received", "settle_until_s", "to_send")
+    __slots__ = (
+        "answers",
+        "asked",
+        "before",
+        "connection",
+        "due_s",
+        "received",
+        "settle_until_s",
+        "to_send",
+        "told",
+    )
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -67,7 +80,9 @@ class _Client:
         self.to_send = memoryview(b"")
         self.due_s = 0.0
         self.settle_until_s: float | None = None
+        self.asked = ""  # what it asked of the runs
         self.before: dict[str, Snapshot] = {}
+        self.told: dict[str, Redactor] = {}  # of which runs it knows what is fixed, and under which policy
 
 
 class Server:
@@ -161,7 +176,7 @@ class Server:
                     self._drop(client)
                 elif client.settle_until_s is not None and (now >= client.settle_until_s or _is_settled()):
                     client.settle_until_s = None
-                    self._answer(client, {"ok": True, "snapshots": self._snapshots(client)})
+                    self._tell_runs(client)
                     self._go_on(client)
         return True
 
@@ -271,15 +286,18 @@ class Server:
             self._answer(client, _events(asked))
         elif op == "logs":
             self._answer(client, {"ok": True, "records": _legal(get_logger().recent())})
-        elif op == "snapshot":
+        elif op in ("numbers", "snapshot"):
+            client.asked = op
             if _is_settled():
-                self._answer(client, {"ok": True, "snapshots": self._snapshots(client)})
+                self._tell_runs(client)
             else:
                 client.settle_until_s = self._now_s() + SETTLE_S
         else:
             self._answer(
                 client,
-                _refusal("bad_request", "ask for hello, snapshot, events or logs, in one JSON object"),
+                _refusal(
+                    "bad_request", "ask for hello, numbers, snapshot, events or logs, in one JSON object"
+                ),
             )
 
     def _hello(self) -> dict[str, Any]:
@@ -295,10 +313,26 @@ class Server:
             "shed": self.shed,
         }
 
-    def _snapshots(self, client: _Client) -> list[dict[str, Any]]:
+    def _tell_runs(self, client: _Client) -> None:
+        if client.asked == "numbers":
+            self._answer(client, {"ok": True, "runs": _numbers(client)})
+            return
         made = look_at_all(client.before)
         client.before = {each.run: each for each in made}
-        return [each.as_dict() for each in made]
+        self._answer(client, {"ok": True, "snapshots": [each.as_dict() for each in made]})
+
+
+def _numbers(client: _Client) -> list[dict[str, Any]]:
+    """Return the numbers of each run, and what is fixed of it if the client wasn't told before."""
+    policy, before = shown_texts().policy, client.told
+    client.told, made = {}, []
+    for facts in count_all():
+        of_run = {"run": facts.id, "numbers": told(take(facts))}
+        if before.get(facts.id) is not policy:
+            of_run["fixed"] = as_plain(fixed_of(facts))
+        client.told[facts.id] = policy
+        made.append(of_run)
+    return made
 
 
 def _is_settled() -> bool:

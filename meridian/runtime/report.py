@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from meridian.core.policies import policy_name
 from meridian.redaction import redactor
 
 if TYPE_CHECKING:
-    from meridian.engine.select import EngineChoice
-    from meridian.runtime.assembly import Assembly
+    from meridian.runtime.facts import Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,84 +121,47 @@ class RunReport:
         return cast("dict[str, Any]", redactor().data(asdict(self), max_items=None))
 
 
-def count(
-    assembly: Assembly,
-    *,
-    engine: EngineChoice,
-    failed: set[int],
-    over: bool,
-    reason: str | None,
-    elapsed_s: float,
-    errors: list[ErrorReport],
-    errors_total: int,
-) -> RunReport:
-    """Count what a run did so far.
-
-    Args:
-        assembly: Its rings and node states.
-        engine: Which engine runs it, and why.
-        failed: Nodes that could not be started.
-        over: The run has ended.
-        reason: Why it ended.
-        elapsed_s: Seconds since it began, or that it took.
-        errors: The most recent failures.
-        errors_total: All failures.
-    """
-    plan, now = assembly.plan, assembly.engine.clock()
-    busy = [0] * len(plan.nodes)
-    slices = [0] * len(plan.nodes)
-    handled = [0] * len(plan.nodes)
-    waits: dict[int, str] = {}
-    edges = []
-    for planned, ring in assembly.known_rings():
-        if ring is None:
-            edge = planned.edge
-            policy = policy_name(edge.default_policy)
-            edges.append(EdgeReport(planned.id, policy, max(edge.capacity, 0), 0, 0, 0, 0, {}))
-            continue
-        for turn in (ring.turn, ring.control_turn):
-            if turn is not None:
-                busy[planned.target] += turn.busy_ns
-                slices[planned.target] += turn.slices
-        if ring.waiters:  # whatever waits for room here, a turn or a coroutine, does so for the node in front
-            waits.setdefault(planned.source, planned.id)
-        lost = dict(ring.lost or {})
-        depth, taken, merged = ring.depth(), ring.taken, ring.merged
-        handled[planned.target] += taken
-        accepted = taken + depth + merged + sum(lost.values())
-        policy, blocked_s = policy_name(ring.policy), ring.blocked_s(now)
-        edges.append(
-            EdgeReport(planned.id, policy, ring.capacity, accepted, taken, depth, merged, lost, blocked_s)
+def report_of(facts: Facts) -> RunReport:
+    """Return what was counted of a run, in the names of its plan."""
+    plan, counts = facts.plan, facts.counts
+    edges = [
+        EdgeReport(
+            planned.id,
+            of.policy,
+            of.capacity,
+            of.accepted,
+            of.delivered,
+            of.depth,
+            of.merged,
+            of.lost,
+            of.blocked_ns / 1e9,
         )
-    nodes = []
-    for i, (name, _) in enumerate(plan.nodes):
-        how = "failed" if i in failed else "stopped" if over else "started"
-        state = assembly.known_state(i)
-        if state is None:
-            nodes.append(
-                NodeReport(name, how, handled[i], 0, 0, 0, 0, busy[i] / 1e9, waits.get(i), slices[i])
-            )
-            continue
-        for turn in (state.tick_turn, state.source_turn, state.flush_turn):
-            if turn is not None:
-                busy[i] += turn.busy_ns
-                slices[i] += turn.slices
-        nodes.append(
-            NodeReport(
-                name,
-                how,
-                handled[i],
-                state.produced,
-                state.errors,
-                len(state.parked or ()),
-                state.unrouted,
-                busy[i] / 1e9,
-                waits.get(i),
-                slices[i],
-            )
+        for planned, of in zip(plan.edges, counts.edges, strict=True)
+    ]
+    nodes = [
+        NodeReport(
+            planned.name,
+            of.state,
+            of.handled,
+            of.produced,
+            of.errors,
+            of.parked,
+            of.unrouted,
+            of.busy_ns / 1e9,
+            None if of.waits_for is None else plan.edges[of.waits_for].id,
+            of.slices,
         )
-    left = {edge.id: edge.depth for edge in edges if edge.depth}
-    status = "stopped" if over else "running"
+        for planned, of in zip(plan.nodes, counts.nodes, strict=True)
+    ]
     return RunReport(
-        status, reason, elapsed_s, engine.name, engine.reason, nodes, edges, errors, errors_total, left
+        facts.status,
+        facts.reason,
+        facts.elapsed_s,
+        facts.engine.name,
+        facts.engine.reason,
+        nodes,
+        edges,
+        facts.errors,
+        facts.errors_total,
+        facts.left(),
     )

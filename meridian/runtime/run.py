@@ -29,9 +29,10 @@ from meridian.observability.events import get_events
 from meridian.observability.logging import get_logger
 from meridian.redaction import describe_error
 from meridian.runtime.assembly import Assembly
+from meridian.runtime.counts import Counts, count
 from meridian.runtime.facts import Facts, new_run_id
 from meridian.runtime.observe import Observer
-from meridian.runtime.report import ErrorReport, RunReport, count
+from meridian.runtime.report import ErrorReport, RunReport, report_of
 from meridian.runtime.threads import OtherThreads
 from meridian.runtime.workers import (
     BatchWorker,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from meridian.engine.ring import Ring
     from meridian.engine.select import EngineChoice
     from meridian.introspect.loop import Probe
+    from meridian.introspect.taken import Fixed
     from meridian.redaction import ErrorDescription
     from meridian.runtime.cpu import CpuTopology
     from meridian.runtime.plan import Plan
@@ -294,12 +296,13 @@ class Run:
         # Set by the scheduler, which knows when it began to build, and has looked at the machine.
         self.built_ns = 0
         self.cpu: CpuTopology | None = None
-        self.probe: Probe | None = None  # put there by the first look at the loop
+        self.probe: Probe | None = None  # put there by the first look, as is what is fixed of the run
+        self.fixed: Fixed | None = None
         self.slices = 0
         self._others = OtherThreads()
         self._begin_ns = clock.monotonic_ns()
         self._end_ns: int | None = None
-        self._final: RunReport | None = None
+        self._final: Counts | None = None
         self.events = get_events().recorder(self.id, clock.monotonic_ns, clock.time)
         self._losses: deque[tuple[str, str, BaseException | None]] = deque(maxlen=256)
         self._told_losses: dict[tuple[str, str], int] = {}
@@ -542,7 +545,7 @@ class Run:
                 if vars(node).get("emit") == node._attached.emit:
                     del vars(node)["emit"]
                 node._attached = None
-        self._final = self.report()
+        self._final = self.facts().counts
         for state in self.assembly.known_states():
             if state.parked or state.inbox:
                 self.plan.nodes[state.id].node._kept = [*(state.parked or ()), *(state.inbox or ())]
@@ -972,35 +975,34 @@ class Run:
 
     def report(self) -> RunReport:
         """Count what happened so far."""
-        if self._final is not None:
-            return self._final
-        end = self.clock.monotonic_ns() if self._end_ns is None else self._end_ns
-        return count(
-            self.assembly,
-            engine=self.choice,
-            failed=self.failed,
-            over=self._end_ns is not None,
-            reason=self.reason,
-            elapsed_s=max(end - self._begin_ns, 0) / 1e9,
-            errors=list(self.errors),
-            errors_total=self.errors_total,
-        )
+        return report_of(self.facts())
 
-    def facts(self) -> Facts:
-        """Return what a look at this run needs; from any thread."""
-        over = self._final is not None
+    def facts(self, *, timing: bool = False) -> Facts:
+        """Return what is to be known of this run; from any thread.
+
+        Args:
+            timing: Let each edge time what comes next, for a while.
+        """
+        final = self._final
+        over = self._end_ns is not None
+        now = self.clock.monotonic_ns() if self._end_ns is None else self._end_ns
         return Facts(
             id=self.id,
             plan=self.plan,
-            report=self.report(),
-            at_ns=self.clock.monotonic_ns() if self._end_ns is None else self._end_ns,
+            counts=count(self.assembly, self.failed, over=over, timing=timing) if final is None else final,
+            at_ns=now,
             at_s=self.clock.time(),
-            bands=self.assembly.bands,
+            elapsed_s=max(now - self._begin_ns, 0) / 1e9,
+            status="stopped" if over else "running",
+            reason=self.reason,
+            engine=self.choice,
+            errors=list(self.errors),
+            errors_total=self.errors_total,
             weights=self.config.fairness_ratio,
             slices=self.slices,
             cpu=self.cpu,
             last_errors=self.last_errors,
-            live=None if over else self,
+            live=self if final is None else None,
         )
 
     @property

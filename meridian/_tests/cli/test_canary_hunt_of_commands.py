@@ -119,7 +119,7 @@ def sinks(folder, process, meridian, monkeypatch, otlp):
         )  # fmt: skip
         assert started.stdout.readline() == f"ready {haunted.PLANTED}\n"
         place = socket_path(started.pid)
-        found = {f"socket: {op}": asked(place, op) for op in ("snapshot", "events")}
+        found = {f"socket: {op}": asked(place, op) for op in ("snapshot", "numbers", "events")}
         found["socket: logs"] = logged(place)
         if find_spec("prometheus_client") is not None:
             found["metrics over HTTP"] = scraped(log)

@@ -384,7 +384,7 @@ def impostor(place, *answers):
 def test_a_process_that_falls_silent_on_the_way_is_asked_once_and_told_by_what_it_said(tmp_path):
     with impostor(tmp_path / "s", HELLO) as asked:
         opened = bundle(process=tmp_path / "s", timeout_s=0.3)
-    assert asked == ["hello", "snapshot"]
+    assert asked == ["hello", "numbers"]
     for name in ("snapshots.json", "events.json", "logs.json", "metrics.prom", "topology.json"):
         assert "didn't answer within 0.3 s" in why(opened, name).reason
     (found,) = opened.data("findings.json")["findings"]

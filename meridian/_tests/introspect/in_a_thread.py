@@ -12,11 +12,11 @@ PATIENT_S = 60.0
 
 
 @contextmanager
-def running(handle=lambda _: None, *, feed=(), abort=False, name="out", **settings):
-    """A run in a thread of its own that goes on until the block is left; `name` is that of its sink."""
+def running(handle=lambda _: None, *, feed=(), abort=False, name="out", policy=None, **settings):
+    """A run in a thread of its own that goes on until the block is left; `name` is that of its sink, `policy` that of its edge."""
     inlet = Inlet("in")
     scheduler = Scheduler(SchedulerConfig(shutdown_timeout_s=0), **settings)
-    scheduler.register(graph("g", inlet >> via(capacity=4) >> sink(handle, name=name)))
+    scheduler.register(graph("g", inlet >> via(capacity=4, policy=policy) >> sink(handle, name=name)))
     begun = threading.Event()
     loops = []
 

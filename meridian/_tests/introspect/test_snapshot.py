@@ -279,7 +279,9 @@ def test_from_the_first_look_on_the_times_of_hops_and_the_age_of_the_head_are_to
     )  # fmt: skip
     ended = watch.look().edges[0]
     assert (ended.head_age_s, ended.hop_s) == (None, hop)
-    assert snapshot(scheduler).edges[0].hop_s is None  # somebody else, who never looked before
+    assert (
+        snapshot(scheduler).edges[0].hop_s == hop
+    )  # nor has it for somebody who looks now for the first time
 
 
 @pytest.mark.req("N6")

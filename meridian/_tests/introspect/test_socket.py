@@ -17,6 +17,7 @@ import pytest
 
 from meridian import Scheduler, graph, sink, source
 from meridian._tests.introspect.in_a_thread import PATIENT_S, running
+from meridian.core.policies import PutResult
 from meridian.introspect import (
     BadAnswerError,
     Client,
@@ -34,6 +35,7 @@ from meridian.introspect import client as client_module
 from meridian.introspect import server as server_module
 from meridian.introspect.wire import MAX_REQUEST, socket_directory, socket_path
 from meridian.observability.logging import get_logger
+from meridian.redaction import Exposed, Policy, install
 
 pytestmark = [
     pytest.mark.req("N6", "N7", "X2"),
@@ -153,7 +155,7 @@ def test_no_payload_is_in_any_byte_of_the_socket():
 
     for handle in (fail, hang):
         with serve() as server, running(handle, feed=[CANARY] * 4, abort=True), connect(server) as raw:
-            for op in ("hello", "snapshot", "events", CANARY):
+            for op in ("hello", "snapshot", "numbers", "events", CANARY):
                 raw.sendall(json.dumps({"op": op, "note": CANARY}).encode() + b"\n")
                 assert CANARY not in json.dumps(answer(raw))
 
@@ -516,13 +518,121 @@ def test_an_answer_of_something_else_is_said_to_be_so(runtime_dir, first, error,
         attach(runtime_dir / "s", timeout_s=PATIENT_S)
 
 
+TOLD = {
+    "run": "1-1",
+    "fixed": {
+        "meridian": "9.9.9", "pid": 1, "run": "1-1", "engine": {"name": "python", "reason": "so"}, "cpu": None,
+        "weights": [4, 2, 1], "nodes": [["a", "source"], ["b", "function"]],
+        "edges": [["a:x->b:y", 0, "x", 1, "y", None, None]],
+    },
+    "numbers": {
+        "at_s": 2.0, "wall_s": 2.0, "status": "running", "reason": None, "elapsed_s": 1.0, "ready": [0, 0, 1],
+        "slices": 3, "in_flight": 0, "open_sources": 1, "stopping": False,
+        "loop": {"lag_s": 0.1, "silent_s": 0.0, "stuck": False, "node": None, "stack": []}, "running": None,
+        "nodes": [["started", 0, 9, 0, 0, 0, 5, 1], ["started", 8, 0, 0, 0, 0, 5, 1]],
+        "edges": [["block", 8, 8, 1, 0, {}, 0, 2]],
+        "errors": [], "errors_total": 0, "last_errors": [], "events": {"last": 1, "held_back": 0},
+    },
+}  # fmt: skip
+"""A run, as it goes through the socket."""
+
+
+def spoilt(told, part, key, value):
+    return {**told, part: {**told[part], key: value}}
+
+
+def test_numbers_are_told_and_what_a_newer_version_adds_to_them_is_left_out(runtime_dir):
+    newer = spoilt(
+        spoilt(
+            TOLD,
+            "numbers",
+            "edges",
+            [["block", 8, 8, 1, 0, {"dropped": 2}, 0, 2, 0, 0, None, None, None, [], 0, 99]],
+        ),
+        "fixed",
+        "new",
+        1,
+    )
+    with (
+        impostor(
+            runtime_dir / "s",
+            said(),
+            json.dumps({"ok": True, "runs": [newer]}).encode() + b"\n",
+            json.dumps({"ok": True, "runs": [{"run": "1-1", "numbers": newer["numbers"]}]}).encode() + b"\n",
+        ),
+        attach(runtime_dir / "s", timeout_s=PATIENT_S) as client,
+    ):
+        one, two = client.snapshot(), client.snapshot()
+    edge = one.edge("a:x->b:y")
+    assert (edge.source, edge.target, edge.accepted, edge.lost, edge.hop_s) == (
+        "a",
+        "b",
+        11,
+        {"dropped": 2},
+        None,
+    )
+    assert [node.doing for node in one.nodes] == ["idle", "ready"]
+    assert (one.window_s, two.window_s, two.nodes) == (None, 0.0, one.nodes)
+
+
+@pytest.fixture
+def policies():
+    """Whatever a test installs is put back."""
+    yield
+    install(Policy())
+
+
+@pytest.mark.usefixtures("engine", "policies")
+def test_what_is_fixed_of_a_run_is_told_once_and_again_when_another_policy_shows_other_texts():
+    def fixed(raw):
+        raw.sendall(b'{"op": "numbers"}\n')
+        (of_run,) = answer(raw)["runs"]
+        return of_run.get("fixed")
+
+    with serve() as server, running(name="jo@example.com"), connect(server) as raw:
+        assert fixed(raw)["nodes"][1] == ["[redacted:email]", "function"]
+        assert fixed(raw) is None
+        with connect(server) as other:
+            assert fixed(other) is not None, "another client was told nothing yet"
+        install(Policy("open", (), (Exposed("email", "a test"),)))
+        assert fixed(raw)["nodes"][1] == ["jo@example.com", "function"]
+        assert fixed(raw) is None
+
+
+@pytest.mark.usefixtures("engine")
+def test_the_name_of_a_policy_of_ones_own_is_redacted_too():
+    class Policy_ghp_abcdefghijklmnopqrstuvwxyz0123456789:
+        def on_enqueue(self, capacity, size, item):
+            return PutResult.OK if size < capacity else PutResult.DROPPED
+
+    policy = Policy_ghp_abcdefghijklmnopqrstuvwxyz0123456789()
+    with serve() as server, running(policy=policy), attach(server.path, timeout_s=PATIENT_S) as client:
+        assert client.snapshot().edges[0].policy == "policy_[redacted:github_token]"
+
+
 @pytest.mark.parametrize(
     "second",
     [
         b'{"ok": true}\n',
-        b'{"ok": true, "snapshots": [1]}\n',
-        b'{"ok": true, "snapshots": [{"schema_version": "7.0"}]}\n',
+        b'{"ok": true, "runs": [1]}\n',
+        b'{"ok": true, "runs": [{"run": "1-1", "numbers": {}}]}\n',
+        b'{"ok": true, "runs": [{"run": "1-1", "fixed": {"pid": 1}, "numbers": {}}]}\n',
+        *(
+            json.dumps({"ok": True, "runs": [spoilt(TOLD, *of)]}).encode() + b"\n"
+            for of in (
+                ("fixed", "nodes", []),
+                ("fixed", "edges", [["a:x->b:y", 0, "x", 2, "y", None, None]]),  # there is no third node
+                ("fixed", "edges", [["a:x->b:y", 0]]),
+                ("fixed", "weights", [1, 2]),
+                ("numbers", "edges", []),
+                ("numbers", "edges", [["block", 8, 0, 0, 0, {}, 0, 7]]),  # no such band
+                ("numbers", "edges", [["block", 8, 1, 0, 0, {}, 0, 2, 0, 0, None, None, None, [1, 2], 9]]),
+                ("numbers", "nodes", [["started", 0, 0, 0, 0, 0, 0, 0, 5], ["started", 0, 0, 0, 0, 0, 0, 0]]),
+                ("numbers", "elapsed_s", "long"),
+            )
+        ),
     ],
+    ids=range(13),
 )
 def test_a_snapshot_that_is_none_is_said_to_be_so(runtime_dir, second):
     with impostor(runtime_dir / "s", said(), second):
@@ -534,7 +644,7 @@ def test_a_snapshot_that_is_none_is_said_to_be_so(runtime_dir, second):
 
 
 def test_of_a_look_either_answer_may_make_no_sense(runtime_dir):
-    no_shots, no_events = b'{"ok": true, "snapshots": []}\n', b'{"ok": true}\n'
+    no_shots, no_events = b'{"ok": true, "runs": []}\n', b'{"ok": true}\n'
     for i, answers in enumerate([no_shots + no_events, no_events + no_shots]):
         with impostor(runtime_dir / str(i), said(), answers):
             client = attach(runtime_dir / str(i), timeout_s=PATIENT_S)
