@@ -351,12 +351,16 @@ def test_nonsense_and_the_end_of_the_run_end_the_profile(
 @pytest.mark.parametrize(
     ("true", "told"),
     [
-        (b'"depth":4', b'"depth":NaN'),
-        (b'"depth":4', b'"depth":"4"'),
-        (b'"depth":4', b'"depth":9' + b"9" * 5000),
-        (b'"target":"<b>&hang"', b'"target":"nobody"'),
-        (b'"band":"NORMAL"', b'"band":"?"'),
+        (b'["block",4,', b'["block",NaN,'),
+        (b'["block",4,', b'["block","4",'),
+        (b'["block",4,', b'["block",9' + b"9" * 5000 + b","),
+        (
+            b'["block",4,',
+            b'["block",4,0,0,0,{},0,7],["block",4,',
+        ),  # one edge too many, in a band that there is none of
+        (b'"ready":[', b'"ready":[0,'),
     ],
+    ids=range(5),
 )
 def test_a_process_that_begins_to_tell_nonsense_gives_what_there_was_before(
     blocked, meridian, after_a_look, monkeypatch, true, told

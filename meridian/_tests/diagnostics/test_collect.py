@@ -343,7 +343,7 @@ def test_a_process_that_is_named_by_its_socket_is_about_the_folder_it_runs_in(fo
 
 
 def test_a_process_that_knows_nothing_of_logs_is_there_all_the_same(tmp_path):
-    with impostor(tmp_path / "s", HELLO, {"ok": True, "snapshots": []}, {"ok": True, "snapshots": []},
+    with impostor(tmp_path / "s", HELLO, {"ok": True, "runs": []}, {"ok": True, "runs": []},
                   {"ok": False, "message": "ask for something else"}):  # fmt: skip
         opened = bundle(process=tmp_path / "s")
     assert why(opened, "events.json").failed is True

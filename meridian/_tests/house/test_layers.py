@@ -74,7 +74,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "meridian.runtime.validate",
     ): "Subgraph.validate() is v1's name; imported when called",
     ("meridian.cli.streams", "meridian"): "the version has one home, and reports name it",
-    ("meridian.introspect.look", "meridian"): "so do snapshots",
+    ("meridian.introspect.taken", "meridian"): "so do snapshots",
     ("meridian.diagnostics.gather", "meridian"): "so do bundles",
     ("meridian.diagnostics.environment", "meridian"): "and what they say of the environment",
     ("meridian.introspect.server", "meridian"): "so does the socket",
