@@ -160,6 +160,11 @@ def _as_wirable(end: Any) -> Wirable:
         raise TypeError(
             f"{getattr(end, '__name__', 'a function')!r} is a plain function: decorate it with @node or wrap it in sink()"
         )
+    if isinstance(end, (EdgeOptions, Flow)):
+        raise TypeError(
+            "a list has nodes only, and via(...) stands between two of them: give graph() an expression for each edge that "
+            "differs, a >> via(...) >> b, a >> c"
+        )
     raise TypeError(
         f"{type(end).__name__} can't be wired: use nodes, @node functions, source(...), sink(...), or a list of them"
     )

@@ -454,6 +454,12 @@ def test_other_things_cannot_be_wired(what: Any):
         what >> double
 
 
+@pytest.mark.parametrize("what", [lambda: [via() >> double], lambda: [halve >> double], lambda: [via()]])
+def test_a_list_has_nodes_only_and_the_error_says_how_edges_that_differ_are_wired(what: Any):
+    with pytest.raises(TypeError, match=r"a list has nodes only.* a >> via\(\.\.\.\) >> b, a >> c"):
+        source(range(3)) >> what()
+
+
 def test_a_list_fans_out_and_options_hold_for_each_edge():
     made = graph("g", [source(range(3), name="a"), source(range(3), name="b")] >> via(capacity=7) >> double)
     assert [(edge.id, edge.capacity) for edge in made.edges] == [
