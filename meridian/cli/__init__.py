@@ -49,6 +49,14 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: always.
     """
     try:
+        _main(args)
+    except KeyboardInterrupt:  # before there is a command, which answers for itself
+        print("Error: interrupted", file=sys.stderr)
+        raise SystemExit(Code.INTERRUPTED) from None
+
+
+def _main(args: Sequence[str] | None) -> None:
+    try:
         import rich
         import typer
     except ImportError as error:
@@ -70,5 +78,8 @@ def main(args: Sequence[str] | None = None) -> None:
     streams.outlive_readers()
     # Called as a command and not through `app()`, which would replace sys.excepthook for the graph's own code as well.
     command = typer.main.get_command(app)
-    with whole_words(os.environ.get("_MERIDIAN_COMPLETE", "").removeprefix("complete_")):
-        command(args=None if args is None else list(args), prog_name="meridian")
+    try:
+        with whole_words(os.environ.get("_MERIDIAN_COMPLETE", "").removeprefix("complete_")):
+            command(args=None if args is None else list(args), prog_name="meridian")
+    except OSError as error:  # help and version are written by typer itself
+        raise SystemExit(streams.full(error)) from None

@@ -141,12 +141,17 @@ def answer(target: str | None, as_json: bool, body: Callable[[TextIO], Code]) ->
     try:
         return _answer(target, as_json, body)
     except OSError as error:
-        if error.errno is None or error.errno not in _FULL:
-            raise
-        if sys.stdout is not sys.stderr and sys.stdout is not None:
-            _discard(sys.stdout)
-        tell(CommandError(f"can't write to stdout: {os.strerror(error.errno)}"))
-        return Code.FAILED
+        return full(error)
+
+
+def full(error: OSError) -> Code:
+    """Say that stdout takes no more, and return the exit code; an error that says something else is raised again."""
+    if error.errno is None or error.errno not in _FULL:
+        raise error
+    if sys.stdout is not sys.stderr and sys.stdout is not None:
+        _discard(sys.stdout)
+    tell(CommandError(f"can't write to stdout: {os.strerror(error.errno)}"))
+    return Code.FAILED
 
 
 def _discard(stream: Any) -> None:

@@ -156,7 +156,7 @@ def _load_file(text: str) -> ModuleType:
             raise CommandError(
                 f"there is no file {text!r}, and no folder {str(folder)!r}: paths are relative to {os.getcwd()!r}"
             )
-        near = _near(path.as_posix(), (found.as_posix() for found in folder.glob("*.py")))
+        near = _near(path.as_posix(), (found.as_posix() for found in folder.glob("*.py") if found.is_file()))
         raise CommandError(f"there is no file {text!r}{near or ': check the path'}")
     if path.suffix != ".py":
         raise CommandError(f"{text!r} is not a Python file: give {FORMS}")

@@ -149,6 +149,8 @@ def test_a_stream_that_is_closed_is_no_error(write, closed, said):
         "info --json",
         "run app.py --json",
         "validate app.py",
+        "lint --help",
+        "--version",
     ],
 )
 def test_a_full_disk_under_stdout_is_a_failure_and_no_traceback(write, command):
@@ -161,6 +163,13 @@ def test_a_full_disk_under_stdout_is_a_failure_and_no_traceback(write, command):
     assert ran.stderr.endswith("Error: can't write to stdout: No space left on device\n")
     assert "Traceback" not in ran.stderr
     assert "Exception ignored" not in ran.stderr
+
+
+def test_an_interrupt_before_there_is_a_command_is_no_traceback(write, process):
+    write("typer.py", "raise KeyboardInterrupt\n")  # as if it came while typer is imported
+    started = process("nodes")
+    assert started.communicate(timeout=SECONDS) == ("", "Error: interrupted\n")
+    assert started.returncode == 130
 
 
 @pytest.mark.parametrize("stderr", [subprocess.PIPE, subprocess.STDOUT])

@@ -93,6 +93,12 @@ def test_a_bad_target_is_one_json_object_too(write, meridian):
     assert said["error"].startswith("there is no module 'zzz'")
 
 
+def test_a_link_that_leads_nowhere_is_not_proposed_in_its_own_place(folder, meridian):
+    (folder / "app.py").symlink_to("nothing.py")
+    ran = meridian("run", "app.py")
+    assert (ran.exit_code, ran.stderr) == (2, "Error: there is no file 'app.py': check the path\n")
+
+
 @pytest.mark.parametrize(
     "command", [("run",), ("profile",), ("schema", "export"), ("diagnostics", "collect")]
 )
