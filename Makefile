@@ -141,10 +141,11 @@ types: $(VENV)/.ready-lint $(VENV)/.ready-fast ## mypy strict, pyright strict, a
 	@if [[ -e $(VENV)/.ready-fast ]]; then $(PY) -m mypy.stubtest meridian_fast --allowlist fast/stubtest-allowlist.txt; \
 	  else echo "types: meridian_fast is not built, so its stub was not checked" >&2; fi
 
-conformance: $(VENV)/.ready-test ## is it right: the kit on Meridian's own edge, ready queue and engine, then the kit on itself (about two minutes)
+conformance: $(VENV)/.ready-test ## is it right: the kit on Meridian's own edge, ready queue, engine and nodes, then the kit on itself (about two minutes)
 	@$(PY) -m meridian_conformance.cli run python --profile all --out build/conformance/edge $(ARGS)
 	@$(PY) -m meridian_conformance.cli run python --target ready --profile all --out build/conformance/ready $(ARGS)
 	@$(PY) -m meridian_conformance.cli run python --target engine --profile all --out build/conformance/engine $(ARGS)
+	@$(PY) -m meridian_conformance.cli run python --target node --profile all --out build/conformance/node $(ARGS)
 	@$(PY) -m meridian_conformance.cli selftest
 
 formal: $(VENV)/.ready-base ## the formal models, checked by Spin: what holds, twins that must fail, witnesses (JSON=1)

@@ -192,7 +192,11 @@ PARTS: Final = (
         limit=7200,
         environment={"HYPOTHESIS_PROFILE": "nightly"},
     ),
-    *(conformance(target, engine) for target in ("edge", "ready", "engine") for engine in ("python", "rust")),
+    *(
+        conformance(target, engine)
+        for target in ("edge", "ready", "engine", "node")
+        for engine in ("python", "rust")
+    ),
     Part("faults", "seeded faults of the Rust engine", ("ci/rust", "faults")),
     Part("asan", "the Rust engine under the address sanitizer", ("ci/rust", "asan")),
     Part("tsan", "what threads share, under the thread sanitizer", ("ci/rust", "tsan")),

@@ -36,7 +36,13 @@ This page is generated from `rules.toml` (`make fmt` writes it, a test holds it 
 | --- | --- | --- | --- | --- |
 """
 
-TARGETS = {"edge": "Edges", "ready": "Ready queues", "engine": "Engines", "bridge": "Bridges"}
+TARGETS = {
+    "edge": "Edges",
+    "ready": "Ready queues",
+    "engine": "Engines",
+    "node": "Nodes",
+    "bridge": "Bridges",
+}
 
 
 def names(values: list[str]) -> str:

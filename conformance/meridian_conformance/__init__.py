@@ -1,7 +1,7 @@
-"""Checks that an edge, a ready queue or an engine keeps Meridian's contract.
+"""Checks that an edge, a ready queue, an engine or a node keeps Meridian's contract.
 
 What is asked:
-    contract.py     what an edge backend implements; ready/contract.py and engine/contract.py for the other targets
+    contract.py     what an edge backend implements; ready/, engine/ and node/contract.py for the other targets
     rules.py        the rules, from rules.toml; levels.py leaves out those that came after a level of the suite
     require.py      how checks speak: a rule is broken, a situation occurred
 

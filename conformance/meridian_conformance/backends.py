@@ -12,6 +12,7 @@ GROUPS: Final = {
     "edge": "meridian.edge_backends",
     "ready": "meridian.ready_backends",
     "engine": "meridian.engine_backends",
+    "node": "meridian.node_backends",
 }
 """Groups of entry points in which packages name their backends."""
 
@@ -19,6 +20,7 @@ REFERENCES: Final = {
     "edge": "meridian_conformance.reference:ReferenceBackend",
     "ready": "meridian_conformance.ready.reference:ReferenceQueues",
     "engine": "meridian_conformance.engine.reference:PythonEngines",
+    "node": "meridian_conformance.node.reference:PythonNodes",
 }
 """What ``python`` stands for, by target."""
 
@@ -26,6 +28,7 @@ ALSO_OURS: Final = {
     ("rust", "edge"): "meridian_conformance.reference:RustBackend",
     ("rust", "ready"): "meridian_conformance.ready.reference:RustQueues",
     ("rust", "engine"): "meridian_conformance.engine.reference:RustEngines",
+    ("rust", "node"): "meridian_conformance.node.reference:RustNodes",
 }
 """What other names of Meridian's own stand for, by name and target."""
 

@@ -214,9 +214,10 @@ def load_all() -> dict[str, Check]:
     """Import all modules that hold checks, and return the checks."""
     from meridian_conformance import crash, directed, exhaustive, machine, overhead, schedules, threads
     from meridian_conformance.engine import checks as engine
+    from meridian_conformance.node import checks as node
     from meridian_conformance.ready import checks as ready
 
-    del crash, directed, engine, exhaustive, machine, overhead, ready, schedules, threads
+    del crash, directed, engine, exhaustive, machine, node, overhead, ready, schedules, threads
     return CHECKS
 
 

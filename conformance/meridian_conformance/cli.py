@@ -17,7 +17,7 @@ from meridian_conformance import __version__, failures, rules
 from meridian_conformance.backends import GROUPS, UsageError
 from meridian_conformance.verdicts import ExitCode
 
-DESCRIPTION: Final = "Check that an edge, an engine or a store keeps Meridian's contract."
+DESCRIPTION: Final = "Check that an edge, an engine, a node or a store keeps Meridian's contract."
 EPILOG: Final = "Exit codes: 0 every rule held, 1 a MUST was broken, 2 wrong usage, 3 inconclusive."
 BACKEND_HELP: Final = "python (Meridian's own), module:attribute, or the name of an entry point"
 
@@ -86,15 +86,13 @@ def parser() -> argparse.ArgumentParser:
 
     diff = command("diff", _diff, "play the same histories on several backends, until they differ")
     diff.add_argument("backends", nargs="+", help=BACKEND_HELP)
-    diff.add_argument(
-        "--target", choices=["edge", "ready", "engine"], default="edge", help="what they are for (edge)"
-    )
+    diff.add_argument("--target", choices=sorted(GROUPS), default="edge", help="what they are for (edge)")
     diff.add_argument("--examples", type=int, default=500, help="how many histories (500)")
     diff.add_argument("--seed", type=int, default=0)
     diff.add_argument(
         "--exact",
         action="store_true",
-        help="engines: compare slice by slice, and not only what the rules promise (edges and ready queues: always exact)",
+        help="engines: compare slice by slice, and not only what the rules promise (edges and ready queues: always exact; nodes: what they gave whenever they are at rest)",
     )
 
     selftest = command(
@@ -258,6 +256,7 @@ def _replay(options: argparse.Namespace) -> int:
 def _diff(options: argparse.Namespace) -> int:
     from meridian_conformance import backends, differ
     from meridian_conformance.engine import differ as engine_differ
+    from meridian_conformance.node import differ as node_differ
     from meridian_conformance.ready import differ as ready_differ
 
     named = {name: backends.load(name, options.target) for name in options.backends}
@@ -265,6 +264,8 @@ def _diff(options: argparse.Namespace) -> int:
         found = engine_differ.diff(named, examples=options.examples, seed=options.seed, exact=options.exact)
     elif options.target == "ready":
         found = ready_differ.diff(named, examples=options.examples, seed=options.seed)
+    elif options.target == "node":
+        found = node_differ.diff(named, examples=options.examples, seed=options.seed)
     else:
         found = differ.diff(named, examples=options.examples, seed=options.seed)
     if options.json:

@@ -50,7 +50,7 @@ class Trace:
 
     Attributes:
         rule: The rule's id.
-        target: What kind of thing it is played on: ``edge``, ``ready``, ``engine``.
+        target: What kind of thing it is played on: ``edge``, ``ready``, ``engine``, ``node``.
         player: Who plays it: ``session``, ``schedule``, ``crash``, …, as registered in `replay`.
         suite: Version of the rules.
         spec: What was opened, as JSON.

@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--meridian-target",
         metavar="NAME",
         default="edge",
-        help="what the backend is for: edge, ready or engine (edge)",
+        help="what the backend is for: edge, ready, engine or node (edge)",
     )
     group.addoption(
         "--meridian-profile",

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 LEVELS: Final = ("MUST", "SHOULD", "MAY")
 KINDS: Final = ("deterministic", "stochastic", "untestable")
-TARGETS: Final = ("edge", "ready", "engine", "bridge")
+TARGETS: Final = ("edge", "ready", "engine", "node", "bridge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Rule:
         id: Such as ``EDGE-103``; never reused.
         level: ``MUST``, ``SHOULD`` or ``MAY``.
         kind: ``deterministic``, ``stochastic`` or ``untestable``.
-        target: What it is asked of: ``edge``, ``ready``, ``engine`` or ``bridge``.
+        target: What it is asked of: ``edge``, ``ready``, ``engine``, ``node`` or ``bridge``.
         profile: The profile in which it is judged.
         sentence: What has to hold.
         intent: Why.

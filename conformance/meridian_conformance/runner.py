@@ -45,6 +45,7 @@ PROBED: Final = {
     ),
     "ready": (Capability.BAND_CHANGE,),
     "engine": (Capability.ASYNC, Capability.LIMITS),
+    "node": (Capability.ROUTE, Capability.BATCH, Capability.THROTTLE),
 }
 """Capabilities that a backend may have without claiming them, by target."""
 
@@ -334,8 +335,8 @@ def _occurred(rule: Rule, exam: Examination) -> bool:
 
 
 def _looks_like(backend: Any, target: str, capability: Capability) -> bool:
-    """Say whether the methods are there that the capability needs; of an engine that shows when it is tried."""
-    if target == "engine":
+    """Say whether the methods are there that the capability needs; of engines and nodes that shows when it is tried."""
+    if target in ("engine", "node"):
         return True
     needed: dict[str, tuple[Collection[str], Collection[str]]] = {
         Capability.ASYNC: ((), ("put_wait", "get_wait")),

@@ -34,6 +34,10 @@ UNSEEDED: Final = frozenset(
         "engine_small",
         "engine_async_small",
         "engine_limits_small",
+        "node_small",
+        "node_route_small",
+        "node_batch_small",
+        "node_throttle_small",
     }
 )
 """Checks that do the same under every seed: once is as good as five times."""

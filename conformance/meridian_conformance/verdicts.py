@@ -134,7 +134,7 @@ class Result:
 
     Attributes:
         backend: The backend's name.
-        target: ``edge``, ``ready``, ``engine`` or ``bridge``.
+        target: ``edge``, ``ready``, ``engine``, ``node`` or ``bridge``.
         suite: Version of the rules.
         profiles: The profiles that were run.
         claims: Capabilities that the backend claims.

@@ -1,4 +1,4 @@
-"""The examples of the guides: a ready queue, an engine, and an edge backend on a real Redis, which keep what they promise."""
+"""The examples of the guides: a ready queue, an engine, nodes, and an edge backend on a real Redis, which keep what they promise."""
 
 import importlib.util
 import os
@@ -30,7 +30,7 @@ SECONDS_TO_START = 10
 def examples(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     yield
-    for name in ("ready_queue", "engine", "redis_backend"):
+    for name in ("ready_queue", "engine", "node", "redis_backend"):
         sys.modules.pop(name, None)
 
 
@@ -85,9 +85,9 @@ def redis_backend(redis_url, monkeypatch):
 # ---- the other targets ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", ["ready", "engine"])
+@pytest.mark.parametrize("target", ["ready", "engine", "node"])
 def test_the_example_of_the_guide_keeps_every_rule(target):
-    example = backends.load("ready_queue" if target == "ready" else "engine", target)
+    example = backends.load("ready_queue" if target == "ready" else target, target)
     result = runner.run(example, target=target)
     claimed = {rule.id for rule in rules.load().values() if rule.needs <= claims(example)}
     assert {found.verdict for found in result.rules if found.rule in claimed} == {Verdict.PASS}
@@ -175,6 +175,7 @@ GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
         ("edge-backend-on-redis.md", "redis_backend.py"),
         ("write-a-ready-queue.md", "ready_queue.py"),
         ("write-an-engine.md", "engine.py"),
+        ("write-a-node.md", "node.py"),
     ],
 )
 def test_a_guide_shows_the_example_that_is_tested_and_commands_that_are_right(guide, example):

@@ -77,6 +77,16 @@ EASY = {
     "ENGINE-522": "DeliversWhatIsTooOld",
     "ENGINE-523": "EachEdgeHasItsOwnBudget",
     "ENGINE-524": "FirstComeFirstServed",
+    "NODE-601": "HandlesTheNewestFirst",
+    "NODE-602": "KeepsWhatHasTheField",
+    "NODE-603": "IgnoresTheDefault",
+    "NODE-604": "OneMoreThanItsSize",
+    "NODE-605": "ForgetsTheRestAtTheEnd",
+    "NODE-606": "AsksForRoomOnce",
+    "NODE-607": "TakesAFailureForFalse",
+    "NODE-608": "TestsErrorsToo",
+    "NODE-609": "DoesNotGoOn",
+    "NODE-610": "CountsWholeTokens",
     "PERF-401": "CountsInTheInnerLoop",
 }
 """For each rule that can be tested a fault that is quick to find."""

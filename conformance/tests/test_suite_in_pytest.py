@@ -208,7 +208,7 @@ def test_a_backend_that_is_not_there_is_a_usage_error_in_one_line(tmp_path: Path
     ("named", "said"),
     [
         ({"name": "json:dumps"}, "json:dumps"),
-        ({"target": "nodes"}, "there is no target 'nodes'; there are edge, ready, engine"),
+        ({"target": "nodes"}, "there is no target 'nodes'; there are edge, ready, engine, node"),
         ({"profiles": "core,fast"}, "there is no profile 'fast'; there are core, "),
         ({"level": "99.0"}, "level 99.0 needs a newer one"),
         ({"level": "newest"}, "two numbers such as 2.0, not 'newest'"),

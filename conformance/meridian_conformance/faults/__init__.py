@@ -52,6 +52,7 @@ def load_all() -> dict[str, type[Any]]:
         engine_async,
         engine_limits,
         limits,
+        node,
         policies,
         ready,
         seen,
@@ -61,5 +62,6 @@ def load_all() -> dict[str, type[Any]]:
         waiting,
     )
 
-    del engine, engine_async, engine_limits, limits, policies, ready, seen, storage, stores, threads, waiting
+    del engine, engine_async, engine_limits, limits, node
+    del policies, ready, seen, storage, stores, threads, waiting
     return FAULTS

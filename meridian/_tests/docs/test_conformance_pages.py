@@ -141,7 +141,11 @@ def test_the_table_of_capabilities_is_complete():
     }
     elsewhere = {each for each, of in targets.items() if of and "edge" not in of}
     assert sorted(listed) == sorted(str(each) for each in Capability if each not in elsewhere)
-    guides = {"ready": "write-a-ready-queue.md", "engine": "write-an-engine.md"}
+    guides = {
+        "ready": "write-a-ready-queue.md",
+        "engine": "write-an-engine.md",
+        "node": "write-a-node.md",
+    }
     for each in elsewhere:
         for target in targets[each]:
             assert f"`{each}`" in (HOW_TO / guides[target]).read_text(encoding="utf-8")
