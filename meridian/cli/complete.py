@@ -19,7 +19,7 @@ def complete_target(incomplete: str) -> list[str]:
         path = Path(place) if place.endswith(".py") else Path(*place.split(".")).with_suffix(".py")
         from meridian.cli.target import defined
 
-        return [f"{place}:{name}" for name in defined(path) if name.startswith(begun)]
+        return [f"{place}:{name}" for name in defined(path) or () if name.startswith(begun)]
     folder, slash, begun = incomplete.rpartition("/")
     found: list[str] = []
     try:

@@ -17,6 +17,8 @@ from meridian.cli.target import DEFAULTS, FORMS, defined, parse
 
 Seen = TypeVar("Seen")
 
+_DEFAULTS = frozenset(DEFAULTS)
+
 
 @dataclass(frozen=True, slots=True)
 class Looked(Generic[Seen]):
@@ -67,11 +69,13 @@ def look_at_each(targets: Sequence[str], look: Callable[[str], Seen]) -> Looked[
 
 
 def _meant(target: str) -> list[str]:
-    """Return the files that a folder stands for; anything else stands for itself."""
+    """Return the files that a folder stands for; anything else stands for itself, and so does what can't be looked at."""
     folder = Path(target)
-    if not folder.is_dir() or (not parse(target).is_file and _has_graph(folder / "__init__.py")):
+    if not os.path.isdir(folder) or (
+        not parse(target).is_file and not _DEFAULTS.isdisjoint(defined(folder / "__init__.py") or ())
+    ):
         return [target]
-    files = [path.as_posix() for path in _files(folder) if _has_graph(path)]
+    files = [path.as_posix() for path in _files(folder) if _may_be_meant(path)]
     if not files:
         raise CommandError(
             f"{target!r} is a folder, and no file in it defines {' or '.join(DEFAULTS)}: name what to load, {FORMS}"
@@ -86,14 +90,15 @@ def _files(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith((".", "__")) and not (here / name / "pyvenv.cfg").exists()
+            if not name.startswith((".", "__")) and not os.path.exists(here / name / "pyvenv.cfg")
         )
         yield from (here / name for name in sorted(names) if name.endswith(".py") and name[0] != ".")
 
 
-def _has_graph(path: Path) -> bool:
-    """Say whether a file defines what is meant where a target has no attribute; it is read and not run."""
-    return not set(DEFAULTS).isdisjoint(defined(path))
+def _may_be_meant(path: Path) -> bool:
+    """Say whether a file defines what is meant where a target has no attribute; one that can't be read isn't passed over."""
+    names = defined(path)
+    return names is None or not _DEFAULTS.isdisjoint(names)
 
 
 @contextmanager

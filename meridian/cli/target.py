@@ -145,9 +145,13 @@ def _not_found(name: str, missing: str) -> str:
 
 def _load_file(text: str) -> ModuleType:
     path = Path(text)
+    try:
+        is_there = path.exists()
+    except OSError as error:  # one may not look there, or no file has such a name
+        raise CommandError(f"can't look for {text!r}: {error.strerror or error}") from None
     if path.is_dir():
         raise CommandError(f"{text!r} is a folder: {_files_in(path)}")
-    if not path.exists():
+    if not is_there:
         with_suffix = Path(text + ".py")
         if with_suffix.is_file():
             raise CommandError(f"there is no file {text!r}: did you mean {with_suffix.as_posix()!r}?")
@@ -270,12 +274,15 @@ def _fits(value: Any, owner: Any) -> bool:
     return inspect.isroutine(value) and own and value is not graph
 
 
-def defined(path: Path) -> list[str]:
-    """Return what a target may name at the top of a file, by reading it: variables, and functions that need no arguments."""
+def defined(path: Path) -> list[str] | None:
+    """Return what a target may name at the top of a file, by reading it; ``None`` if it can't be read, or isn't Python.
+
+    These are variables, and functions that need no arguments.
+    """
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
+        return None
     names: list[str] = []
     for statement in tree.body:
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):

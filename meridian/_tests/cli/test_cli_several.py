@@ -83,6 +83,14 @@ def test_a_folder_without_a_graph_is_a_wrong_command_line(write, meridian):
     assert ran.stderr.startswith("Error: 'plain' is a folder, and no file in it defines build or graph: name")
 
 
+def test_a_file_that_is_no_python_is_not_passed_over(files, write, meridian):
+    write("flows/deep/typo.py", "def build(:\n")
+    ran = meridian("validate", "flows/deep")
+    assert ran.exit_code == 2
+    assert "importing 'flows/deep/typo.py' raised SyntaxError" in ran.stderr
+    assert "flows/deep/invalid.py: invalid: 1 error" in ran.stdout
+
+
 def test_one_that_cannot_be_loaded_does_not_hide_what_others_have(files, write, meridian):
     write("broken.py", "import nothing_of_this_name\n")
     ran = meridian("lint", "broken.py", "flows/lossy.py")

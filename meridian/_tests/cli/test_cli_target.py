@@ -93,6 +93,13 @@ def test_a_bad_target_is_one_json_object_too(write, meridian):
     assert said["error"].startswith("there is no module 'zzz'")
 
 
+@pytest.mark.parametrize("command", ["run", "lint"])
+def test_a_path_that_the_system_refuses_to_look_at_is_told(folder, meridian, command):
+    name = "x" * 300 + ".py"
+    ran = meridian(command, name)
+    assert (ran.exit_code, ran.stderr) == (2, f"Error: can't look for {name!r}: File name too long\n")
+
+
 def test_a_link_that_leads_nowhere_is_not_proposed_in_its_own_place(folder, meridian):
     (folder / "app.py").symlink_to("nothing.py")
     ran = meridian("run", "app.py")
