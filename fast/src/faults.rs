@@ -120,6 +120,27 @@ faults! {
     ForgetsToQueueAgain: "ENGINE-509",
     /// A turn tries again and again instead of waiting for room.
     SpinsWhileItWaits: "ENGINE-511",
+    // ---- what ready-made nodes do --------------------------------------------------------------------------------
+    /// The first two messages that leave change places.
+    SwapsWhatLeaves: "NODE-601",
+    /// Only `True` itself holds true.
+    KeepsOnlyTrueItself: "NODE-602",
+    /// A slice goes where its first message goes.
+    SendsASliceOneWay: "NODE-603",
+    /// A list leaves when it has one item more than its size.
+    GathersOneMore: "NODE-604",
+    /// Nothing is set to let go of what is held in time.
+    SetsNoAlarm: "NODE-605",
+    /// What has no room is lost.
+    DropsWhatFindsNoRoom: "NODE-606",
+    /// What the node itself would have to be asked about is lost.
+    LosesWhatTheNodeIsAsked: "NODE-607",
+    /// The test is asked about ERROR messages, too.
+    TestsErrorsToo: "NODE-608",
+    /// A node with more on its edge isn't queued again.
+    LeavesTheRestOnTheEdge: "NODE-609",
+    /// Whatever leaves costs no token.
+    TokensAreFree: "NODE-610",
 }
 
 /// Says whether this mistake is to be made.

@@ -12,10 +12,11 @@ use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyList, PyTuple, PyType};
 
 use super::{count, Items, Step};
 use crate::bucket::Bucket;
+use crate::faults::{fault, Fault};
 use crate::py::call::{call, call1, class_of};
 use crate::py::cell::{GilCell, GilValue};
 use crate::py::engine::Class;
@@ -313,7 +314,14 @@ impl Test {
                 }
                 Ok(false)
             }
-            Self::Call(function) => call1(py, function, payload)?.is_truthy(),
+            Self::Call(function) => {
+                let told = call1(py, function, payload)?;
+                if fault(Fault::KeepsOnlyTrueItself) {
+                    Ok(told.is(PyBool::new(py, true)))
+                } else {
+                    told.is_truthy()
+                }
+            }
         }
     }
 }
@@ -392,7 +400,7 @@ pub fn run(step: &Step, form: &Form, py: Python<'_>) -> PyResult<i64> {
     }
     let ring = step.served()?;
     let mut items = form.spare.with(py, std::mem::take);
-    let most = step.batch(py, credit);
+    let most = step.batch(py, if fault(Fault::DropsWhatFindsNoRoom) { usize::MAX } else { credit });
     let k = if (most == 1 || ring.get().len(py) == 1) && !ring.get().is_limited() {
         items.extend(ring.get().take_one(py)?); // sparse traffic: nothing to put back
         items.len()
@@ -420,7 +428,7 @@ pub fn run(step: &Step, form: &Form, py: Python<'_>) -> PyResult<i64> {
     if done == 0 && k > 0 {
         return step.run_call(py, 1);
     }
-    if !ring.get().is_empty(py) && !step.turn.get().queued.get(py) {
+    if !ring.get().is_empty(py) && !step.turn.get().queued.get(py) && !fault(Fault::LeavesTheRestOnTheEdge) {
         if step.held(py) {
             step.put_off(py)?;
         } else {
@@ -456,7 +464,7 @@ fn handle(step: &Step, form: &Form, py: Python<'_>, items: &mut Items, mixed: bo
                 if tokens.get() < 1.0 {
                     return Ok(Verdict::Asks);
                 }
-                tokens.set(tokens.get() - 1.0);
+                tokens.set(tokens.get() - if fault(Fault::TokensAreFree) { 0.0 } else { 1.0 });
                 Ok(Verdict::Leaves)
             })
         }
@@ -482,7 +490,7 @@ fn handle(step: &Step, form: &Form, py: Python<'_>, items: &mut Items, mixed: bo
                     Way::Nowhere | Way::Asks => return Ok(Verdict::Asks),
                 };
                 let main = *main.get_or_insert(place);
-                if place == main {
+                if place == main || fault(Fault::SendsASliceOneWay) {
                     form.main.set(py, main);
                     return Ok(Verdict::Leaves);
                 }
@@ -496,13 +504,13 @@ fn handle(step: &Step, form: &Form, py: Python<'_>, items: &mut Items, mixed: bo
             let held = held.bind(py);
             sift(step, py, names, items, mixed, Verdict::Asks, |item, _| {
                 held.append(item)?;
-                if held.len() >= *size {
+                if held.len() >= *size + usize::from(fault(Fault::GathersOneMore)) {
                     if !within.is_none(py) {
                         alarm.bind(py).call_method0(intern!(py, "clear"))?;
                     }
                     let batch = gathered(py, names, held)?;
                     out.with(py, |results| results.push(batch));
-                } else if held.len() == 1 && !within.is_none(py) {
+                } else if held.len() == 1 && !within.is_none(py) && !fault(Fault::SetsNoAlarm) {
                     alarm.bind(py).call_method1(intern!(py, "set_in"), (within,))?;
                 }
                 Ok(Verdict::Stays)
@@ -532,7 +540,7 @@ fn sift(
             judge(item, item)
         } else if !names.is_message(item) {
             Ok(Verdict::Asks)
-        } else if Names::is_data(py, item)? {
+        } else if Names::is_data(py, item)? || fault(Fault::TestsErrorsToo) {
             judge(item, &payload_of(item.bind(py))?.unbind())
         } else {
             Ok(others)
@@ -556,7 +564,13 @@ fn sift(
         }
         i += 1;
     }
-    let rest = if i < items.len() { items.split_off(i) } else { Items::new() };
+    let mut rest = if i < items.len() { items.split_off(i) } else { Items::new() };
+    if fault(Fault::LosesWhatTheNodeIsAsked) {
+        rest.clear();
+    }
+    if fault(Fault::SwapsWhatLeaves) && leaving > 1 {
+        items.swap(0, 1);
+    }
     for item in items.drain(leaving..) {
         item.drop_ref(py);
     }
@@ -683,7 +697,7 @@ fn deliver(
             } else {
                 Ring::offer_all(ring, py, items)?;
             }
-            if !items.is_empty() {
+            if !items.is_empty() && !fault(Fault::DropsWhatFindsNoRoom) {
                 *parked = true;
                 let late = std::mem::take(items);
                 step.node.bind(py).call_method1(intern!(py, "park"), (&out.port, late))?;
