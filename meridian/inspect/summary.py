@@ -31,7 +31,10 @@ def numbers(shot: Snapshot) -> str:
     """Return how many nodes and edges there are, what moves, and what was lost, in a line."""
     delivered = [edge.delivered_per_s for edge in shot.edges if edge.delivered_per_s is not None]
     lost = sum(map(words.lost, shot.edges))
-    said = [f"{len(shot.nodes):,} nodes", f"{len(shot.edges):,} edges"]
+    said = [
+        f"{len(of):,} {what}{'s' * (len(of) != 1)}"
+        for what, of in (("node", shot.nodes), ("edge", shot.edges))
+    ]
     if delivered:
         said.append(f"{words.short(sum(delivered))} msg/s")
     if lost:

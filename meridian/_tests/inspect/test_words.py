@@ -7,6 +7,7 @@ import pytest
 from meridian.inspect import words
 from meridian.inspect.columns import EDGES, GAP, NODES, fit, told
 from meridian.inspect.history import History, distribution
+from meridian.inspect.summary import numbers
 from meridian.introspect import Shares
 
 pytestmark = pytest.mark.req("N6")
@@ -79,6 +80,14 @@ def test_an_edge_whose_heads_are_lost_may_stand_still_and_have_a_young_one(made,
     assert head.text(made.edge("a", "b", stalled_s=9.0, lost={"dropped": 4})) == "9.0 s"
     assert head.text(made.edge("a", "b", stalled_s=9.0, lost={cause: 4})) == "–"
     assert head.text(made.edge("a", "b", stalled_s=9.0, lost={cause: 4}, head_age_s=0.25)) == "250 ms"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "edges", "said"),
+    [(1, 0, "1 node · 0 edges"), (2, 1, "2 nodes · 1 edge"), (1200, 2, "1,200 nodes · 2 edges")],
+)
+def test_one_node_and_one_edge_are_not_several(made, nodes, edges, said):
+    assert numbers(made.shot([made.node("a")] * nodes, [made.edge("a", "b")] * edges)) == said
 
 
 def test_an_event_tells_what_its_kind_fills(made):
