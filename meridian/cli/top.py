@@ -69,8 +69,12 @@ def _once(
     except CommandError as failure:
         failure.extra["snapshots"] = []
         if isinstance(error := failure.__cause__, IntrospectionError):
-            pid = place if isinstance(place, int) else None
-            failure.extra["findings"] = [{"run": None, **find_unreachable(pid, error).as_dict()}]
+            found = find_unreachable(place if isinstance(place, int) else None, error)
+            failure.extra["findings"] = [{"run": None, **found.as_dict()}]
+            if (
+                failure.code is Code.FAILED and not as_json
+            ):  # it is there; why it says nothing is worth more than that it does
+                _show_findings(console_for("stdout"), (found,))
         raise
     earlier = {shot.run: shot for shot in before}
     findings = {shot.run: find(shot, earlier.get(shot.run)) for shot in now}

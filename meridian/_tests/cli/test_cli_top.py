@@ -115,6 +115,12 @@ def test_a_stopped_process_is_said_to_be_stopped(slow, meridian, monkeypatch):
     assert (said.exit_code, told["snapshots"]) == (Code.FAILED, [])
     assert [(each["run"], each["rule"]) for each in told["findings"]] == [(None, "process-stopped")]
     assert f"it is stopped (kill -CONT {slow.pid} lets it go on)" in told["error"]
+    said = meridian("top", "--once")
+    assert said.exit_code == Code.FAILED
+    assert said.stdout.startswith(
+        f"error [process-stopped] process {slow.pid} is stopped: nothing in it moves\n  why: "
+    )
+    assert f"fix: let it go on: kill -CONT {slow.pid}" in said.stdout
 
 
 def test_without_a_process_it_is_said_how_to_start_one(folder, meridian, monkeypatch):
