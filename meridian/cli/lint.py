@@ -13,7 +13,7 @@ from meridian.cli.codes import Code, CommandError
 from meridian.cli.several import Looked, look_at_each
 from meridian.cli.streams import answer, write_json
 from meridian.cli.tables import Column, console_for, print_table
-from meridian.cli.target import load
+from meridian.cli.target import current_folder, load
 from meridian.cli.validate import STYLES, count
 from meridian.core.errors import ConfigError
 from meridian.core.places import recorded
@@ -138,6 +138,7 @@ def lints_of(target: str) -> tuple[Lint, ...]:
 
 def _settings(select: Sequence[str], ignore: Sequence[str]) -> Settings:
     """Return what the project says, and the command line; asked for before the target's code runs."""
+    current_folder()
     try:
         return read_settings().narrowed(select or None, ignore)
     except (ConfigError, ValueError) as error:

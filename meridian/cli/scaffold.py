@@ -8,6 +8,7 @@ from typing import TextIO
 
 from meridian.cli.codes import Code, CommandError
 from meridian.cli.streams import answer, write_json
+from meridian.cli.target import current_folder
 from meridian.scaffolding.files import Written, describe_failure, write_node, write_subgraph
 from meridian.scaffolding.parsers.ports import parse_ports
 
@@ -39,6 +40,7 @@ def scaffold_subgraph(
 
 
 def _write(kind: str, write: Callable[[], Written], as_json: bool, out: TextIO) -> Code:
+    current_folder()
     try:
         written = write()
     except (OSError, ValueError) as error:

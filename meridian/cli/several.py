@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from meridian.cli.codes import CommandError
 from meridian.cli.streams import tell
-from meridian.cli.target import DEFAULTS, FORMS, defined, parse
+from meridian.cli.target import DEFAULTS, FORMS, current_folder, defined, parse
 
 Seen = TypeVar("Seen")
 
@@ -51,8 +51,9 @@ def look_at_each(targets: Sequence[str], look: Callable[[str], Seen]) -> Looked[
         look: Loads a target and returns what is to be seen.
 
     Raises:
-        CommandError: a folder has no graph; or the only target can't be loaded.
+        CommandError: a folder has no graph, or the current one has gone; or the only target can't be loaded.
     """
+    here = current_folder()
     wanted = list(dict.fromkeys(each for target in targets for each in _meant(target)))
     if len(wanted) == 1:
         return Looked({wanted[0]: look(wanted[0])}, {})
@@ -60,7 +61,7 @@ def look_at_each(targets: Sequence[str], look: Callable[[str], Seen]) -> Looked[
     refused: dict[str, str] = {}
     for target in wanted:
         try:
-            with _alone():
+            with _alone(here):
                 seen[target] = look(target)
         except CommandError as error:
             tell(error)
@@ -102,7 +103,7 @@ def _may_be_meant(path: Path) -> bool:
 
 
 @contextmanager
-def _alone() -> Generator[None]:
+def _alone(here: str) -> Generator[None]:
     """Forget at the end what a target's folder brought in, so that the next one imports its own siblings.
 
     Packages that are installed stay, as does what was imported before.
@@ -111,11 +112,14 @@ def _alone() -> Generator[None]:
     try:
         yield
     finally:
-        places = {*sys.path}.difference(path) | {os.getcwd()}
+        places = {*sys.path}.difference(path) | {here}
         sys.path[:] = path
-        for name, module in list(sys.modules.items()):
-            top = name.partition(".")[0]
-            if top not in modules and _place(sys.modules.get(top, module)) in places:
+        brought = {
+            name for name, module in list(sys.modules.items())
+            if name not in modules and "." not in name and _place(module) in places
+        }  # fmt: skip
+        for name in list(sys.modules):
+            if name.partition(".")[0] in brought:
                 del sys.modules[name]
 
 

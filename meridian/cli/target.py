@@ -91,13 +91,27 @@ def load(text: str, args: Sequence[str], runner: asyncio.Runner) -> Scheduler:
     Raises:
         CommandError: nothing to run is there, or its own code failed.
     """
-    target = parse(text)
-    if not sys.flags.safe_path and "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    target, here = parse(text), current_folder()
+    if not sys.flags.safe_path and "" not in sys.path and here not in sys.path:
+        sys.path.insert(0, here)
     sys.argv = [target.place, *args]
     module = _load_file(target.place) if target.is_file else _load_module(target.place)
     name, value = _attribute(target, module)
     return _as_scheduler(target.with_attribute(name), value, runner)
+
+
+def current_folder() -> str:
+    """Return where the process is.
+
+    Raises:
+        CommandError: that folder has gone, or may not be looked at any more.
+    """
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise CommandError(
+            f"the current folder can't be used ({error.strerror or error}): change to one that is there"
+        ) from None
 
 
 # ---- modules and files ---------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def build():
 """
 SIBLING = """
 from meridian import graph, sink, source
-from parts import name
+from parts.names import name
 def build(): return graph("siblings", source([1]) >> sink(print, name=name))
 """
 
@@ -106,7 +106,8 @@ def test_one_that_cannot_be_loaded_does_not_hide_what_others_have(files, write, 
 def test_each_target_imports_its_own_siblings(write, meridian):
     for folder in ("one", "two"):
         write(f"{folder}/app.py", SIBLING)
-        write(f"{folder}/parts.py", f"name = 'sink-of-{folder}'\nprint(name)\n")
+        write(f"{folder}/parts/__init__.py", "")
+        write(f"{folder}/parts/names.py", f"name = 'sink-of-{folder}'\nprint(name)\n")
     ran = meridian("validate", "one/app.py", "two/app.py", "app_of_one.py")
     assert ran.stdout.splitlines() == [
         "sink-of-one",

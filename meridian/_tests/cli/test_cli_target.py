@@ -100,6 +100,21 @@ def test_a_path_that_the_system_refuses_to_look_at_is_told(folder, meridian, com
     assert (ran.exit_code, ran.stderr) == (2, f"Error: can't look for {name!r}: File name too long\n")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("run", "app.py"), ("lint", "app"), ("validate", "a", "b"), ("scaffold", "node", "OrderFilter")],
+)
+def test_a_current_folder_that_has_gone_is_told(folder, monkeypatch, meridian, command):
+    (folder / "gone").mkdir()
+    monkeypatch.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    ran = meridian(*command)
+    assert (ran.exit_code, ran.stderr) == (
+        2,
+        "Error: the current folder can't be used (No such file or directory): change to one that is there\n",
+    )
+
+
 def test_a_link_that_leads_nowhere_is_not_proposed_in_its_own_place(folder, meridian):
     (folder / "app.py").symlink_to("nothing.py")
     ran = meridian("run", "app.py")
