@@ -175,7 +175,7 @@ class LimitedRing(Ring):
 
 @final
 class NodeCore:
-    """Fields of one node's record. See `meridian.engine.kernel.NodeState` for what they mean."""
+    """Fields of one node's record. See `meridian.engine.node.NodeState` for what they mean."""
 
     def __new__(cls) -> NodeCore: ...
     held: int
@@ -189,7 +189,7 @@ class NodeCore:
 
 @final
 class Emit:
-    """`emit(port, msg)` of one node. See `meridian.engine.kernel.NodeState.make_emit`."""
+    """`emit(port, msg)` of one node. See `meridian.engine.node.NodeState.make_emit`."""
 
     def __new__(cls, node: Any, core: NodeCore, boxes: dict[str, Any], owner: int) -> Emit: ...
     def __call__(self, port: str, msg: Any) -> Any: ...

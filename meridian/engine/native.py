@@ -9,7 +9,8 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from meridian.engine.kernel import NodeState, PythonEngine
+from meridian.engine.kernel import PythonEngine
+from meridian.engine.node import NodeState
 from meridian.engine.select import extension
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from meridian.core.message import CONTROL, DATA, Message, derive, wrap
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from meridian.engine.kernel import NodeState, PythonEngine
+    from meridian.engine.kernel import PythonEngine
+    from meridian.engine.node import NodeState
     from meridian.engine.ready import Turn
     from meridian.engine.ring import Ring
 

@@ -19,7 +19,7 @@ from meridian.lint.model import Found, looks_for
 from meridian.lint.source import function_of, is_none
 from meridian.lint.view import Handler, View, blocks, how_it_loses, is_ours
 from meridian.redaction import redactor
-from meridian.runtime.run import ticks
+from meridian.runtime.hooks import ticks
 
 if TYPE_CHECKING:
     from meridian.runtime.plan import PlannedEdge

@@ -20,7 +20,8 @@ from meridian.core.schema import guaranteed
 
 if TYPE_CHECKING:
     from meridian.core.node import Node
-    from meridian.engine.kernel import NodeState, PythonEngine
+    from meridian.engine.kernel import PythonEngine
+    from meridian.engine.node import NodeState
     from meridian.engine.ring import LimitedRing, Ring
     from meridian.runtime.plan import Plan, PlannedEdge
 

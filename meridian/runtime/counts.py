@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from meridian.core.function import FnNode
 from meridian.core.policies import policy_name
-from meridian.engine.kernel import NO_LIMIT
+from meridian.engine.node import NO_LIMIT
 from meridian.engine.step import BUSY, PAUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from meridian.core.node import Node
-    from meridian.engine.kernel import NodeState
+    from meridian.engine.node import NodeState
     from meridian.engine.ring import LimitedRing, Ring
     from meridian.runtime.assembly import Assembly
 

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.errors import BackpressureError
-from meridian.engine.kernel import would_block
+from meridian.engine.node import would_block
 from meridian.observability.logging import get_logger
 from meridian.observability.metrics import get_metrics, is_metrics_enabled, is_read
 from meridian.observability.tracing import get_tracer, is_tracing_enabled, start_span
@@ -22,9 +22,10 @@ from meridian.runtime.spans import Spans
 if TYPE_CHECKING:
     from meridian.core.message import Message
     from meridian.core.node import Node
-    from meridian.engine.kernel import NodeState
+    from meridian.engine.node import NodeState
     from meridian.engine.ring import Ring
-    from meridian.runtime.run import Attached, Run
+    from meridian.runtime.attached import Attached
+    from meridian.runtime.run import Run
 
 
 HEALTH_SLICES = 1000

@@ -10,10 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine
-from contextlib import suppress
-from inspect import iscoroutinefunction
-from threading import get_ident
+from collections.abc import AsyncIterable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from meridian.core.errors import ClosedError, NodeError
@@ -29,8 +26,10 @@ from meridian.observability.events import get_events
 from meridian.observability.logging import get_logger
 from meridian.redaction import describe_error
 from meridian.runtime.assembly import Assembly
+from meridian.runtime.attached import Attached, Feeding, TracedFeeding
 from meridian.runtime.counts import Counts, count
 from meridian.runtime.facts import Facts, new_run_id
+from meridian.runtime.hooks import drains, hook_of, native_form, ticks
 from meridian.runtime.observe import Observer
 from meridian.runtime.report import ErrorReport, RunReport, report_of
 from meridian.runtime.threads import OtherThreads
@@ -49,7 +48,8 @@ if TYPE_CHECKING:
 
     from meridian.core.clock import Clock
     from meridian.core.scheduler import SchedulerConfig
-    from meridian.engine.kernel import NodeState, PythonEngine
+    from meridian.engine.kernel import PythonEngine
+    from meridian.engine.node import NodeState
     from meridian.engine.ready import Turn
     from meridian.engine.ring import Ring
     from meridian.engine.select import EngineChoice
@@ -67,148 +67,6 @@ FAILED = 4
 """Why a node is held for good: it could not be started."""
 
 _OUT = PortDirection.OUTPUT
-
-
-class Attached:
-    """What a node holds while it takes part in a run."""
-
-    __slots__ = ("_bare", "_run", "_state", "emit", "leaving", "name")
-
-    def __init__(self, run: Run, state: NodeState) -> None:
-        self._run = run
-        self._state = state
-        self.name = state.name
-        self.emit: Callable[[str, Message[Any]], Message[Any]] = state.make_emit()
-        self._bare = self.emit
-        self.leaving: Callable[[Any], Any] | None = None
-        """What is done to each message that leaves by `send`."""
-
-    def use(self, node: Node, observer: Observer) -> None:
-        """Let ``observer`` look at what is emitted, or no longer."""
-        self.leaving = observer.leaving(self._state)
-        before, self.emit = self.emit, observer.emit(self._state, self._bare)
-        if vars(node).get("emit") is before:
-            vars(node)["emit"] = self.emit
-
-    async def send(self, port: str, msg: Message[Any]) -> Message[Any]:
-        """Send, waiting for room."""
-        if self.leaving is not None:
-            msg = self.leaving(msg)
-        while (full := self._state.blocked_by(port, msg)) is not None:
-            await self._run.room_on(full)
-        return msg
-
-    def now(self) -> float:
-        """Return seconds of the run's clock."""
-        return self._run.clock.monotonic_ns() / 1e9
-
-    def tick_in(self, seconds: float) -> None:
-        """Let the node tick in so many seconds, besides its regular ticks."""
-        run, state = self._run, self._state
-        if run.engine.owner != get_ident():
-            with suppress(RuntimeError):  # the loop is closed: the run is over
-                run.loop.call_soon_threadsafe(self.tick_in, seconds)
-        elif state.tick_turn is None and not ticks(run.plan.nodes[state.id].node):
-            raise RuntimeError(f"node {self.name!r} asks for a tick, but defines no on_tick")
-        else:
-            run.tick_in(state.id, seconds)
-
-    def pause(self, port: str | None) -> None:
-        """Let the node take no more data."""
-        self._state.pause(port)
-
-    def resume(self, port: str | None) -> None:
-        """Let the node take data again."""
-        self._state.unpause(port)
-
-    def record_error(self, error: BaseException) -> None:
-        """Count a failure that the node dealt with itself."""
-        self._state.errors += 1
-        self._run.record(self.name, "on_message", describe_error(error))
-
-
-class Feeding:
-    """What an `Inlet` holds while it takes part in a run."""
-
-    __slots__ = ("_only", "_run", "_state")
-
-    def __init__(self, run: Run, state: NodeState) -> None:
-        self._run = run
-        self._state = state
-        self._only = state.only_ring()
-
-    def put(self, item: Any) -> bool:
-        """Send an item if there is room."""
-        run = self._run
-        if run.engine.owner != get_ident():
-            return self._state.put_from_thread(item)
-        done = self._send(item)
-        if done:
-            run.settle()
-        return done
-
-    def push(self, item: Any) -> bool:
-        """Send an item if there is room, and run what is due."""
-        run = self._run
-        if run.engine.running or run.engine.owner != get_ident():
-            return self.put(item)
-        done = self._send(item)
-        if done:
-            run.run_now()
-        return done
-
-    def _send(self, item: Any) -> bool:
-        state, only = self._state, self._only
-        cls = item.__class__
-        if (
-            only is None
-            or cls is Message
-            or cls is To
-            or state.parked
-            or not (only.check is None or only.check.passes(item))
-        ):
-            if state.try_result(item) is not None:
-                return False
-        elif not only.offer_one(item):
-            return False
-        state.produced += 1
-        return True
-
-    async def room(self, item: Any) -> None:
-        """Wait until there may be room."""
-        full = self._state.full_for(item)
-        if full is not None:
-            await self._run.room_on(full)
-
-    def close(self) -> None:
-        """Nothing more will come."""
-        run, state = self._run, self._state
-        if run.engine.owner != get_ident():
-            run.loop.call_soon_threadsafe(self.close)
-        elif not state.closed:
-            state.closed = True
-            run.source_ended()
-
-
-class TracedFeeding(Feeding):
-    """The same while tracing is on: what is sent begins a trace, or goes on with that of the caller."""
-
-    __slots__ = ("_entering",)
-
-    def __init__(self, run: Run, state: NodeState, entering: Callable[[Any], Any]) -> None:
-        super().__init__(run, state)
-        self._entering = entering
-
-    def put(self, item: Any) -> bool:
-        """Send an item if there is room."""
-        if self._run.engine.owner != get_ident():
-            return self._state.put_from_thread(self._entering(item))
-        return super().put(item)
-
-    def _send(self, item: Any) -> bool:
-        if self._state.full_for(item) is not None:  # what is tried again later begins its trace then
-            return False
-        return super()._send(self._entering(item))
 
 
 class Run:
@@ -333,7 +191,7 @@ class Run:
             return
         if isinstance(node, SourceNode):
             return
-        form = _form(node)  # before the node gets an ``emit`` of its own
+        form = native_form(node)  # before the node gets an ``emit`` of its own
         attached = Attached(self, state)
         node._attached = cast(
             "Any", attached
@@ -341,7 +199,7 @@ class Run:
         if type(node).emit is Node.emit and "emit" not in vars(node):
             vars(node)["emit"] = attached.emit  # saves one call for each emit
         self.observer.attached(node, attached)
-        bare, is_async = _chosen(node, "on_message", "_handle_message")
+        bare, is_async = hook_of(node, "on_message", "_handle_message")
         if form is not None:
             state.form = bare, form
         handler = self.observer.handler(state, bare, is_async)
@@ -356,7 +214,7 @@ class Run:
     def _add_ticker(self, node: Node, state: NodeState) -> None:
         if not ticks(node) or isinstance(node, (FnNode, SourceNode)):
             return
-        hook, is_async = _chosen(node, "on_tick", "_handle_tick")
+        hook, is_async = hook_of(node, "on_tick", "_handle_tick")
         hook = self.observer.tick(state, hook)
         if is_async:
             worker = Worker(self, state, "on_tick")
@@ -1009,59 +867,6 @@ class Run:
     def over(self) -> bool:
         """Whether everything has been counted for the last time."""
         return self._final is not None
-
-
-def _chosen(node: Node, public: str, protected: str) -> tuple[Any, bool]:
-    """Return the hook to call, and whether its result is to be awaited.
-
-    That is the public one where the class or the node itself overrides it, else the protected one: what the base of the
-    public one adds, the run does for itself.
-    """
-    if getattr(type(node), public) is getattr(Node, public) and public not in vars(node):
-        hook = getattr(node, protected)
-        return hook, _is_async(hook)
-    hook = getattr(node, public)
-    if _is_async(hook):
-        return hook, True
-    if not _is_async(getattr(node, protected)):
-        return hook, False
-
-    async def awaited(
-        *args: Any,
-    ) -> None:  # it is plain, but may return what the protected one returned to it
-        result = hook(*args)
-        if isinstance(result, Awaitable):
-            await result
-
-    return awaited, True
-
-
-def _form(node: Node) -> tuple[Any, ...] | None:
-    """Return what may be done instead of calling ``node``, if neither a subclass nor the node itself has other hooks."""
-    cls = type(node)
-    if "_native_form" not in vars(cls) or any(callable(getattr(cls, name, None)) for name in vars(node)):
-        return None
-    return node._native_form()
-
-
-def ticks(node: Node) -> bool:
-    """Say whether ``node`` defines a tick hook."""
-    own, cls = vars(node), type(node)
-    return (
-        cls.on_tick is not Node.on_tick
-        or cls._handle_tick is not Node._handle_tick
-        or "on_tick" in own
-        or "_handle_tick" in own
-    )
-
-
-def drains(node: Node) -> bool:
-    """Say whether ``node`` may hold something back that `Node.on_drain` emits."""
-    return type(node).on_drain is not Node.on_drain or "on_drain" in vars(node)
-
-
-def _is_async(hook: Any) -> bool:
-    return iscoroutinefunction(hook) or (callable(hook) and iscoroutinefunction(type(hook).__call__))
 
 
 _NO_HOOK = (FnNode.on_start, FnNode.on_stop, SourceNode.on_start, SourceNode.on_stop)

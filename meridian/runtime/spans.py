@@ -44,7 +44,7 @@ from meridian.observability.tracing import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
-    from meridian.engine.kernel import NodeState
+    from meridian.engine.node import NodeState
     from meridian.runtime.run import Run
 
 

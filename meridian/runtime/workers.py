@@ -20,7 +20,7 @@ from meridian.engine.kernel import SLICE_CAP_NS
 from meridian.engine.step import PAUSED, To, inherit
 
 if TYPE_CHECKING:
-    from meridian.engine.kernel import NodeState
+    from meridian.engine.node import NodeState
     from meridian.runtime.run import Run
 
 _enter_task = asyncio.tasks._enter_task  # documented for custom tasks

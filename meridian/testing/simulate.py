@@ -26,7 +26,7 @@ from meridian.core.node import Node
 from meridian.core.policies import Block
 from meridian.core.scheduler import Scheduler, SchedulerConfig
 from meridian.core.subgraph import Subgraph
-from meridian.engine.kernel import NodeState
+from meridian.engine.node import NodeState
 from meridian.runtime.observe import Observer
 from meridian.runtime.run import Run
 from meridian.testing.clock import DeadlockError, VirtualClock, VirtualLoop, where

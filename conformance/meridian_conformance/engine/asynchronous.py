@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
     from meridian.core.clock import Clock
-    from meridian.engine.kernel import NodeState, PythonEngine
+    from meridian.engine.kernel import PythonEngine
+    from meridian.engine.node import NodeState
     from meridian_conformance.engine.contract import NodeSpec, World
 
 

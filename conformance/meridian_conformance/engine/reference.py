@@ -17,7 +17,7 @@ from meridian_conformance.reference import rust_engine
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from meridian.engine.kernel import NodeState
+    from meridian.engine.node import NodeState
     from meridian_conformance.contract import Counters
     from meridian_conformance.engine.contract import Graph, World
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meridian.engine.kernel import NodeState, PythonEngine
+from meridian.engine.kernel import PythonEngine
+from meridian.engine.node import NodeState
 from meridian.engine.ring import LimitedRing, Ring
 from meridian.engine.step import BUSY, PARKED
 from meridian.runtime.workers import PoolWorker

@@ -17,7 +17,7 @@ from meridian.core.policies import ErrorPolicy, block
 from meridian.engine.kernel import PythonEngine
 from meridian.nodes import Batch, FilterTransformer, Merger, NodeConfig, Router, ThrottleNode
 from meridian.observability.logging import LogConfig, get_logger
-from meridian.runtime.run import _chosen, _form, ticks
+from meridian.runtime.hooks import hook_of, native_form, ticks
 from meridian_conformance.contract import EMPTY, Capability
 from meridian_conformance.node.contract import LEFT, RIGHT, NodeSpec
 from meridian_conformance.reference import rust_engine
@@ -77,13 +77,13 @@ class NodeBench:
         self.state = self.engine.add_node(0, node.name, "call", None, ports)
         self.state.wants_message = True
         self.state.max_parked = node.max_parked
-        self.state.fn = _chosen(node, "on_message", "_handle_message")[0]
-        form = _form(node)
+        self.state.fn = hook_of(node, "on_message", "_handle_message")[0]
+        form = native_form(node)
         self.state.form = None if form is None else (self.state.fn, form)
         self.emit: Callable[[str, Message[Any]], Message[Any]] = self.state.make_emit()
         node._attached = cast("Any", self)
         if ticks(node):
-            self.engine.add_tick(self.state, _chosen(node, "on_tick", "_handle_tick")[0])
+            self.engine.add_tick(self.state, hook_of(node, "on_tick", "_handle_tick")[0])
         self.engine.attach(self.input, 0, node.inputs[0].name, NORMAL)
         for i, (name, ring) in enumerate(
             self.outputs.items(), 1

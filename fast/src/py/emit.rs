@@ -9,7 +9,7 @@ use super::call::thread_id;
 use super::names::Names;
 use super::node::NodeCore;
 
-/// `emit(port, msg)` of one node. See `meridian.engine.kernel.NodeState.make_emit`.
+/// `emit(port, msg)` of one node. See `meridian.engine.node.NodeState.make_emit`.
 #[pyclass(frozen, module = "meridian_fast")]
 pub struct Emit {
     node: Py<PyAny>,

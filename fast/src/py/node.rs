@@ -1,6 +1,6 @@
 //! The part of a node's record that every slice looks at.
 //!
-//! The record itself is a `meridian.engine.kernel.NodeState`, shared with the Python engine; `meridian.engine.native` lets these
+//! The record itself is a `meridian.engine.node.NodeState`, shared with the Python engine; `meridian.engine.native` lets these
 //! few of its fields lie here, where a step reads them without asking Python.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 use super::cell::{GilCell, GilValue};
 
-/// Fields of one node's record. See `meridian.engine.kernel.NodeState` for what they mean.
+/// Fields of one node's record. See `meridian.engine.node.NodeState` for what they mean.
 #[pyclass(frozen, module = "meridian_fast")]
 pub struct NodeCore {
     /// Why the node must not run now, as bits.

@@ -1,7 +1,7 @@
 //! What one slice of each kind of turn does: the mirror of `meridian/engine/step.py`, which explains the kinds.
 //!
 //! A step is made on first use and holds exactly what its inner loop touches. What is rare is asked of the node, a
-//! `meridian.engine.kernel.NodeState`, as the Python steps do: parking, failures, results that need a second look.
+//! `meridian.engine.node.NodeState`, as the Python steps do: parking, failures, results that need a second look.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import contextmanager
 from threading import Thread
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import pytest
 
 from meridian.core.errors import BackpressureError
-from meridian.core.message import CONTROL, DATA, Message, Scope
+from meridian.core.message import CONTROL, DATA, Message, MessageType, Scope
 from meridian.core.policies import Block, Drop, PutResult, drop
 from meridian.core.schema import compile_schema
-from meridian.engine import kernel
-from meridian.engine.kernel import NodeState
+from meridian.engine import node as node_module
+from meridian.engine.node import NodeState
 from meridian.engine.ready import CONTROL_BAND, HIGH_BAND, NORMAL_BAND
 from meridian.engine.ring import Budget, LimitedRing, Ring
 from meridian.engine.select import engine_type
@@ -90,13 +91,13 @@ def payloads(ring: Ring) -> list[Any]:
 def another_thread_makes_the_inbox_first(node: NodeState, monkeypatch: pytest.MonkeyPatch):
     class Lock:
         def __enter__(self) -> None:
-            node.inbox = kernel.deque([("out", data("theirs"))])
+            node.inbox = deque([("out", data("theirs"))])
 
         def __exit__(self, *_: object) -> None:
             pass
 
     with monkeypatch.context() as patch:
-        patch.setattr(kernel, "_making_inbox", Lock())
+        patch.setattr(node_module, "_making_inbox", Lock())
         yield
 
 
@@ -420,7 +421,7 @@ def test_the_results_of_a_generator_inherit_the_trace_of_the_message_they_came_f
 
 def test_what_is_neither_data_nor_control_passes_a_generator_in_its_place():
     bench = Bench()
-    error = Message(kernel.MessageType.ERROR, "odd")
+    error = Message(MessageType.ERROR, "odd")
     out, ring = bench.ring("out", 9), bench.ring(to=0)
     bench.node("stream", doubled, out=[out])
     ring.put(data(1))
