@@ -241,10 +241,10 @@ def _replay(options: argparse.Namespace) -> int:
             )
             for step in each["trace"]["steps"]:
                 args = ", ".join(map(str, step["args"]))
-                differs = step.get("got") != step.get("expected")
+                differs = "expected" in step and step.get("got") != step["expected"]
                 print(
                     f"  {step['op']}({args}) -> {step.get('got', '')}"
-                    + (f"   expected {step.get('expected')}" if differs else "")
+                    + (f"   expected {step['expected']}" if differs else "")
                 )
             for id, facts in each["broken"].items():
                 print(f"  {id}: {rules.find(id).sentence}")
