@@ -8,7 +8,7 @@ import pytest
 
 from meridian.core.errors import EngineError
 from meridian.nodes import Batch, FilterTransformer, Merger, Router, ThrottleNode
-from meridian_conformance import backends, cli, faults, replay, rules, runner, selftest
+from meridian_conformance import backends, cli, failures, faults, replay, rules, runner, selftest
 from meridian_conformance.checks import EFFORTS
 from meridian_conformance.contract import EMPTY
 from meridian_conformance.failures import Step, Trace
@@ -191,9 +191,24 @@ def test_an_empty_output_says_so():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_spec_travels_as_json(kind):
-    spec = NodeSpec(kind, "type", "emit", True, 5, 0.5, 4.0, 3, 7)
+    other = {
+        "by": "type",
+        "on_error": "emit",
+        "default": True,
+        "size": 5,
+        "within_s": 0.5,
+        "rate": 4.0,
+        "burst": 3,
+    }
+    spec = NodeSpec(kind, capacity=7, **{name: other[name] for name in KINDS[kind]})
     assert NodeSpec.from_json(spec.to_json()) == spec
+    assert set(spec.to_json()) == {"kind", "capacity", *KINDS[kind]}
     assert NodeSpec.from_json({"kind": kind}) == NodeSpec(kind)
+
+
+def test_every_field_of_a_spec_belongs_to_a_kind():
+    said = {name for names in KINDS.values() for name in names}
+    assert said == set(NodeSpec.__dataclass_fields__) - {"kind", "capacity", "clock"}
 
 
 def test_a_failure_of_a_node_replays_and_shrinks():
@@ -218,6 +233,20 @@ def test_nodes_are_compared_on_the_command_line(capsys):
     name = "meridian_conformance.node.reference:PythonNodes"
     assert cli.main(["diff", "--target", "node", "python", name, "--examples", "10"]) == 0
     assert capsys.readouterr().out == "no difference in 10 histories\n"
+
+
+def test_a_history_that_is_replayed_is_told_with_what_came_of_it(tmp_path, capsys):
+    steps = (Step("data", (0,)), Step("step"), *ENDS)
+    trace = Trace("NODE-605", "node", "2.0.0", NodeSpec("batch").to_json(), steps, player="node")
+    assert cli.main(["replay", str(failures.write(tmp_path, trace)), "--backend", "python"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "python: kept every rule",
+        "  data(0) -> OK",
+        "  step() -> 1 slices",
+        "  settle() -> 0 messages so far",
+        "  end() -> ended",
+        "  settle() -> 1 messages so far",
+    ]
 
 
 def test_nodes_are_found_by_name():

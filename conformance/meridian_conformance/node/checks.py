@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import product
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from meridian_conformance.checks import Examination, check
 from meridian_conformance.failures import Step
-from meridian_conformance.node.contract import NodeSpec
+from meridian_conformance.node.contract import KINDS, NodeSpec
 from meridian_conformance.node.session import play, replayed
 from meridian_conformance.replay import PLAYERS, player_from
 from meridian_conformance.session import Broken
@@ -149,17 +149,16 @@ def try_history(exam: Examination, spec: NodeSpec, steps: list[Step]) -> None:
 
 def draw_spec(draw: Random, kind: str) -> NodeSpec:
     """Draw a node of a kind."""
-    return NodeSpec(
-        kind,
-        by=draw.choice(("field", "field", "type")),
-        on_error=draw.choice(("record", "emit")),
-        default=draw.random() < 0.5,
-        size=draw.randint(1, 5),
-        within_s=draw.choice((None, 0.5, 1.0, 2.0)),
-        rate=draw.choice((1.0, 2.0, 4.0)),
-        burst=draw.randint(1, 4),
-        capacity=draw.randint(1, 9),
-    )
+    drawn: dict[str, Any] = {
+        "by": draw.choice(("field", "field", "type")),
+        "on_error": draw.choice(("record", "emit")),
+        "default": draw.random() < 0.5,
+        "size": draw.randint(1, 5),
+        "within_s": draw.choice((None, 0.5, 1.0, 2.0)),
+        "rate": draw.choice((1.0, 2.0, 4.0)),
+        "burst": draw.randint(1, 4),
+    }
+    return NodeSpec(kind, capacity=draw.randint(1, 9), **{name: drawn[name] for name in KINDS[kind]})
 
 
 def draw_history(draw: Random, spec: NodeSpec, length: int) -> list[Step]:

@@ -18,10 +18,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
 
-KINDS: Final = ("pass", "filter", "route", "batch", "throttle")
+KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "pass": (),
+    "filter": ("by", "on_error"),
+    "route": ("by", "default"),
+    "batch": ("size", "within_s"),
+    "throttle": ("rate", "burst"),
+}
+"""What nodes do, and what there is to say about it besides: fields of `NodeSpec`."""
+
 DATA: Final = "DATA"
 ERROR: Final = "ERROR"
 CONTROL: Final = "CONTROL"
@@ -85,14 +93,13 @@ class NodeSpec:
         return way
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form that failure files use."""
-        return {name: value for name, value in asdict(self).items() if name != "clock"}
+        """Return the form that failure files use: what matters for its kind."""
+        return {name: getattr(self, name) for name in ("kind", *KINDS[self.kind], "capacity")}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> NodeSpec:
         """Make one from that form; absent fields have their defaults."""
-        known = set(cls.__dataclass_fields__) - {"clock"}
-        return cls(**{name: value for name, value in data.items() if name in known})
+        return cls(**data)
 
 
 @runtime_checkable

@@ -139,7 +139,7 @@ class NodeSession:
         for ran in range(n):
             if self._broken or not self._slice():
                 return f"at rest after {ran}"
-        return ""
+        return f"{n} slices"
 
     def _slice(self) -> bool:
         more: bool = self.bench.step()
@@ -180,7 +180,7 @@ class NodeSession:
         if not self.ended:
             self.ended = True
             self.bench.end()
-        return ""
+        return "ended"
 
     def _settle(self) -> str:
         patience = 2 * self._control_on_its_way + PARKED
