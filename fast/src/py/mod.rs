@@ -20,3 +20,4 @@ pub mod ring;
 pub mod slots;
 pub mod step;
 pub mod sweep;
+pub mod transfer;
