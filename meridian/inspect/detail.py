@@ -35,6 +35,7 @@ def of_node(node: NodeSnapshot, shot: Snapshot, history: History, width: int) ->
         f"NODE {node.name}",
         _line("type", node.type),
         _line("doing", f"{words.MARKS.get(node.doing, '?')} {node.doing} ({node.state})"),
+        *([_line("in", f"{node.hook}, for {words.seconds(node.hook_s)}")] if node.hook else []),
         _line("waits for", node.waits_for or "nothing"),
         _line("waiting", words.seconds(node.wait_age_s)),
         _line("handled", f"{node.handled:,}"),

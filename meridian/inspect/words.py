@@ -22,12 +22,17 @@ MARKS = {
     "ready": "○",
     "paused": "‖",
     "failed": "✗",
+    "starting": "△",
+    "stopping": "▽",
+    "unstarted": "▫",
     "stopped": "□",
     "idle": "·",
 }
 """What a node is doing, in one cell."""
 
-GRAVITY = ("failed", "blocked", "running", "working", "ready", "paused", "idle", "stopped")
+GRAVITY = (
+    "failed", "starting", "stopping", "blocked", "running", "working", "ready", "paused", "idle", "unstarted", "stopped",
+)  # fmt: skip
 """What a node may be doing; what a subgraph shows is the first of them that one of its nodes does."""
 
 

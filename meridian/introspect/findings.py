@@ -75,6 +75,9 @@ COSTLY_S = 0.0005
 SLOW_TURN_S = 0.1
 """A turn that takes so long is felt by everything else; so says the event ``node.slow``."""
 
+HANGS_S = 3.0
+"""A hook of a node's life cycle that goes on for so long is worth a look: nothing else moves meanwhile."""
+
 STALLED_S = 10.0
 """A node that awaits something for so long is worth a look, though there is still room for what comes meanwhile."""
 
@@ -106,6 +109,8 @@ RULES: Mapping[str, Rule] = {
     "not-permitted": Rule("error", "The process, or its socket, belongs to another user."),
     "other-version": Rule("error", "The process runs a Meridian that this one doesn't understand."),
     "loop-stuck": Rule("error", "Code of one node keeps the event loop, so nothing else moves."),
+    "start-hangs": Rule("error", "The on_start of a node goes on and on, and the run can't begin."),
+    "stop-hangs": Rule("error", "The on_drain or on_stop of a node goes on and on, and the run can't end."),
     "failed-to-start": Rule("error", "A node could not be started and takes no part in the run."),
     "dead-consumer": Rule(
         "error", "An edge is full and the node behind it takes nothing, so others wait for it."
@@ -194,11 +199,15 @@ def find(now: Snapshot, before: Snapshot | None = None) -> tuple[Finding, ...]:
         checks: tuple[Callable[[_Looks], Iterator[Finding]], ...] = (
             _loop_stuck, _failed_to_start, _errors, _losses, _unrouted,
         )  # fmt: skip
+    elif any(
+        node.hook in ("on_start", "on_stop") for node in now.nodes
+    ):  # until it returns nothing else moves
+        checks = (_hooks_that_hang, _failed_to_start, _errors, _losses, _unrouted)
     elif now.status == "stopped":
         checks = (_failed_to_start, _errors, _losses, _ended_stuck, _unrouted)
     else:
         checks = (
-            _failed_to_start, _dead_consumers, _stalled, _starving, _errors, _losses,
+            _hooks_that_hang, _failed_to_start, _dead_consumers, _stalled, _starving, _errors, _losses,
             _bottlenecks, _slow_consumers, _piling_up, _slow_handlers, _unrouted,
         )  # fmt: skip
     found = [finding for check in checks for finding in check(looks)]
@@ -346,6 +355,39 @@ def _loop_stuck(looks: _Looks) -> Iterator[Finding]:
         "end the loop it is in, await what it waits for, or do that work in a thread: await asyncio.to_thread(...)",
         node=loop.node,
     )
+
+
+_BY_HOOK = {
+    "on_start": (
+        "start-hangs",
+        "it awaits something, and nodes are started one after the other: until all are, no message moves",
+        "see what on_start waits for (a server, a file, a lock), and give that wait a time limit (asyncio.timeout)",
+    ),
+    "on_drain": (
+        "stop-hangs",
+        "it awaits something, and the run ends only when it has handed on what it holds",
+        "see what on_drain waits for, and give that wait a time limit (asyncio.timeout)",
+    ),
+    "on_stop": (
+        "stop-hangs",
+        "it awaits something, and nodes are stopped one after the other; no time limit of the scheduler ends that",
+        "see what on_stop waits for, and give that wait a time limit (asyncio.timeout)",
+    ),
+}
+
+
+def _hooks_that_hang(looks: _Looks) -> Iterator[Finding]:
+    for node in looks.now.nodes:
+        if node.hook is None or (node.hook_s or 0.0) < HANGS_S or node.doing == "blocked":
+            continue
+        rule, why, fix = _BY_HOOK[node.hook]
+        yield _finding(
+            rule,
+            f"{node.hook} of node {node.name!r} has gone on for {_seconds(node.hook_s or 0.0)}",
+            why,
+            fix,
+            node=node.name,
+        )
 
 
 def _failed_to_start(looks: _Looks) -> Iterator[Finding]:

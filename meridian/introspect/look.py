@@ -283,6 +283,8 @@ def _nodes(
                 handled_per_s=_rate(node.handled, None if past is None else past.handled, window_s),
                 produced_per_s=_rate(node.produced, None if past is None else past.produced, window_s),
                 last_error=last_errors.get(i),
+                hook=node.hook,
+                hook_s=_seconds(node.hook_ns),
             )
         )
     return tuple(made)
@@ -301,12 +303,16 @@ def shares(busy_s: float, blocked_s: float, of_s: float) -> Shares:
 
 
 def _doing(node: NodeCounts, runs: bool, due: bool) -> str:
-    if node.state != "started":
+    if node.state in ("failed", "stopped"):
         return node.state
     if runs:
         return "running"
     if node.waits_for is not None or node.parked:
         return "blocked"
+    if node.hook is not None:
+        return "starting" if node.hook == "on_start" else "stopping"
+    if node.state == "unstarted":
+        return node.state
     if node.in_flight:
         return "working"
     if node.paused:

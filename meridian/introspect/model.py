@@ -65,7 +65,8 @@ class NodeSnapshot(NodeReport):
         type: What it is: ``function``, ``source``, or the qualified name of its class.
         doing: ``running`` (its code is on the thread now), ``blocked`` (waits for room), ``working`` (something it awaits
             goes on), ``paused`` (takes no data for now), ``ready`` (has a message or a tick to handle), ``idle``,
-            ``failed`` (could not be started), ``stopped``.
+            ``unstarted`` (its turn to start hasn't come), ``starting`` (its ``on_start`` goes on), ``stopping`` (its
+            ``on_drain`` or ``on_stop`` does), ``failed`` (could not be started), ``stopped``.
         in_flight: Calls of an asynchronous handler that are under way.
         blocked_s: Seconds that it waited for room on the edges behind it, open waits included, added up over its waits.
         wait_age_s: Age of its oldest wait for room that is still open, or ``None`` where it doesn't wait.
@@ -74,6 +75,8 @@ class NodeSnapshot(NodeReport):
         handled_per_s: Messages handled per second since the look before.
         produced_per_s: Items a source made per second since the look before.
         last_error: Its last failure, or ``None``.
+        hook: ``on_start``, ``on_drain`` or ``on_stop`` while that goes on, or ``None``.
+        hook_s: How long it has been going on, or ``None`` if none does.
     """
 
     type: str
@@ -86,6 +89,8 @@ class NodeSnapshot(NodeReport):
     handled_per_s: float | None = None
     produced_per_s: float | None = None
     last_error: ErrorReport | None = None
+    hook: str | None = None
+    hook_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from meridian.engine.node import NodeState
     from meridian.engine.ring import LimitedRing, Ring
     from meridian.runtime.assembly import Assembly
+    from meridian.runtime.lifecycle import LifeCycle
 
 
 class EdgeCounts(NamedTuple):
@@ -69,7 +70,7 @@ class NodeCounts(NamedTuple):
     """Of one node.
 
     Attributes:
-        state: ``started``, ``stopped`` or ``failed``.
+        state: ``unstarted``, ``started``, ``stopped`` or ``failed``.
         handled: Messages handed to it.
         produced: Items a source made.
         errors: Failures of its code.
@@ -81,6 +82,8 @@ class NodeCounts(NamedTuple):
         in_flight: Calls of an asynchronous handler that are under way.
         paused: It takes no data for now.
         due: A tick, or its source, is to be run.
+        hook: ``on_start``, ``on_drain`` or ``on_stop``, while that goes on.
+        hook_ns: How long it has.
     """
 
     state: str
@@ -95,6 +98,8 @@ class NodeCounts(NamedTuple):
     in_flight: int = 0
     paused: bool = False
     due: bool = False
+    hook: str | None = None
+    hook_ns: int | None = None
 
 
 class Counts(NamedTuple):
@@ -104,12 +109,12 @@ class Counts(NamedTuple):
     edges: tuple[EdgeCounts, ...]
 
 
-def count(assembly: Assembly, failed: set[int], *, over: bool, timing: bool) -> Counts:
+def count(assembly: Assembly, life: LifeCycle, *, over: bool, timing: bool) -> Counts:
     """Count what a run did so far; from any thread, and never waits.
 
     Args:
         assembly: Its rings and node states.
-        failed: Nodes that could not be started.
+        life: Which of its nodes were started and stopped.
         over: The run has ended.
         timing: Let each edge time what comes next, for a while; see `meridian.engine.hops`.
 
@@ -142,7 +147,7 @@ def count(assembly: Assembly, failed: set[int], *, over: bool, timing: bool) -> 
                 slices[planned.target] += turn.slices
     nodes = []
     for i, (_, node) in enumerate(assembly.plan.nodes):
-        how = "failed" if i in failed else "stopped" if over else "started"
+        how = life.state(i, over=over)
         state = assembly.known_state(i)
         if state is None:
             nodes.append(NodeCounts(how, handled[i], 0, 0, 0, 0, busy[i], slices[i], waits.get(i)))
@@ -169,6 +174,8 @@ def count(assembly: Assembly, failed: set[int], *, over: bool, timing: bool) -> 
                 due,
             )
         )
+    if (hook := life.hook) is not None:
+        nodes[hook.node] = nodes[hook.node]._replace(hook=hook.phase, hook_ns=max(now - hook.since_ns, 0))
     return Counts(tuple(nodes), tuple(edges))
 
 

@@ -63,7 +63,8 @@ class NodeReport:
 
     Attributes:
         name: Its name in the plan.
-        state: ``started``, ``stopped``, or ``failed`` (its ``on_start`` raised).
+        state: ``unstarted`` (its turn to start hasn't come, or goes on), ``started``, ``stopped``, or ``failed`` (its ``on_start``
+            raised).
         handled: Messages handed to it.
         produced: Items a source made.
         errors: Failures of its code.

@@ -30,6 +30,7 @@ from meridian.runtime.attached import Attached, Feeding, TracedFeeding
 from meridian.runtime.counts import Counts, count
 from meridian.runtime.facts import Facts, new_run_id
 from meridian.runtime.hooks import drains, hook_of, native_form, ticks
+from meridian.runtime.lifecycle import Hook, LifeCycle
 from meridian.runtime.observe import Observer
 from meridian.runtime.report import ErrorReport, RunReport, report_of
 from meridian.runtime.threads import OtherThreads
@@ -131,7 +132,7 @@ class Run:
         self._ends_when_idle = config.idle_timeout_s is not None
         self.stopping = False
         self.failure: NodeError | None = None
-        self.failed: set[int] = set()
+        self.life = LifeCycle()
         self.errors: deque[ErrorReport] = deque(maxlen=64)
         self.errors_total = 0
         self.last_errors: dict[str, ErrorReport] = {}
@@ -248,7 +249,7 @@ class Run:
         try:
             self.assembly.join()
             await self._start()
-            started = len(self.plan.nodes) - len(self.failed)
+            started = len(self.plan.nodes) - len(self.life.failed)
             logger.info("scheduler.ready", "all nodes started", nodes_count=started)
             self.events.record("run.started", total=started)
             self.reason = await self.done
@@ -271,14 +272,16 @@ class Run:
                 kept, node._kept = node._kept, None
                 self.assembly.state(index).take_over(kept)
         for index in hooked:
+            self.life.started = index  # those between are functions, with nothing to be started
             if not await self._hook(index, "on_start"):
-                self.failed.add(index)
+                self.life.failed.add(index)
                 self.events.record("node.failed", node=self.plan.nodes[index].name, state="failed")
                 self.assembly.state(index).held |= FAILED
+        self.life.started = len(self.plan.nodes)
         self._begin_ns = self.clock.monotonic_ns()
         self._live = True
         for index in hooked:
-            if index in self.failed:
+            if index in self.life.failed:
                 continue
             node, state = self.plan.nodes[index].node, self.assembly.state(index)
             if isinstance(node, SourceNode):
@@ -288,7 +291,7 @@ class Run:
         self._to_drain += (
             index
             for index in reversed(self.plan.stop_order())
-            if index not in self.failed and drains(self.plan.nodes[index].node)
+            if index not in self.life.failed and drains(self.plan.nodes[index].node)
         )
         self.assembly.wake_leftovers()
         for index, timer in self._asked.items():
@@ -314,6 +317,7 @@ class Run:
         scope = current_scope.get()
         assert scope is not None
         scope.node = name
+        self.life.hook = Hook(index, phase, self.clock.monotonic_ns())
         try:
             result = getattr(node, phase)()
             if isinstance(result, Coroutine):
@@ -326,6 +330,7 @@ class Run:
             state.fail(phase, error)
             return state.errors == before  # a refused emit that escaped is no failure: its message is kept
         finally:
+            self.life.hook = None
             current_scope.reset(token)
         return True
 
@@ -380,8 +385,9 @@ class Run:
         if waiting:
             await asyncio.gather(*waiting, return_exceptions=True)
         for index in self.plan.stop_order():
-            if index not in self.failed and self.plan.nodes[index].node.__class__ is not FnNode:
+            if index not in self.life.failed and self.plan.nodes[index].node.__class__ is not FnNode:
                 await self._hook(index, "on_stop")
+                self.life.stopped.add(index)
         self._hand_on_late()
         self._end_ns = self.clock.monotonic_ns()
         if self.failure is not None and self.reason != "cancelled":
@@ -847,7 +853,7 @@ class Run:
         return Facts(
             id=self.id,
             plan=self.plan,
-            counts=count(self.assembly, self.failed, over=over, timing=timing) if final is None else final,
+            counts=count(self.assembly, self.life, over=over, timing=timing) if final is None else final,
             at_ns=now,
             at_s=self.clock.time(),
             elapsed_s=max(now - self._begin_ns, 0) / 1e9,

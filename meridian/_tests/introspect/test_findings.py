@@ -245,6 +245,69 @@ def test_a_node_that_could_not_be_started_is_named_with_the_class_of_its_failure
     assert "canary" not in json.dumps(found.as_dict())
 
 
+class Slow(Node):
+    """A node one of whose hooks takes half a minute."""
+
+    def __init__(self, name, hook):
+        super().__init__(name, [Port("in", PortDirection.INPUT)])
+        self.slow = hook
+
+    async def on_start(self):
+        await self.take("on_start")
+
+    async def on_drain(self):
+        await self.take("on_drain")
+
+    async def on_stop(self):
+        await self.take("on_stop")
+
+    async def take(self, hook):
+        if hook == self.slow:
+            await asyncio.sleep(30)
+
+
+def with_slow_hook(items, hook):
+    made = graph("g", source(items, name="read") >> sink(paced, name="out"))
+    made.add_node(Slow("db", hook))
+    made.add_node(Slow("later", None))
+    return made
+
+
+def test_an_on_start_that_hangs_is_named_and_not_the_nodes_that_were_not_started_yet():
+    before, now = two_looks(with_slow_hook(count(), "on_start"))
+    (found,) = find(now, before)
+    assert ids([found]) == [("start-hangs", "db", None)]
+    assert found.what == "on_start of node 'db' has gone on for 4.0 s"
+    assert find(before) == (), "two seconds are no reason yet"
+    assert {each.name: (each.state, each.doing) for each in now.nodes} == {
+        "read": ("started", "idle"),
+        "out": ("started", "idle"),
+        "db": ("unstarted", "starting"),
+        "later": ("unstarted", "unstarted"),
+    }
+    assert (now.node("db").hook, now.node("db").hook_s) == ("on_start", 4.0)
+    assert (now.node("read").hook, now.node("read").hook_s) == (None, None)
+
+
+def test_an_on_stop_that_hangs_is_named_and_who_was_stopped_before_it():
+    before, now = two_looks(with_slow_hook([1], "on_stop"))
+    (found,) = find(now, before)
+    assert ids([found]) == [("stop-hangs", "db", None)]
+    assert "on_stop of node 'db' has gone on for 4.0 s" in found.what
+    doing = {each.name: (each.state, each.doing) for each in now.nodes}
+    assert doing["db"] == ("started", "stopping")
+    assert {doing["read"], doing["later"]} <= {("started", "idle"), ("stopped", "stopped")}
+    assert ("stopped", "stopped") in doing.values()
+
+
+def test_an_on_drain_that_hangs_keeps_the_run_from_its_end():
+    before, now = two_looks(with_slow_hook([1], "on_drain"))
+    (found,) = find(now, before)
+    assert ids([found]) == [("stop-hangs", "db", None)]
+    assert found.what == "on_drain of node 'db' has gone on for 4.0 s"
+    assert (now.node("db").state, now.node("db").doing) == ("started", "stopping")
+
+
 def test_a_run_that_ended_stuck_names_where_its_messages_lie():
     @node(name="a")
     def first(item: int) -> int:

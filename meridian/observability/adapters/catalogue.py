@@ -129,8 +129,10 @@ def _metrics(
         yield Metric(f"meridian.{name}", kind, unit, what, of, more, read if more else _one(read))
 
 
-_STATES = ("started", "stopped", "failed")
-_DOINGS = ("running", "blocked", "working", "paused", "ready", "idle", "failed", "stopped")
+_STATES = ("unstarted", "started", "stopped", "failed")
+_DOINGS = (
+    "running", "blocked", "starting", "stopping", "working", "paused", "ready", "idle", "unstarted", "failed", "stopped",
+)  # fmt: skip
 _CAUSE_OF_POLICY = {"drop": "dropped", "latest": "replaced", "coalesce": "coalesce_error"}
 
 
