@@ -222,7 +222,7 @@ class _Looks:
         twice: There are two.
         window_s: Seconds between them, or since the start.
         nodes, edges: Those of now, by name and by id.
-        waits: Edges on which somebody waits for room, by the node that waits.
+        waits: Edges on which somebody waits for room, or that are full before a node with work, by the node that is held.
         inputs, outputs: Edges by the node they enter, and by the node they leave.
     """
 
@@ -244,6 +244,9 @@ class _Looks:
             self.outputs.setdefault(edge.source, []).append(edge)
             if edge.waiting:
                 self.waits.setdefault(edge.source, []).append(edge)
+        for node in now.nodes:
+            if node.name not in self.waits and (full := self.edges.get(node.waits_for or "")) is not None:
+                self.waits[node.name] = [full]
 
     @property
     def when(self) -> str:

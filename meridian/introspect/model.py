@@ -63,13 +63,14 @@ class NodeSnapshot(NodeReport):
 
     Attributes:
         type: What it is: ``function``, ``source``, or the qualified name of its class.
-        doing: ``running`` (its code is on the thread now), ``blocked`` (waits for room), ``working`` (something it awaits
-            goes on), ``paused`` (takes no data for now), ``ready`` (has a message or a tick to handle), ``idle``,
+        doing: ``running`` (its code is on the thread now), ``blocked`` (waits for room, or has work and a full output),
+            ``working`` (something it awaits goes on), ``paused`` (takes no data for now), ``ready`` (has a message or a tick to handle), ``idle``,
             ``unstarted`` (its turn to start hasn't come), ``starting`` (its ``on_start`` goes on), ``stopping`` (its
             ``on_drain`` or ``on_stop`` does), ``failed`` (could not be started), ``stopped``.
         in_flight: Calls of an asynchronous handler that are under way.
         blocked_s: Seconds that it waited for room on the edges behind it, open waits included, added up over its waits.
-        wait_age_s: Age of its oldest wait for room that is still open, or ``None`` where it doesn't wait.
+        wait_age_s: Age of its oldest wait for room that is still open, or ``None`` where it doesn't wait, or hasn't had the turn
+            yet that would find no room.
         shares: How it spent its time since the start, or ``None`` before any time has passed.
         recent: And since the look before, or ``None`` if this is the first.
         handled_per_s: Messages handled per second since the look before.

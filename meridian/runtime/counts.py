@@ -78,7 +78,7 @@ class NodeCounts(NamedTuple):
         unrouted: Emissions on ports that lead nowhere.
         busy_ns: How long its slices took.
         slices: How many turns it had.
-        waits_for: Index of an edge whose room it waits for, if it does.
+        waits_for: Index of an edge whose room it waits for, or whose fullness it will find at its next turn, if there is one.
         in_flight: Calls of an asynchronous handler that are under way.
         paused: It takes no data for now.
         due: A tick, or its source, is to be run.
@@ -125,6 +125,8 @@ def count(assembly: Assembly, life: LifeCycle, *, over: bool, timing: bool) -> C
     of_nodes = len(assembly.plan.nodes)
     busy, slices, handled = [0] * of_nodes, [0] * of_nodes, [0] * of_nodes
     waits: dict[int, int] = {}
+    full: dict[int, int] = {}
+    fed: set[int] = set()
     edges = []
     for i, (planned, ring) in enumerate(assembly.known_rings()):
         if ring is None:
@@ -141,6 +143,10 @@ def count(assembly: Assembly, life: LifeCycle, *, over: bool, timing: bool) -> C
             counted.waiting
         ):  # whatever waits for room here, a turn or a coroutine, does so for the node in front
             waits.setdefault(planned.source, i)
+        if counted.depth:
+            fed.add(planned.target)
+            if planned.source != planned.target and _is_full(ring, counted):
+                full.setdefault(planned.source, i)
         for turn in (ring.turn, ring.control_turn):
             if turn is not None:
                 busy[planned.target] += turn.busy_ns
@@ -174,6 +180,10 @@ def count(assembly: Assembly, life: LifeCycle, *, over: bool, timing: bool) -> C
                 due,
             )
         )
+    runs = assembly.engine.scope.node if assembly.engine.running else None
+    for i, of in full.items():
+        if (i in fed or nodes[i].due) and _is_free(nodes[i]) and assembly.plan.nodes[i].name != runs:
+            nodes[i] = nodes[i]._replace(waits_for=of)
     if (hook := life.hook) is not None:
         nodes[hook.node] = nodes[hook.node]._replace(hook=hook.phase, hook_ns=max(now - hook.since_ns, 0))
     return Counts(tuple(nodes), tuple(edges))
@@ -209,6 +219,24 @@ def _edge(ring: Ring, now: int, clock: Callable[[], int] | None) -> EdgeCounts:
         (*times.percentiles(0.5, 0.9, 0.99), times.most) if times is not None and hops else (),
         hops,
     )
+
+
+def _is_free(node: NodeCounts) -> bool:
+    """Say whether nothing but a full output can keep a node from its work."""
+    return node.state == "started" and node.waits_for is None and not (node.in_flight or node.paused)
+
+
+def _is_full(ring: Ring, counted: EdgeCounts) -> bool:
+    """Say whether an edge holds its producer: it is full, but for what its consumer took at its last turn.
+
+    Behind a slow consumer a producer finds room for no more than that, each time; and in a chain of them the free places wander with
+    the turns. A batch may be as large as a small edge, so an eighth of the edge is what counts at the most.
+    """
+    if counted.policy != "block":
+        return False
+    batch = 0 if ring.turn is None else 2 * ring.turn.batch  # one that took long was halved for the next turn
+    in_hand = min(batch, counted.capacity // 8)
+    return counted.depth + in_hand >= counted.capacity or (ring.limited and not ring.room())
 
 
 def _head_age_ns(ring: LimitedRing) -> int | None:

@@ -71,7 +71,8 @@ class NodeReport:
         parked: Emissions that still wait for room.
         unrouted: Emissions on ports that lead nowhere.
         busy_s: Seconds its slices took.
-        waits_for: Id of an edge whose room it waits for now, or ``None``.
+        waits_for: Id of an edge whose room it waits for now, or that is full before a node with work that had no turn since, or
+            ``None``.
         slices: How many turns it had.
     """
 

@@ -120,6 +120,10 @@ def test_the_dead_consumer_is_named_and_not_the_producers_that_wait_through_seve
     )
     assert found.why == "it awaits something that doesn't come back (1 of its calls is under way)"
     assert ids(find(now)) == ids([found]), "the age of the wait shows it in one look, too"
+    edges = tuple(replace(each, waiting=0) if each.source == "parse" else each for each in now.edges)
+    assert ids(find(replace(now, edges=edges), before)) == ids([found]), (
+        "a node held by a full output is no culprit, though it had no turn to wait"
+    )
 
 
 def test_a_dead_consumer_behind_a_lossy_edge_is_named_beside_what_it_loses():

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from dataclasses import fields
+from itertools import count
 
 import jsonschema
 import pytest
@@ -28,7 +29,8 @@ from meridian import (
 from meridian._tests.introspect.beside import run_beside
 from meridian.core.function import Inlet
 from meridian.core.runtime_plan import PriorityBand
-from meridian.introspect import NothingRunsError, Snapshot, Watch, snapshot
+from meridian.introspect import NothingRunsError, Snapshot, Watch, find, snapshot
+from meridian.introspect.profile import chains
 from meridian.introspect.schema import snapshot_schema
 from meridian.runtime.report import EdgeReport, NodeReport
 from meridian.testing.clock import VirtualClock
@@ -152,6 +154,95 @@ def test_a_full_edge_before_a_dead_consumer_names_both_and_the_age_of_the_wait()
     dead = second.node("dead")
     assert (dead.doing, dead.in_flight) == ("working", 1)
     assert dead.recent.idle == pytest.approx(1.0)
+
+
+@pytest.mark.req("N6", "N7")
+@pytest.mark.parametrize("capacity", [8, 1024])
+def test_a_node_that_is_held_by_a_full_output_is_blocked_though_it_had_no_turn_to_notice(capacity):
+    shots = []
+
+    def crunch(item: int) -> None:
+        clock().advance(0.01)
+        if item == 10 * capacity:
+            shots.append(snapshot(scheduler))
+            scheduler.shutdown()
+
+    @node
+    def parse(item: int) -> int:
+        return item
+
+    @node
+    def enrich(item: int) -> int:
+        return item
+
+    chain = (
+        source(count(), name="read")
+        >> via(capacity=capacity)
+        >> parse
+        >> via(capacity=capacity)
+        >> enrich
+        >> via(capacity=capacity)
+        >> sink(crunch, name="crunch")
+    )
+    scheduler = Scheduler(SchedulerConfig(shutdown_timeout_s=0))
+    scheduler.register(graph("g", chain, enrich >> sink(lambda _: None, name="log")))
+
+    async def beside():
+        while not shots:
+            await asyncio.sleep(0.1)
+
+    run_beside(scheduler, beside)
+    (shot,) = shots
+    edges = {each.source: each for each in shot.edges if each.target != "log"}
+    assert capacity - 1 <= edges["parse"].depth <= capacity, "the free place wanders with the turns"
+    assert edges["enrich"].depth == capacity - 1, "the last one is in hand"
+    assert (edges["parse"].waiting, edges["enrich"].waiting) == (0, 0)
+    held = {name: (shot.node(name).doing, shot.node(name).waits_for) for name in ("parse", "enrich")}
+    assert held == {"parse": ("blocked", edges["parse"].id), "enrich": ("blocked", edges["enrich"].id)}
+    assert (shot.node("crunch").doing, shot.node("crunch").waits_for) == ("running", None)
+    (chain,) = chains(shot)
+    assert (chain.culprit, chain.doing) == ("crunch", "running")
+    assert [each.waits_for for each in scheduler.report().nodes[1:]] == [None] * 4, (
+        "an ended run waits for nothing"
+    )
+
+
+@pytest.mark.req("N6", "N7")
+@pytest.mark.parametrize(
+    ("edge", "doing"),
+    [
+        (via(capacity=2), "blocked"),
+        (via(max_bytes=4), "blocked"),
+        (via(capacity=2, policy=latest()), "ready"),
+        (via(capacity=3), "ready"),
+    ],
+    ids=["items", "bytes", "loses what is too much", "has room"],
+)
+def test_a_node_with_work_is_blocked_only_where_no_room_is_left_and_nothing_may_be_lost(edge, doing):
+    @node
+    def parse(item: bytes) -> bytes:
+        return item
+
+    async def hang(item: bytes) -> None:
+        await asyncio.Event().wait()
+
+    inlet = Inlet("in")
+    scheduler = Scheduler(SchedulerConfig(shutdown_timeout_s=0))
+    scheduler.register(graph("g", inlet >> parse >> edge >> sink(hang, name="dead")))
+
+    async def beside():
+        for _ in range(3):
+            await inlet.put(b"ab")
+        await asyncio.sleep(1)
+        assert inlet.try_put(b"ab"), "its turn comes after this look"
+        return snapshot(scheduler)
+
+    shot = run_beside(scheduler, beside)
+    onward = shot.edge("parse:output->dead:input")
+    assert (onward.depth, onward.waiting) == (2, 0)
+    held = doing == "blocked"
+    assert (shot.node("parse").doing, shot.node("parse").waits_for) == (doing, onward.id if held else None)
+    assert find(shot) == ()
 
 
 @pytest.mark.req("N6", "N7")
