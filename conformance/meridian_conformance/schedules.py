@@ -24,8 +24,8 @@ from meridian_conformance.checks import Examination, check
 from meridian_conformance.contract import CLOSED, EMPTY, EdgeSpec, Put
 from meridian_conformance.failures import Step, Trace
 from meridian_conformance.payloads import payload, shown
-from meridian_conformance.require import RuleViolation, require, seen
-from meridian_conformance.session import Broken, discard
+from meridian_conformance.require import RuleViolation, seen
+from meridian_conformance.session import Broken, Judged, discard
 
 if TYPE_CHECKING:
     from meridian_conformance.contract import Counters
@@ -93,7 +93,7 @@ class Waiter:
 
 
 @dataclass
-class Playing:
+class Playing(Judged):
     """A schedule that is being played.
 
     Attributes:
@@ -120,19 +120,6 @@ class Playing:
     ended: int = 0
     cancels: int = 0
     now: int = 0
-
-    # ---- judging ---------------------------------------------------------------------------------------------
-
-    def require(self, rule: str, holds: object, **facts: Any) -> None:
-        try:
-            require(rule, holds, **facts)
-        except RuleViolation as violation:
-            if all(other.rule != rule for other in self.broken):
-                self.broken.append(violation)
-
-    def stop_if_broken(self) -> None:
-        if self.broken:
-            raise Broken(self.broken, self.steps)
 
     @property
     def wake_rule(self) -> str:

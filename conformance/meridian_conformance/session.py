@@ -53,7 +53,37 @@ class Broken(AssertionError):  # noqa: N818 - what happened, not what went wrong
         super().__init__("; ".join(map(str, violations)))
 
 
-class Session:
+class Judged:
+    """What plays a history and judges each step, which may break several rules.
+
+    Attributes:
+        steps: What was done.
+        broken: One violation for each rule that was broken so far.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.broken: list[RuleViolation] = []
+
+    def require(self, rule: str, holds: object, **facts: Any) -> None:
+        """Require that something holds, and go on if it doesn't."""
+        try:
+            require(rule, holds, **facts)
+        except RuleViolation as violation:
+            if all(other.rule != rule for other in self.broken):
+                self.broken.append(violation)
+
+    def stop_if_broken(self) -> None:
+        """End the history if a rule was broken.
+
+        Raises:
+            Broken: one was.
+        """
+        if self.broken:
+            raise Broken(self.broken, self.steps)
+
+
+class Session(Judged):
     """One edge, its model, and what was done so far.
 
     Args:
@@ -62,17 +92,15 @@ class Session:
         claims: What the backend claims.
 
     Attributes:
-        steps: What was done.
         dead: A muted rule was broken: edge and model aren't the same any more, so nothing is judged from here on.
     """
 
     def __init__(self, backend: Any, spec: EdgeSpec, claims: frozenset[str]) -> None:
+        super().__init__()
         self.backend = backend
         self.claims = claims
         self.clock = Clock()
-        self.steps: list[Step] = []
         self.dead = False
-        self._broken: list[RuleViolation] = []
         self._calls: list[tuple[Any, Any]] = []
         self._wanted: list[tuple[Any, Any]] = []
         self.spec = replace(spec, clock=self.clock, watch=self._watch)
@@ -106,20 +134,11 @@ class Session:
     # ---- judging ---------------------------------------------------------------------------------------------
 
     def _require(self, rule: str, holds: object, **facts: Any) -> bool:
-        """Note a broken rule; several may be broken by one step."""
-        if holds:
-            return True
-        self.dead = True  # even if that rule is muted
-        try:
-            require(rule, False, **facts)
-        except RuleViolation as violation:
-            if all(other.rule != rule for other in self._broken):
-                self._broken.append(violation)
-        return False
-
-    def _end_step(self) -> None:
-        if self._broken:
-            raise Broken(self._broken, self.steps)
+        """Require that something holds, and say whether it does."""
+        if not holds:
+            self.dead = True  # even if that rule is muted
+            self.require(rule, False, **facts)
+        return bool(holds)
 
     # ---- steps -----------------------------------------------------------------------------------------------
 
@@ -172,7 +191,7 @@ class Session:
             self._judge_state()
         elif got != expected:
             self.dead = True
-        self._end_step()
+        self.stop_if_broken()
 
     def _count(self, control: bool, closed: bool, full: bool, expected: str, before: int, item: Any) -> None:
         spec = self.spec
@@ -343,7 +362,7 @@ class Session:
             self._judge_contents([got], [expected])
         else:
             self._judge_state()
-        self._end_step()
+        self.stop_if_broken()
 
     def _is_same(self, got: Any, expected: Any) -> bool:
         if expected is EMPTY or got is EMPTY:
@@ -433,14 +452,14 @@ class Session:
         self.steps.append(Step("close", (), "None", got))
         if judge:
             self._require("EDGE-123", got == "None", close=got)
-            if not self._broken:
+            if not self.broken:
                 depth = self._depth()
                 self._require(
                     "EDGE-123", depth == self.model.depth(), held=depth, expected=self.model.depth()
                 )
-        if judge and not self._broken:
+        if judge and not self.broken:
             self._judge_state()
-        self._end_step()
+        self.stop_if_broken()
 
     def sleep(self, seconds: float, judge: bool = True) -> None:
         """Let time pass."""
@@ -449,7 +468,7 @@ class Session:
         self.steps.append(Step("sleep", (seconds,)))
         if judge:
             self._judge_state()
-        self._end_step()
+        self.stop_if_broken()
 
     def drain(self) -> None:
         """End of the history: take out everything, and judge what comes."""
@@ -480,11 +499,11 @@ class Session:
             if not more:
                 del self.steps[steps:]
                 self._judge_state()
-                self._end_step()
+                self.stop_if_broken()
                 return
             got += more
         self._judge_contents(got, wanted)
-        self._end_step()
+        self.stop_if_broken()
 
     # ---- what can be looked at at any time -------------------------------------------------------------------
 
@@ -503,14 +522,14 @@ class Session:
         self._require("EDGE-101", 0 <= depth <= spec.capacity, depth=depth, capacity=spec.capacity)
         if self._mixed_ages and depth != model.depth():
             model.expire()  # a backend may look at ages at any time
-        if not self._broken:
+        if not self.broken:
             self._require(
                 "EDGE-116" if self._slept else "EDGE-103",
                 depth == model.depth(),
                 depth=depth,
                 expected=model.depth(),
             )
-        if not self._broken:
+        if not self.broken:
             self._judge_counters(depth)
 
     def _judge_counters(self, depth: int) -> None:

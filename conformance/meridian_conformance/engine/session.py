@@ -14,8 +14,8 @@ from meridian_conformance.engine.limits import LimitsJudge
 from meridian_conformance.engine.order import OrderJudge
 from meridian_conformance.engine.world import Record
 from meridian_conformance.failures import Step, Trace
-from meridian_conformance.require import RuleViolation, require, seen
-from meridian_conformance.session import Broken
+from meridian_conformance.require import seen
+from meridian_conformance.session import Judged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ SPARE_SLICES: Final = 30
 _WORDS: Final = {"finish": "work finished", "fail": "work failed", "cancel": "work was cancelled"}
 
 
-class EngineSession:
+class EngineSession(Judged):
     """One engine, its world, and what was done so far.
 
     Args:
@@ -35,8 +35,8 @@ class EngineSession:
     """
 
     def __init__(self, backend: Any, graph: Graph) -> None:
+        super().__init__()
         self.graph = graph
-        self.steps: list[Step] = []
         self.world = Record(graph)
         self.engine = backend.open(graph, self.world)
         self.offered: list[list[int]] = [[] for _ in graph.links]
@@ -46,14 +46,13 @@ class EngineSession:
         self.waits = [0] * len(graph.links)
         self.control_waits = [0] * len(graph.links)
         self.idle = 0
-        self._broken: list[RuleViolation] = []
         self._leaving = [graph.leaving(node) for node in range(len(graph.nodes))]
         self._order = [
-            OrderJudge(n, link, self.offered[n], self.sent[n], self._require)
+            OrderJudge(n, link, self.offered[n], self.sent[n], self.require)
             for n, link in enumerate(graph.links)
         ]
         limited = Capability.LIMITS in graph.needs()
-        self._limits = LimitsJudge(graph, self.world, self.engine, self._require) if limited else None
+        self._limits = LimitsJudge(graph, self.world, self.engine, self.require) if limited else None
         self._may_stall = graph.budget is not None and graph.budget < least_budget(graph)
 
     def close(self) -> None:
@@ -61,17 +60,6 @@ class EngineSession:
         close = optional(self.engine, "close")
         if close is not None:
             close()
-
-    def _require(self, rule: str, holds: object, **facts: Any) -> None:
-        if not holds:
-            self._break(rule, **facts)
-
-    def _break(self, rule: str, **facts: Any) -> None:
-        try:
-            require(rule, False, **facts)
-        except RuleViolation as violation:
-            if all(other.rule != rule for other in self._broken):
-                self._broken.append(violation)
 
     def play(self, step: Step) -> None:
         """Do one step.
@@ -88,15 +76,14 @@ class EngineSession:
         self.steps.append(Step(step.op, step.args, None, told))
         if step.op not in ("step", "drain"):  # these judge after every slice
             self._judge_totals()
-        if self._broken:
-            raise Broken(self._broken, self.steps)
+        self.stop_if_broken()
 
     # ---- steps -----------------------------------------------------------------------------------------------
 
     def _step(self, n: int = 1) -> str:
         ran = 0
         for _ in range(n):
-            if self._broken:
+            if self.broken:
                 break
             more = self._slice()
             ran += 1
@@ -109,7 +96,7 @@ class EngineSession:
     def _drain(self) -> str:
         limit = 300 * (10 + sum(node.items for node in self.graph.nodes) + self.world.serial)
         for n in range(limit):
-            if self._broken:
+            if self.broken:
                 return "broken"
             more = self._slice()
             self._judge_totals()
@@ -119,7 +106,7 @@ class EngineSession:
                     return f"{n + 1} slices"
                 self._end(0, "finish")
                 self._judge_totals()
-        self._require("ENGINE-511", False, slices=limit, still="something is said to be due")
+        self.require("ENGINE-511", False, slices=limit, still="something is said to be due")
         return "endless"
 
     def _offer(self, link: int) -> str:
@@ -171,9 +158,9 @@ class EngineSession:
         if world.working(work.node):
             seen("ENGINE-512", f"{_WORDS[how]} while other work of its node went on")
         for node, link in world.did:
-            self._require("ENGINE-510", node not in self.paused, data_for=node, paused=sorted(self.paused))
+            self.require("ENGINE-510", node not in self.paused, data_for=node, paused=sorted(self.paused))
             if not hurried:
-                self._require("ENGINE-504", not engine.parked(node), began=node, parked=engine.parked(node))
+                self.require("ENGINE-504", not engine.parked(node), began=node, parked=engine.parked(node))
             self.waits[link] = 0
         return f"{_WORDS[how]} of node {work.node}"
 
@@ -197,16 +184,16 @@ class EngineSession:
         more = bool(engine.step())
         did = list(world.did)
         data = [(node, link) for node, link in did if link >= 0]
-        self._require("ENGINE-507", len(did) <= MAX_BATCH, messages=len(did), most=MAX_BATCH)
+        self.require("ENGINE-507", len(did) <= MAX_BATCH, messages=len(did), most=MAX_BATCH)
         if len(did) > 1:
             seen("ENGINE-507", "a slice of several messages")
         for node, link in did:
             if link == -2:
                 continue
             if node in self.paused:
-                self._break("ENGINE-510", data_for=node, paused=sorted(self.paused))
+                self.require("ENGINE-510", False, data_for=node, paused=sorted(self.paused))
             if parked[node]:
-                self._break("ENGINE-504", ran=node, parked=parked[node])
+                self.require("ENGINE-504", False, ran=node, parked=parked[node])
         if any(parked):
             seen("ENGINE-504", "a slice while emissions were parked")
         if self.paused:
@@ -217,7 +204,7 @@ class EngineSession:
         self.idle = 0 if progress else self.idle + 1
         if any(self.engine.depth(n) >= link.capacity for n, link in enumerate(graph.links)):
             seen("ENGINE-511", "a slice while an edge was full")
-        self._require("ENGINE-511", self.idle <= SPARE_SLICES, slices_without_a_message=self.idle)
+        self.require("ENGINE-511", self.idle <= SPARE_SLICES, slices_without_a_message=self.idle)
         self._judge_control(did, pending, parked)
         self._judge_turns(data, ready, any(link == -2 for _, link in did))
         return more
@@ -246,7 +233,7 @@ class EngineSession:
                 if self.waits[n] == 1:
                     seen("ENGINE-506", "an edge with data waited for its turn")
             if self.waits[n] > bound:
-                self._break("ENGINE-506", edge=n, slices_of_others=self.waits[n], bound=bound)
+                self.require("ENGINE-506", False, edge=n, slices_of_others=self.waits[n], bound=bound)
 
     def _judge_control(self, did: list[tuple[int, int]], pending: list[int], parked: list[int]) -> None:
         """CONTROL is handled before the second slice of data, if its node is free."""
@@ -259,7 +246,7 @@ class EngineSession:
                 self.control_waits[n] = 0
                 continue
             self.control_waits[n] += others
-            self._require(
+            self.require(
                 "ENGINE-505", self.control_waits[n] <= 1, edge=n, slices_of_others=self.control_waits[n]
             )
 
@@ -275,11 +262,11 @@ class EngineSession:
             handled = len(world.handled[n]) + len(world.obeyed[n])
             kept = delivered + depth + told["merged"] + lost
             if accepted != kept:
-                self._break("ENGINE-501", edge=n, accepted=accepted, accounted_for=kept)
+                self.require("ENGINE-501", False, edge=n, accepted=accepted, accounted_for=kept)
             if depth > link.capacity:
-                self._break("ENGINE-501", edge=n, depth=depth, capacity=link.capacity)
+                self.require("ENGINE-501", False, edge=n, depth=depth, capacity=link.capacity)
             if delivered != handled and not self._in_generator(link.target, delivered - handled):
-                self._break("ENGINE-501", edge=n, delivered=delivered, handled=handled)
+                self.require("ENGINE-501", False, edge=n, delivered=delivered, handled=handled)
             from_node = accepted - len(self.offered[n]) - len(self.sent[n])
             accepted_of.setdefault(link.source, set()).add(from_node)
             if depth == link.capacity:
@@ -292,7 +279,7 @@ class EngineSession:
             if len(self._leaving[node]) > 1:
                 if self._may_stall:  # nor has the budget room for every emission on all its edges
                     continue
-                self._require("ENGINE-502", len(counts) == 1, node=node, accepted_by_its_edges=sorted(counts))
+                self.require("ENGINE-502", len(counts) == 1, node=node, accepted_by_its_edges=sorted(counts))
                 if parked:
                     seen("ENGINE-502", "an emission to several edges had no room on one")
             if len(counts) == 1:
@@ -303,10 +290,10 @@ class EngineSession:
         for node, spec in enumerate(graph.nodes):
             raised, recorded = world.raised[node], engine.errors(node)
             if raised != recorded:
-                self._break("ENGINE-508", node=node, raised=raised, recorded=recorded)
+                self.require("ENGINE-508", False, node=node, raised=raised, recorded=recorded)
             most = world.most[node]
             if most > spec.concurrency:
-                self._break("ENGINE-513", node=node, at_once=most, concurrency=spec.concurrency)
+                self.require("ENGINE-513", False, node=node, at_once=most, concurrency=spec.concurrency)
             if most and world.working(node) == spec.concurrency:
                 seen("ENGINE-513", "a node worked on as many as it may")
 
@@ -323,7 +310,7 @@ class EngineSession:
                 seen("ENGINE-515", "a result did not wait for others")
             # While others are at work something may be out of turn; afterwards it is lost or doubled.
             rule = "ENGINE-515" if others and accepted + parked <= len(world.results(node)) else "ENGINE-512"
-        self._require(
+        self.require(
             rule, emitted == accepted + parked, node=node, emitted=emitted, accepted=accepted, parked=parked
         )
 
@@ -333,7 +320,7 @@ class EngineSession:
 
     def _judge_rest(self) -> None:
         """Nothing is due: then nothing is left that could move."""
-        if self._broken:
+        if self.broken:
             return
         engine, graph = self.engine, self.graph
         stuck = self._held_up()
@@ -350,16 +337,16 @@ class EngineSession:
         rule = self._rule_at_rest()
         for n, link in enumerate(graph.links):
             if link.target not in stuck:
-                self._require(rule, not engine.depth(n), edge=n, left_behind=engine.depth(n))
+                self.require(rule, not engine.depth(n), edge=n, left_behind=engine.depth(n))
             control = len(self.sent[n]) - len(self.world.obeyed[n])
             if not engine.parked(link.target):
-                self._require("ENGINE-505", not control, edge=n, control_left_behind=control)
+                self.require("ENGINE-505", not control, edge=n, control_left_behind=control)
         for node, spec in enumerate(graph.nodes):
             if node in stuck:
                 continue
-            self._require(rule, not engine.parked(node), node=node, left_parked=engine.parked(node))
+            self.require(rule, not engine.parked(node), node=node, left_parked=engine.parked(node))
             if spec.style == "source":
-                self._require(rule, node in self.world.ended, source=node, items_left="some")
+                self.require(rule, node in self.world.ended, source=node, items_left="some")
 
     def _data(self, n: int) -> int:
         return int(self.engine.depth(n)) - len(self.sent[n]) + len(self.world.obeyed[n])
@@ -379,7 +366,7 @@ class EngineSession:
             if spec.style != "async" or engine.parked(node):
                 continue
             forgotten = sum(work.state == "ended" for work in world.works[node])
-            self._require("ENGINE-512", not forgotten, node=node, results_never_taken=forgotten)
+            self.require("ENGINE-512", not forgotten, node=node, results_never_taken=forgotten)
             taken = world.places(node)
             if node in self.paused or not 0 < taken < spec.concurrency or graph.budget is not None:
                 continue
@@ -395,7 +382,7 @@ class EngineSession:
             waiting = sum(map(self._data, graph.entering(node)))
             if room > taken and not limited:
                 seen("ENGINE-513", "a node that worked had places free")
-                self._require(
+                self.require(
                     "ENGINE-513",
                     not waiting,
                     node=node,

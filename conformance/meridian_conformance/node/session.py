@@ -14,8 +14,8 @@ from meridian_conformance.failures import Step, Trace
 from meridian_conformance.node.contract import CONTROL, DATA, ERROR, RIGHT, NodeSpec
 from meridian_conformance.node.held import BatchJudge, ThrottleJudge
 from meridian_conformance.node.payloads import is_as_put, made, number, numbers
-from meridian_conformance.require import RuleViolation, require, seen
-from meridian_conformance.session import Broken
+from meridian_conformance.require import seen
+from meridian_conformance.session import Judged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ FAILED: Final = "FAILED"
 """Stands for the ERROR that leaves in place of data for which a test raised."""
 
 
-class NodeSession:
+class NodeSession(Judged):
     """One node, what was put, and what it gave.
 
     Args:
@@ -47,7 +47,6 @@ class NodeSession:
         spec: What is opened; the clock is the session's.
 
     Attributes:
-        steps: What was done.
         now: Seconds.
         payloads: All that was put or refused; a message's number is its place here.
         line: Kind and number of each message that the input accepted, but for CONTROL.
@@ -58,9 +57,9 @@ class NodeSession:
     """
 
     def __init__(self, backend: Any, spec: NodeSpec) -> None:
+        super().__init__()
         self.now = 0.0
         self.spec = replace(spec, clock=lambda: self.now)
-        self.steps: list[Step] = []
         self.payloads: list[Any] = []
         self.line: list[tuple[str, int]] = []
         self.controls: list[int] = []
@@ -70,19 +69,9 @@ class NodeSession:
         self._was_full = False
         self._fresh_control = 0  # put since the last slice, so that it is on the input for sure
         self._control_on_its_way = 0  # put since the last rest, so that it may be
-        self._broken: list[RuleViolation] = []
         self.bench = backend.open(self.spec)
         self._batch = BatchJudge(self) if spec.kind == "batch" else None
         self._throttle = ThrottleJudge(self) if spec.kind == "throttle" else None
-
-    def require(self, rule: str, holds: object, **facts: Any) -> None:
-        """Require that something holds; a rule is broken once for each step."""
-        if not holds:
-            try:
-                require(rule, False, **facts)
-            except RuleViolation as violation:
-                if all(other.rule != rule for other in self._broken):
-                    self._broken.append(violation)
 
     def play(self, step: Step) -> None:
         """Do one step.
@@ -98,8 +87,7 @@ class NodeSession:
         if step.op not in ("step", "settle"):  # these judge after every slice
             self._judge_edges()
         self.steps.append(Step(step.op, step.args, None, told))
-        if self._broken:
-            raise Broken(self._broken, self.steps)
+        self.stop_if_broken()
 
     # ---- steps -----------------------------------------------------------------------------------------------
 
@@ -137,7 +125,7 @@ class NodeSession:
 
     def _step(self, n: int = 1) -> str:
         for ran in range(n):
-            if self._broken or not self._slice():
+            if self.broken or not self._slice():
                 return f"at rest after {ran}"
         return f"{n} slices"
 
@@ -188,11 +176,11 @@ class NodeSession:
             taken = self._take_all()
             if n == patience:
                 self._judge_control()
-            if self._broken or (not self._slice() and not taken):
+            if self.broken or (not self._slice() and not taken):
                 break
         else:
             self.require("NODE-609", False, slices_without_rest=ENDLESS)
-        if not self._broken:
+        if not self.broken:
             self._judge_rest()
         self._control_on_its_way = 0
         return f"{sum(map(len, self.given.values()))} messages so far"
@@ -319,7 +307,7 @@ class NodeSession:
         for kind, rule in ((ERROR, "NODE-608"), (FAILED, "NODE-607")):
             here, there = ([n for each, n in line if each == kind] for line in (got, wanted))
             self.require(rule, here == there, output=name, errors=here, expected=there)
-        if not self._broken:  # all are there, each kind in its order; but are they in order among each other?
+        if not self.broken:  # all are there, each kind in its order; but are they in order among each other?
             places = any(kind == FAILED for kind, _ in wanted)
             self.require(
                 "NODE-607" if places else "NODE-608", got == wanted, output=name, line=got, expected=wanted

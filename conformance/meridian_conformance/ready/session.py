@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from meridian_conformance.contract import EMPTY, optional
 from meridian_conformance.failures import Step, Trace
 from meridian_conformance.ready.contract import BANDS, QueueSpec
-from meridian_conformance.require import RuleViolation, require, seen
-from meridian_conformance.session import Broken
+from meridian_conformance.require import seen
+from meridian_conformance.session import Judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -91,34 +91,22 @@ class Model:
         return sum(self.got) * weights[band] / sum(weights[other] for other in self.mix)
 
 
-class ReadySession:
+class ReadySession(Judged):
     """One ready queue, its model, and what was done so far.
 
     Args:
         backend: Who opens the queue.
         spec: What is opened.
-
-    Attributes:
-        steps: What was done.
     """
 
     def __init__(self, backend: Any, spec: QueueSpec) -> None:
+        super().__init__()
         self.spec = spec
-        self.steps: list[Step] = []
         self.dead = False
-        self._broken: list[RuleViolation] = []
         line_bound = optional(backend, "line_bound")
         self.model = Model(spec, (lambda n: n) if line_bound is None else (lambda n: line_bound(spec, n)))
         self.bounds = tuple(backend.bounds(spec))
         self.queue = backend.open(spec)
-
-    def _require(self, rule: str, holds: object, **facts: Any) -> None:
-        if not holds:
-            try:
-                require(rule, False, **facts)
-            except RuleViolation as violation:
-                if all(other.rule != rule for other in self._broken):
-                    self._broken.append(violation)
 
     def play(self, step: Step) -> None:
         """Do one step: ``enqueue(turn, band)``, ``set_band(turn, band)``, or ``pick(*what happens while it runs)``.
@@ -140,8 +128,7 @@ class ReadySession:
             raise ValueError(f"a step {step.op!r}, which no ready queue has")
         if not self.dead:
             self._judge_count()
-        if self._broken:
-            raise Broken(self._broken, self.steps)
+        self.stop_if_broken()
 
     def enqueue(self, turn: int, band: str) -> None:
         """Say that a turn has something to do."""
@@ -182,7 +169,7 @@ class ReadySession:
         if not holds:
             self.dead = True  # from here on queue and model are two things
             changed = bool(turns) and self.model.changed.issuperset(turns)
-            self._require("READY-207" if changed else "READY-201", False, **facts)
+            self.require("READY-207" if changed else "READY-201", False, **facts)
 
     def pick(self, *meanwhile: Any) -> None:
         """Take the next turn, run it, and finish it; ``meanwhile`` says what happens while it runs."""
@@ -232,7 +219,7 @@ class ReadySession:
                 continue
             # Who was moved to CONTROL and isn't served like it is still served in its old band.
             waiting = {turn for turn in model.left if model.band_of[turn] == band}
-            self._require(
+            self.require(
                 "READY-207" if band == 0 and waiting <= model.moved else "READY-202",
                 False,
                 band=BANDS[band],
@@ -241,7 +228,7 @@ class ReadySession:
                 picked=got,
             )
         late = sorted(turn for turn, left in model.left.items() if left < 0)
-        self._require(
+        self.require(
             "READY-207" if moved or model.moved.issuperset(late) else "READY-204",
             not late,
             picked=got,
@@ -253,7 +240,7 @@ class ReadySession:
                 seen("READY-205", "bands shared for three rounds")
             for band in model.mix:
                 off = abs(model.got[band] - model.owed(band))
-                self._require(
+                self.require(
                     "READY-205", off <= total, band=BANDS[band], picks=model.got[band], share=model.owed(band)
                 )
 
@@ -261,7 +248,7 @@ class ReadySession:
         waiting, queued = self.queue.waiting(), len(self.model.left)
         if queued:
             seen("READY-206", "turns were queued")
-        self._require("READY-206", waiting == queued, waiting=waiting, queued=queued)
+        self.require("READY-206", waiting == queued, waiting=waiting, queued=queued)
         if waiting != queued:  # is it the count that is wrong, or the queue?
             for _ in range(queued + 1):
                 if not self.dead:
