@@ -40,6 +40,8 @@ class PythonEngine:
 
     Attributes:
         now: When the turn before this one ended, in nanoseconds.
+        resumed: The node whose asynchronous code, which waited, goes on just now, outside of turns; or ``None``.
+        resumed_at: When it went on, in nanoseconds; later by as long as turns took that were run from within it.
         waited: Rings that somebody waits for, or did.
         failures: What counts as a failure of a node's code; anything else ends the run.
         ring_type: What its rings are made of; `limited_ring_type` and `budget_type` are for limits besides the count.
@@ -73,6 +75,8 @@ class PythonEngine:
         self.owner = get_ident()
         self.knocks: deque[Ring | NodeState] = deque()
         self.now = 0
+        self.resumed: NodeState | None = None
+        self.resumed_at = 0
         self.waited: set[Ring] = set()
         self.failures: tuple[type[BaseException], ...] = (Exception,)
         self.arm: Callable[[], None] = _nothing

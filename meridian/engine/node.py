@@ -54,6 +54,8 @@ class NodeState:
         rest: What is left of the batch in hand, while emits may end it.
         left: What it was ended before.
         quota: How many messages the running handler may emit on each port without asking for room.
+        resumptions: How often its asynchronous code went on after it had waited.
+        resumed_ns: Nanoseconds that took. Until it first waits it is in a turn, which has times of its own.
         errors: Failures of its code so far.
         unrouted: Emissions on ports that lead nowhere.
         closed: A source that will produce nothing more.
@@ -89,6 +91,8 @@ class NodeState:
         "put",
         "quota",
         "rest",
+        "resumed_ns",
+        "resumptions",
         "rings",
         "source_turn",
         "stream",
@@ -130,6 +134,7 @@ class NodeState:
         self.rest: Iterator[Any] | None = None
         self.left: list[Any] | None = None
         self.quota = 0
+        self.resumptions = self.resumed_ns = 0
         self.errors = self.unrouted = self.produced = 0
         self.closed = False
         self.stream: Iterator[Any] | None = None

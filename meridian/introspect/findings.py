@@ -742,11 +742,8 @@ def _slow_consumers(looks: _Looks) -> Iterator[Finding]:
             "slow-consumer",
             f"node {node.name!r} takes {looks.delivered(end) / looks.window_s:,.1f} messages per second from {end.id!r}, "
             f"and node {edge.source!r} waited for room {_share(looks.blocked(edge))} of the time {looks.when}",
-            # What a handler computes after it waited counts as idle, so nobody can say here that the loop is free.
-            f"it awaits something for most of the time ({_count(node.in_flight)} at a time), or computes between two awaits, "
-            "which isn't counted as busy",
-            "let it work on several at a time (concurrency=...), or make what it awaits faster; if the process uses a whole "
-            "processor, that won't do: make its code faster, or do it in a thread",
+            f"it awaits something for most of the time ({_count(node.in_flight)} at a time), and the nodes leave the loop time",
+            "let it work on several at a time (concurrency=...), or make what it awaits faster",
             node=node.name,
             edge=end.id,
         )

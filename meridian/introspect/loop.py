@@ -88,15 +88,18 @@ def probe_of(run: Run) -> Probe:
 def look_at_loop(run: Run, now: int) -> LoopSnapshot:
     """Say how the loop of ``run`` does."""
     probe, engine = probe_of(run), run.engine
+    resumed = engine.resumed
     silent = probe.silent_ns(now)
     own = engine.owner == get_ident()
     if own:
         silent = 0  # it is the loop that looks
     elif engine.running:
         silent = max(silent, now - engine.now)
+    elif resumed is not None:
+        silent = max(silent, now - engine.resumed_at)
     lag = None if probe.lag_ns is None else probe.lag_ns / 1e9
     probe.post()
-    node = engine.scope.node if engine.running else None
+    node = engine.scope.node if engine.running else None if resumed is None else resumed.name
     if silent < WORTH_A_LOOK_NS:
         probe.tell(False, None, 0.0)
         return LoopSnapshot(lag, silent / 1e9, False, node)

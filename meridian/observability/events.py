@@ -70,7 +70,7 @@ KINDS: Mapping[str, Kind] = {
     "node.slow": Kind(
         "warn",
         ("node", "duration_s"),
-        "One turn of a node kept the loop for longer than a tenth of a second.",
+        "One turn of a node, or its code between two awaits, kept the loop for a tenth of a second or longer.",
     ),
     "edge.loss": Kind(
         "warn",

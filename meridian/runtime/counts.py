@@ -76,8 +76,8 @@ class NodeCounts(NamedTuple):
         errors: Failures of its code.
         parked: Emissions that still wait for room.
         unrouted: Emissions on ports that lead nowhere.
-        busy_ns: How long its slices took.
-        slices: How many turns it had.
+        busy_ns: How long its code was on the thread: its turns, and what its asynchronous code did after it had waited.
+        slices: How many turns it had, each time its asynchronous code went on included.
         waits_for: Index of an edge whose room it waits for, or whose fullness it will find at its next turn, if there is one.
         in_flight: Calls of an asynchronous handler that are under way.
         paused: It takes no data for now.
@@ -164,6 +164,8 @@ def count(assembly: Assembly, life: LifeCycle, *, over: bool, timing: bool) -> C
                 busy[i] += turn.busy_ns
                 slices[i] += turn.slices
                 due = due or turn.queued
+        busy[i] += state.resumed_ns
+        slices[i] += state.resumptions
         nodes.append(
             NodeCounts(
                 how,

@@ -70,10 +70,10 @@ class NodeReport:
         errors: Failures of its code.
         parked: Emissions that still wait for room.
         unrouted: Emissions on ports that lead nowhere.
-        busy_s: Seconds its slices took.
+        busy_s: Seconds its code was on the thread: its turns, and what its asynchronous code did after it had waited.
         waits_for: Id of an edge whose room it waits for now, or that is full before a node with work that had no turn since, or
             ``None``.
-        slices: How many turns it had.
+        slices: How many turns it had, each time its asynchronous code went on included.
     """
 
     name: str

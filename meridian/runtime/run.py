@@ -458,11 +458,16 @@ class Run:
         """Run what is due right here instead of in the next pass of the loop, unless a slice is running already."""
         if self._live and not self.engine.running:
             self._armed = True  # nothing needs to ask for a slice meanwhile
+            resumed = self.engine.resumed
+            began = 0 if resumed is None else self.clock.monotonic_ns()
             try:
                 self.context.run(self._slice)
             except RuntimeError:
                 self._armed = False
                 self._arm()
+            finally:
+                if resumed is not None:  # the turns have counted as those of their nodes
+                    self.engine.resumed_at += self.clock.monotonic_ns() - began
 
     @property
     def stopped(self) -> bool:

@@ -4,6 +4,9 @@ A batch of an asynchronous node is one coroutine. It is started inline, with the
 handler which doesn't suspend costs neither a task nor a pass of the loop. When it does suspend, the half-done batch is
 handed to that task and goes on there: ``current_task()`` and the context are the same before and after, so timeouts,
 cancellation and context variables behave as in any task. Messages that the batch hadn't begun go back to their edge.
+
+What a node's code takes is its time, wherever it runs: until a batch suspends that is in the time of its turn, which the
+engine takes; each time it goes on later is timed here, as are the tasks of pools and sources from their first step on.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Generator, 
 from typing import TYPE_CHECKING, Any
 
 from meridian.core.message import CONTROL, DATA, Message, Scope, current_scope
-from meridian.engine.kernel import SLICE_CAP_NS
+from meridian.engine.kernel import SLICE_CAP_NS, SLOW_NS
 from meridian.engine.step import PAUSED, To, inherit
 
 if TYPE_CHECKING:
@@ -48,29 +51,62 @@ def begun(
     return loop.create_task(work, context=context)
 
 
-@types.coroutine
-def _adopt(
-    work: Coroutine[Any, Any, None], waits_for: Any, cancelled: asyncio.CancelledError | None
-) -> Generator[Any, Any, None]:
-    """Go on with a coroutine that was started elsewhere and now waits for ``waits_for``.
+def begun_for(
+    state: NodeState,
+    loop: asyncio.AbstractEventLoop,
+    work: Coroutine[Any, Any, None],
+    context: contextvars.Context,
+) -> asyncio.Task[None]:
+    """Make a task of ``work`` as `begun` does, whose time counts as that of a node."""
+    waits_for = work.send(None)
+    return begun(loop, _adopted(state, work, waits_for), context)
 
-    ``cancelled`` came before its task could take it over: it is passed on as a task does it, through what is waited for.
+
+async def _adopted(state: NodeState, work: Coroutine[Any, Any, None], waits_for: Any) -> None:
+    await adopt(state, work, waits_for)
+
+
+@types.coroutine
+def adopt(
+    state: NodeState,
+    work: Coroutine[Any, Any, None],
+    waits_for: Any,
+    cancelled: asyncio.CancelledError | None = None,
+) -> Generator[Any, Any, None]:
+    """Go on with a coroutine that was started elsewhere and now waits for ``waits_for``; its time is that of a node.
+
+    Each time it goes on is timed, and told if it takes too long, as a turn of the engine is.
+
+    Args:
+        state: The node.
+        work: The coroutine.
+        waits_for: What it yielded last.
+        cancelled: Came before its task could take it over: it is passed on as a task does it, through what is waited for.
     """
+    engine = state.engine
+    clock = engine.clock
     raised: BaseException | None = cancelled
     if raised is not None and waits_for is not None and waits_for.cancel():
         raised = None
     while True:
-        if raised is not None:
+        if raised is None:
             try:
-                waits_for = work.throw(raised)
-            except StopIteration:
-                return
+                yield waits_for
+            except BaseException as error:
+                raised = error
+        engine.resumed_at = clock()
+        engine.resumed = state
         try:
-            yield waits_for
-            break
-        except BaseException as error:
-            raised = error
-    yield from work  # a coroutine, driven as one
+            waits_for = work.send(None) if raised is None else work.throw(raised)
+        except StopIteration:
+            return
+        finally:
+            raised = engine.resumed = None
+            spent = clock() - engine.resumed_at
+            state.resumed_ns += spent
+            state.resumptions += 1
+            if spent >= SLOW_NS:
+                engine.on_slow(state.id, spent)
 
 
 def is_failure(error: BaseException) -> bool:
@@ -155,7 +191,7 @@ class Worker:
             work, waits_for = handed.result()  # a timeout of the handler, say, was faster than this task
             self.detached = True
             try:
-                await _adopt(work, waits_for, cancelled)
+                await adopt(self.state, work, waits_for, cancelled)
             except asyncio.CancelledError as error:
                 if self.run.stopped:
                     raise
@@ -356,8 +392,9 @@ class PoolWorker:
 
     def drive(self, rest: Iterator[Any], out: list[Any], port: str) -> None:
         """Start a task for each item of ``rest``."""
+        state = self.state
         for x in rest:
-            if isinstance(x, Message) and x.type is not DATA and not self.state.wants_message:
+            if isinstance(x, Message) and x.type is not DATA and not state.wants_message:
                 out.append(x)
                 continue
             slot: list[Any] = [False, None]
@@ -365,13 +402,13 @@ class PoolWorker:
                 self._slots.append(slot)
             context = contextvars.copy_context()
             scope = Scope(None, self.run.random, self.run.clock.time)
-            scope.node = self.state.name
+            scope.node = state.name
             scope.handling = x if isinstance(x, Message) else None
             context.run(current_scope.set, scope)
-            self.state.free -= 1
+            state.free -= 1
             self.run.in_flight += 1
             self._waiting[id(slot)] = x
-            task = begun(self.run.loop, self._one(x, port, slot), context)
+            task = begun_for(state, self.run.loop, self._one(x, port, slot), context)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -445,7 +482,7 @@ class SourceWorker:
         scope = Scope(None, run.random, run.clock.time)
         scope.node = state.name
         context.run(current_scope.set, scope)
-        self.task = begun(run.loop, self._pull(items), context)
+        self.task = begun_for(state, run.loop, self._pull(items), context)
 
     async def _pull(self, items: AsyncIterable[Any]) -> None:
         cancelled = await first_step()

@@ -35,6 +35,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 
 from meridian.core.errors import MeridianError
+from meridian.runtime.workers import adopt
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -247,6 +248,8 @@ def where(awaiting: Any) -> str:
                 if frame is None or not _is_asyncio(inner):
                     frame = inner
                 awaiting = getattr(awaiting, link)
+                if inner.f_code is adopt.__code__:  # it awaits nothing itself: it drives other work
+                    awaiting = inner.f_locals["work"]
                 break
         else:
             break

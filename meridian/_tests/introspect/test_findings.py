@@ -490,6 +490,32 @@ def test_a_node_that_takes_all_of_the_loop_while_its_input_fills_is_the_bottlene
     assert "100 % of the time in 2.0 s" in found.what
 
 
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_asynchronous_code_that_computes_after_a_wait_is_the_bottleneck_and_not_a_slow_consumer(concurrency):
+    @node(concurrency=concurrency)
+    async def crunch(item: int) -> None:
+        await asyncio.sleep(0.001)
+        clock().advance(0.02)
+
+    before, now = two_looks(graph("g", source(count(), name="read") >> via(capacity=8) >> crunch))
+    (found,) = find(now, before)
+    assert ids([found]) == [("bottleneck", "crunch", "read:output->crunch:input")]
+
+
+def test_an_asynchronous_source_that_computes_and_leaves_the_loop_no_time_has_nobody_to_blame_but_itself():
+    async def numbers():
+        for n in count():
+            clock().advance(0.02)
+            yield n
+            await asyncio.sleep(0)
+
+    before, now = two_looks(
+        graph("g", source(numbers(), name="read") >> via(capacity=8) >> sink(paced, name="store"))
+    )
+    assert now.node("read").recent.busy > 0.95
+    assert find(now, before) == ()
+
+
 @pytest.mark.parametrize(
     ("crunch", "read", "bottleneck"),
     [(0.85, 0.0, True), (0.7, 0.2, True), (0.75, 0.0, False), (0.5, 0.2, False)],
@@ -577,6 +603,21 @@ def test_a_handler_that_keeps_the_loop_is_slow():
     assert found.what == "a turn of node 'think' took 250 ms on average in 4.0 s"
     running = replace(now, loop=LoopSnapshot(0.0, 0.4, False, "think"))
     assert "has taken 400 ms up to now" in find(running, before)[0].what
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+@pytest.mark.parametrize(("each_s", "rules"), [(0.25, ["slow-handler"]), (0.05, [])])
+def test_an_asynchronous_handler_that_keeps_the_loop_is_slow_and_one_that_waits_often_is_not(
+    each_s, rules, concurrency
+):
+    @node(concurrency=concurrency)
+    async def think(item: int) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0.01)
+            clock().advance(each_s)
+
+    before, now = two_looks(graph("g", source(ticking(2.0), name="s") >> think), apart_s=4.0)
+    assert [found.rule for found in find(now, before)] == rules
 
 
 # ---- what is none -----------------------------------------------------------------------------------------------------

@@ -589,7 +589,7 @@ def stuck_look(work, scheduler, clock_):
 
 
 @pytest.mark.req("N6", "N7")
-@pytest.mark.parametrize("kind", ["function", "class", "source", "coroutine"])
+@pytest.mark.parametrize("kind", ["function", "class", "source", "coroutine", "pool", "one of two", "stream"])
 def test_a_stuck_loop_is_told_from_another_thread_with_the_node_and_the_stack(kind):
     work = []
 
@@ -610,11 +610,21 @@ def test_a_stuck_loop_is_told_from_another_thread_with_the_node_and_the_stack(ki
         await asyncio.sleep(0)
         endless(text)
 
+    async def streaming(text: str):
+        await after_a_while(text)
+        yield 1
+
     made = Subgraph("g")
     made.add_node(
         source(numbers if kind == "source" else [CANARY], name="culprit" if kind == "source" else "s")
     )
-    others = {"function": sink(endless, name="culprit"), "coroutine": sink(after_a_while, name="culprit")}
+    others = {
+        "function": sink(endless, name="culprit"),
+        "coroutine": sink(after_a_while, name="culprit"),
+        "pool": node(name="culprit", concurrency=2)(after_a_while),
+        "one of two": sink(after_a_while, name="culprit"),
+        "stream": node(name="culprit")(streaming),
+    }
     if kind == "class":
         made.add_node(Stuck("culprit", [Port("input", PortDirection.INPUT)]))
         made.connect(("s", "output"), ("culprit", "input"))
@@ -622,6 +632,8 @@ def test_a_stuck_loop_is_told_from_another_thread_with_the_node_and_the_stack(ki
         made = graph("g", made.nodes["culprit"] >> sink(lambda _: None, name="t"))
     else:
         made = graph("g", made.nodes["s"] >> others[kind])
+    if kind == "one of two":
+        made.add_node(sink(after_a_while, name="twin"))
     time = VirtualClock()
     scheduler = Scheduler(clock=time)
     scheduler.register(made)

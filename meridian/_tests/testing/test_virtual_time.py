@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from meridian import Scheduler, graph, node, source
 from meridian.core.clock import Clock
 from meridian.testing import DeadlockError, VirtualClock, VirtualLoop
 
@@ -97,6 +98,23 @@ def test_a_thread_of_ones_own_may_wake_a_loop_without_timers():
         return result
 
     assert run(main()) == 7
+
+
+@pytest.mark.parametrize("passes", [0, 1])
+def test_a_deadlock_says_where_the_code_of_a_node_waits(passes):
+    @node(concurrency=2)
+    async def waits_for_ever(n: int) -> None:
+        for _ in range(passes):
+            await asyncio.sleep(0)
+        await asyncio.get_running_loop().create_future()
+
+    async def main():
+        scheduler = Scheduler(clock=asyncio.get_running_loop().clock)
+        scheduler.register(graph("g", source([1], name="s") >> waits_for_ever))
+        await scheduler.run_async()
+
+    with pytest.raises(DeadlockError, match=r"in .*waits_for_ever"):
+        run(main())
 
 
 def test_an_idle_thread_of_the_pool_is_nobody_to_wait_for():
