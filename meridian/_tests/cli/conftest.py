@@ -1,5 +1,6 @@
 """A folder with a graph in it, and the command as a process of its own."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -32,6 +33,8 @@ UNSET = (
     "COLUMNS",
     "MERIDIAN_ENGINE",
 )
+# Before click 8.2 a runner mixes stderr into stdout unless it is told not to; since then it can't be told.
+APART = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name not in UNSET},
     "TERM": "xterm",
@@ -75,7 +78,7 @@ def meridian(folder):
     """Run the command in this process."""
 
     def run(*args: str):
-        return CliRunner().invoke(app, list(args), prog_name="meridian")
+        return CliRunner(**APART).invoke(app, list(args), prog_name="meridian")
 
     return run
 
