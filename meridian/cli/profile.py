@@ -182,7 +182,11 @@ def _attached(settings: Settings, out: TextIO) -> Code:
             code = Code.TERMINATED if came[:1] == [signal.SIGTERM] else Code.INTERRUPTED
         except IntrospectionError as error:
             if not recorder.n:
-                raise _unreachable(place, error, refused(error)) from error
+                failure = refused(error)
+                # A process that says which runs it has does answer.
+                raise (
+                    failure if isinstance(error, NothingRunsError) else _unreachable(place, error, failure)
+                ) from error
             if isinstance(error, NothingRunsError):
                 end = "run ended"
             elif isinstance(error, ConnectionLostError):
@@ -229,7 +233,12 @@ def _asking(client: Client, run: str | None) -> Callable[[], tuple[Snapshot, flo
     def look() -> tuple[Snapshot, float]:
         nonlocal asked
         begin_s, own_s = time.perf_counter(), time.thread_time()
-        shot = client.snapshot(asked)
+        try:
+            shot = client.snapshot(asked)
+        except NothingRunsError as error:
+            if asked is None and len(client.runs) > 1:
+                raise CommandError(f"{error}, with --run ID") from error
+            raise
         asked = shot.run
         # What this process did itself to read the answer is no cost of the other one.
         return shot, max(time.perf_counter() - begin_s - (time.thread_time() - own_s), 0.0)

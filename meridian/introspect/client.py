@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from meridian.introspect.model import Snapshot
 
-_HOW = "start it with MERIDIAN_INSPECT=1, meridian run --inspect, or Scheduler(inspect=True)"
+_HOW = "start the process with MERIDIAN_INSPECT=1, meridian run --inspect, or Scheduler(inspect=True)"
 
 
 def attach(target: int | str | os.PathLike[str], *, timeout_s: float = 3.0) -> Client:
@@ -62,15 +62,16 @@ def attach(target: int | str | os.PathLike[str], *, timeout_s: float = 3.0) -> C
 
 
 def _connect(connection: socket.socket, place: Path, pid: int | None, timeout_s: float) -> None:
-    who = f"process {pid}" if pid is not None else str(place)
+    who, it = (str(place), "it") if pid is None else (f"process {pid}", str(place))
     connection.settimeout(timeout_s)
     try:
         connection.connect(str(place))
         user = user_of_peer(connection)
     except FileNotFoundError:
-        raise NoSocketError(f"{who} serves no socket at {place}: {_HOW}") from None
+        said = f"nobody serves {place}" if pid is None else f"{who} serves no socket at {place}"
+        raise NoSocketError(f"{said}: {_HOW}") from None
     except PermissionError:
-        raise NotPermittedError(f"you may not look at {who}: {place} belongs to somebody else") from None
+        raise NotPermittedError(f"you may not look at {who}: {it} belongs to somebody else") from None
     except ConnectionRefusedError:
         raise NoSocketError(f"nobody serves {place}: it is no socket, or its process has died") from None
     except (TimeoutError, BlockingIOError):
@@ -153,12 +154,14 @@ class Client:
         """
         shots = self.snapshots()
         found = [shot for shot in shots if run in (None, shot.run)]
-        if len(found) != 1:
-            there = ", ".join(shot.run for shot in shots) or "none"
-            raise NothingRunsError(
-                f"process {self.pid}: runs under way: {there}; asked for {run or 'the only one'}"
-            )
-        return found[0]
+        if len(found) == 1:
+            return found[0]
+        there = ", ".join(shot.run for shot in shots)
+        if run is not None:
+            raise NothingRunsError(f"process {self.pid} has no run {run}; under way: {there or 'none'}")
+        if not there:
+            raise NothingRunsError(f"no run is under way in process {self.pid}")
+        raise NothingRunsError(f"{len(shots)} runs are under way in process {self.pid}, say which of {there}")
 
     def events(self, since: int = 0, limit: int = CAPACITY) -> Batch:
         """Return events after number ``since``; see `EventLog.since`.

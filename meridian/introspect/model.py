@@ -112,8 +112,8 @@ class EdgeSnapshot(EdgeReport):
         wait_age_s: Age of the oldest wait that is open, or ``None`` if none is.
         head_age_s: How long, at least, the oldest data has waited: exact where its coming was timed, or the edge has a limit
             in bytes or age; else since a look first saw it. ``None`` if there is none, or nobody saw it before.
-        stalled_s: For how long, as far as this reader saw, nothing was taken although something waited: the head is at
-            least as old. ``None`` if this is the first look.
+        stalled_s: For how long, as far as this reader saw, the consumer took nothing although something waited. The head may be
+            younger: it may have been replaced meanwhile, or have expired. ``None`` if this is the first look.
         accepted_per_s: Items taken responsibility for, per second since the look before.
         delivered_per_s: Items handed to the consumer, per second since the look before.
         lost_per_s: Items lost by any cause, per second since the look before.

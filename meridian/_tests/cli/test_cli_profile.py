@@ -15,9 +15,11 @@ import pytest
 
 from meridian._tests.cli.conftest import ENVIRONMENT
 from meridian._tests.cli.test_cli_process import in_terminal
+from meridian._tests.introspect.in_a_thread import running
 from meridian.cli import process as process_module
 from meridian.cli import profile as profile_module
 from meridian.cli.profile_table import curve, duration, percent
+from meridian.introspect import serve
 from meridian.introspect.client import Client, attach
 from meridian.introspect.errors import BadAnswerError, NothingRunsError
 from meridian.introspect.schema import profile_schema
@@ -390,7 +392,24 @@ def test_what_fails_before_the_first_look_is_an_error(blocked, meridian, monkeyp
 def test_another_run_of_the_process_is_not_mixed_in(blocked, meridian):
     ran = meridian("profile", "--pid", str(blocked.pid), "--run", "1-1", *PATIENT)
     assert ran.exit_code == 2
-    assert f"runs under way: {blocked.pid}-1; asked for 1-1" in ran.stderr
+    assert f"process {blocked.pid} has no run 1-1; under way: {blocked.pid}-1" in ran.stderr
+
+
+def test_of_several_runs_one_has_to_be_named_and_it_is_said_how(meridian):
+    with serve() as server, running(), running():
+        ran = meridian("profile", "--socket", str(server.path), *PATIENT, "--json")
+        with attach(server.path, timeout_s=SECONDS) as client:
+            one, other = client.runs
+        said = json.loads(ran.stdout)
+        assert ran.exit_code == 2
+        assert said["error"] == (
+            f"2 runs are under way in process {os.getpid()}, say which of {one}, {other}, with --run ID"
+        )
+        assert "findings" not in said, "a process that answers is not silent"
+        ran = meridian(
+            "profile", "--socket", str(server.path), *PATIENT, "--run", other, "--seconds", "0.01", "--json"
+        )
+        assert profile_in(ran)["run"] == other
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------

@@ -88,7 +88,10 @@ def test_another_connection_sees_the_run_its_rates_and_its_events():
             batch = client.events()
             assert batch.events[-1].kind == "run.started"
             assert client.events(batch.next).events == ()
-        with pytest.raises(NothingRunsError, match="runs under way"), attach(server.path) as client:
+        with (
+            pytest.raises(NothingRunsError, match="has no run 1-1; under way: "),
+            attach(server.path) as client,
+        ):
             client.snapshot("1-1")
 
 
@@ -116,8 +119,10 @@ def test_two_clients_have_a_look_before_of_their_own():
 def test_without_a_run_there_is_nothing_to_see():
     with serve() as server, attach(server.path, timeout_s=PATIENT_S) as client:
         assert (client.runs, client.snapshots()) == ((), ())
-        with pytest.raises(NothingRunsError, match="none"):
+        with pytest.raises(NothingRunsError, match="no run is under way"):
             client.snapshot()
+        with pytest.raises(NothingRunsError, match="has no run 1-1; under way: none"):
+            client.snapshot("1-1")
 
 
 @pytest.mark.usefixtures("engine")
@@ -450,6 +455,26 @@ def test_no_such_process_and_no_socket_are_told_apart(runtime_dir):
     (runtime_dir / "file").touch()
     with pytest.raises(NoSocketError, match="nobody serves"):
         attach(runtime_dir / "file")
+
+
+def test_a_path_that_leads_nowhere_is_named_once(runtime_dir, monkeypatch):
+    place = runtime_dir / "gone"
+    with pytest.raises(
+        NoSocketError, match=f"^nobody serves {place}: start the process with MERIDIAN_INSPECT=1"
+    ):
+        attach(place)
+
+    def refuse(_):
+        raise PermissionError
+
+    monkeypatch.setattr(client_module, "user_of_peer", refuse)
+    with serve() as server:
+        with pytest.raises(NotPermittedError, match=f"^you may not look at {server.path}: it belongs to"):
+            attach(server.path)
+        with pytest.raises(
+            NotPermittedError, match=f"^you may not look at process .*: {server.path} belongs to"
+        ):
+            attach(os.getpid())
 
 
 @contextmanager
