@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING
 
 from meridian.inspect import words
 
 if TYPE_CHECKING:
-    from meridian.introspect import Snapshot
+    from collections.abc import Sequence
+
+    from meridian.introspect import Frame, Snapshot
 
 FRAMES = 3
-"""So many calls of a stuck loop fit on its line; the innermost matter."""
+"""So many calls of a stuck loop fit on its line."""
 
 
 def headline(shot: Snapshot) -> str:
@@ -45,9 +48,16 @@ def numbers(shot: Snapshot) -> str:
 
 
 def stuck(shot: Snapshot) -> str:
-    """Return who keeps the loop: the node and the innermost calls, where they are known."""
+    """Return who keeps the loop: the node and the innermost calls of the user's code, where they are known."""
     where = f" in node {shot.loop.node}" if shot.loop.node is not None else ""
     frames = " ← ".join(
-        f"{frame.function} {frame.file}:{frame.line}" for frame in shot.loop.stack[-FRAMES:][::-1]
+        f"{frame.function} {frame.file}:{frame.line}" for frame in _innermost(shot.loop.stack)[:FRAMES]
     )
     return f"LOOP STUCK for {words.seconds(shot.loop.silent_s)}{where}: {frames or 'no stack known'}"
+
+
+def _innermost(stack: Sequence[Frame]) -> Sequence[Frame]:
+    """Return the calls that the runtime's own code made last, innermost first; all calls where there is only its own."""
+    inwards = stack[::-1]
+    made = takewhile(lambda frame: not frame.own, dropwhile(lambda frame: frame.own, inwards))
+    return tuple(made) or inwards

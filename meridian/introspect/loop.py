@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from meridian.core.function import FnNode
 from meridian.introspect.model import STUCK_S, Frame, LoopSnapshot
+from meridian.redaction.errors import is_ours
 from meridian.redaction.names import clean
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def look_at_loop(run: Run, now: int) -> LoopSnapshot:
 def _named(frame: FrameType) -> Frame:
     code = frame.f_code
     name = code.co_filename.replace("\\", "/").rpartition("/")[2]
-    return Frame(clean(code.co_qualname), clean(name), frame.f_lineno or 0)
+    return Frame(clean(code.co_qualname), clean(name), frame.f_lineno or 0, is_ours(code))
 
 
 def _node_of(plan: Plan, codes: list[CodeType]) -> str | None:

@@ -184,11 +184,13 @@ class Frame:
         function: Qualified name of the function.
         file: Name of its file, without the folder.
         line: The line it is at, or 0 if the interpreter doesn't know.
+        own: It is the runtime's own code, and not of who uses it.
     """
 
     function: str
     file: str
     line: int
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def place_of(traceback: TracebackType | None) -> str:
     innermost = outside = None
     while traceback is not None:
         innermost = traceback
-        if not _is_ours(traceback.tb_frame.f_code):
+        if not is_ours(traceback.tb_frame.f_code):
             outside = traceback
         traceback = traceback.tb_next
     shown = outside or innermost
@@ -62,7 +62,8 @@ def place_of(traceback: TracebackType | None) -> str:
     return f"{clean(name)}:{shown.tb_lineno} in {clean(code.co_qualname)}"
 
 
-def _is_ours(code: CodeType) -> bool:
+def is_ours(code: CodeType) -> bool:
+    """Return whether code is Meridian's own, and not of who uses it."""
     path = code.co_filename
     return path.startswith(_PACKAGE) and not path.startswith(_TESTS)
 

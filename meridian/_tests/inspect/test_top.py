@@ -11,6 +11,7 @@ from meridian import Scheduler, coalesce, graph, node, sink, source, via
 from meridian._tests.inspect.parts import SLOW
 from meridian.inspect.app import Top
 from meridian.inspect.reader import Reader, Reading, Status
+from meridian.inspect.summary import stuck
 from meridian.inspect.widgets import MOST_BOXES, Graph
 from meridian.introspect import Finding, Watch
 from meridian.observability.events import get_events
@@ -237,6 +238,23 @@ def test_a_stuck_loop_is_named_with_node_and_stack(made, golden):
         assert "STACK OF THE LOOP, outermost first\nf0 shop.py:0\nf1" in details
 
     play(script, readings=[live(made.stuck_shop(), made.EVENTS)])
+
+
+@pytest.mark.parametrize(
+    ("own", "shown"),
+    [
+        ("", "f5 shop.py:50 ← f4 shop.py:40 ← f3 shop.py:30"),
+        ("012", "f5 shop.py:50 ← f4 shop.py:40 ← f3 shop.py:30"),
+        ("024", "f5 shop.py:50"),
+        ("235", "f4 shop.py:40"),
+        ("012345", "f5 shop.py:50 ← f4 shop.py:40 ← f3 shop.py:30"),
+    ],
+)
+def test_of_a_stuck_loop_the_calls_of_the_users_code_are_shown(made, own, shown):
+    shot = made.stuck_shop()
+    stack = tuple(replace(frame, own=str(i) in own) for i, frame in enumerate(shot.loop.stack))
+    said = stuck(replace(shot, loop=replace(shot.loop, stack=stack)))
+    assert said.partition(": ")[2] == shown
 
 
 @pytest.mark.parametrize(

@@ -644,6 +644,11 @@ def test_a_stuck_loop_is_told_from_another_thread_with_the_node_and_the_stack(ki
     functions = [frame.function for frame in shot.loop.stack]
     assert any(name.endswith("endless") for name in functions)
     assert functions.index("Scheduler.run") < len(functions) - 2
+    (run,) = (frame for frame in shot.loop.stack if frame.function == "Scheduler.run")
+    assert (run.own, [frame.own for frame in shot.loop.stack if "endless" in frame.function]) == (
+        True,
+        [False],
+    )
     assert shot.node("culprit").doing == "running"
     assert shot.node("culprit").busy_s >= 3.0 - 1e-9
     assert CANARY not in shot.as_json()
