@@ -23,6 +23,10 @@ MOST_BYTES = 256 * 1024 * 1024
 ENOUGH = 10
 """The time for each message is compared where so many were handled in both."""
 
+TRIFLE_S, TRIFLE_SHARE = 10e-6, 0.01
+"""The time for each message isn't compared where it differs by less and the node takes less of the loop, in both: how many messages come
+at a time decides it then, and not the node's code."""
+
 SAME_WITHIN = 0.05
 """What differs by this share or less is called the same, unless somebody says otherwise: percentiles are off by 1/32 themselves, and
 rates of two runs of one graph differ by some hundredths for no reason."""
@@ -279,7 +283,7 @@ def _changes(
             continue
         unit, worse_if, floor = METRICS[kind]
         difference = now - was
-        if abs(difference) < floor:
+        if abs(difference) < floor or (kind == "per_message_s" and _is_trifle(difference, before, after)):
             continue
         change = difference / was if was else None
         same = change is not None and abs(change) <= same_within
@@ -287,6 +291,12 @@ def _changes(
         over = limit is not None and worse is True and (change is None or abs(change) > limit)
         made.append(Change(of, name, key, unit, was, now, change, same, worse, over))
     return made
+
+
+def _is_trifle(difference: float, before: Mapping[str, float], after: Mapping[str, float]) -> bool:
+    """Say whether a difference in the time for each message is too small for anybody to feel."""
+    most = max(node.get("busy", 1.0) for node in (before, after))
+    return abs(difference) < TRIFLE_S and most < TRIFLE_SHARE
 
 
 def _size(change: Change) -> float:

@@ -180,6 +180,30 @@ def test_few_messages_and_tiny_differences_say_nothing_about_time():
     assert between(a_report(), a_report(nodes__out__busy_s=1.000001), only=["per_message_s"]).changes == ()
 
 
+@pytest.mark.parametrize(
+    ("before_s", "after_s", "n", "told"),
+    [
+        (403e-9, 2e-6, 1_000, False),  # 0.1 % of the loop: how many came at a time makes the difference
+        (2e-6, 403e-9, 1_000, False),
+        (403e-9, 2e-6, 11_000, True),  # more than a hundredth of the loop in one of them
+        (2e-6, 403e-9, 11_000, True),
+        (2e-6, 13e-6, 1_000, True),  # more than a clock may err
+    ],
+)
+def test_a_few_microseconds_of_a_node_that_takes_nearly_nothing_are_no_change(before_s, after_s, n, told):
+    before, after = (
+        a_report(nodes__out__handled=n, nodes__out__busy_s=n * each) for each in (before_s, after_s)
+    )
+    made = between(before, after, only=["per_message_s"], limit=0.1)
+    assert bool(made.changes) == told
+    assert made.passed == (not told or after_s < before_s)
+
+
+def test_where_no_time_is_known_a_few_microseconds_are_a_change():
+    before, after = (a_report(elapsed_s=0, nodes__out__busy_s=100 * each) for each in (1e-6, 5e-6))
+    assert between(before, after, only=["per_message_s"]).changes
+
+
 @pytest.mark.usefixtures("engine")
 @pytest.mark.req("X2")
 def test_reports_snapshots_and_profiles_of_runs_are_compared_and_fit_the_published_schema():
