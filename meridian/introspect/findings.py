@@ -56,8 +56,9 @@ PATIENCE = 5
 
 STORM_PER_S = 5.0
 STORM_FAILURES = 5
-STORM_SHARE = 0.01
-"""A storm: so many failures a second, so many in all, and such a share of what was handled."""
+STORM_SHARE = 0.1
+"""A storm: so many failures a second, so many in all, and such a share of what was handled. What fails on less does most of what it
+should, however many failures a second that are."""
 
 NEARLY_ALL = 0.9
 """Who waited for this share of the time waits on principle."""
@@ -117,7 +118,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "deadlock": Rule("error", "Nodes wait in a circle, each for room on the edge to the next."),
     "starving": Rule("error", "Work of a band waits and isn't served, since a more urgent band takes all."),
-    "error-storm": Rule("error", "A node fails again and again."),
+    "error-storm": Rule("error", "A node fails again and again, on a tenth of what it handles or more."),
     "lost-to-errors": Rule(
         "error", "Messages are lost because they are invalid, or their coalesce function fails."
     ),
@@ -136,7 +137,7 @@ RULES: Mapping[str, Rule] = {
         "warning", "More and more messages wait on an edge with a large capacity, and take memory."
     ),
     "slow-handler": Rule("warning", "A turn of a node keeps the loop for a tenth of a second or longer."),
-    "node-errors": Rule("warning", "A node fails now and then."),
+    "node-errors": Rule("warning", "A node fails on some of what it handles."),
     "losses": Rule("warning", "An edge loses messages, as its policy says."),
     "unrouted": Rule("warning", "A node emits on ports that lead nowhere."),
     "replaced": Rule("warning", "Newer messages replace older ones: what a latest edge is for."),
@@ -230,6 +231,7 @@ class _Looks:
         if before is not None and (before.run != now.run or before.elapsed_s >= now.elapsed_s):
             before = None
         self.now = now
+        self._before = before
         self.twice = before is not None
         self.window_s = now.elapsed_s - (0.0 if before is None else before.elapsed_s)
         self.nodes = {node.name: node for node in now.nodes}
@@ -264,6 +266,11 @@ class _Looks:
     def busy_s(self, node: NodeSnapshot) -> float:
         past = self._nodes_before.get(node.name)
         return max(node.busy_s - (0.0 if past is None else past.busy_s), 0.0)
+
+    def ended_s(self, node: NodeSnapshot) -> float:
+        """Return how long those of its turns took that ended; `busy_s` has the one that is open, too."""
+        open_s = _open_s(self.now, node) - (0.0 if self._before is None else _open_s(self._before, node))
+        return max(self.busy_s(node) - open_s, 0.0)
 
     def busy(self, node: NodeSnapshot) -> float:
         """Return its share of the loop, at most 1."""
@@ -766,12 +773,16 @@ def _piling_up(looks: _Looks) -> Iterator[Finding]:
         )
 
 
+def _open_s(shot: Snapshot, node: NodeSnapshot) -> float:
+    """Return how long the turn has taken that a node is in, or 0 if it is in none."""
+    return shot.loop.silent_s if shot.loop.node == node.name else 0.0
+
+
 def _slow_handlers(looks: _Looks) -> Iterator[Finding]:
-    loop = looks.now.loop
     for node in looks.now.nodes:
         turns = looks.more(node, "slices")
-        runs_s = loop.silent_s if loop.node == node.name else 0.0
-        turn_s = max(looks.busy_s(node) / turns if turns else 0.0, runs_s)
+        runs_s = _open_s(looks.now, node)
+        turn_s = max(looks.ended_s(node) / turns if turns else 0.0, runs_s)
         if turn_s >= SLOW_TURN_S:
             yield _finding(
                 "slow-handler",

@@ -414,6 +414,19 @@ def test_an_error_now_and_then_is_a_warning():
     assert "failed twice" not in found.what
 
 
+@pytest.mark.parametrize(
+    ("one_in", "rule", "severity"), [(10, "error-storm", "error"), (11, "node-errors", "warning")]
+)
+def test_what_fails_on_less_than_a_tenth_is_a_warning_however_often_that_is(one_in, rule, severity):
+    def fail_some(n: int) -> None:
+        if n % one_in == 0:
+            raise ValueError
+
+    before, now = two_looks(graph("g", source(ticking(0.001), name="s") >> sink(fail_some, name="out")))
+    (found,) = find(now, before)
+    assert (found.rule, found.severity) == (rule, severity)
+
+
 def test_losses_are_named_by_edge_cause_and_policy_and_replacing_comes_last():
     made = graph(
         "g",
@@ -601,8 +614,19 @@ def test_a_handler_that_keeps_the_loop_is_slow():
     (found,) = find(now, before)
     assert ids([found]) == [("slow-handler", "think", None)]
     assert found.what == "a turn of node 'think' took 250 ms on average in 4.0 s"
-    running = replace(now, loop=LoopSnapshot(0.0, 0.4, False, "think"))
-    assert "has taken 400 ms up to now" in find(running, before)[0].what
+    assert "has taken 400 ms up to now" in find(in_a_turn(now, "think", 0.4), before)[0].what
+    # Of few turns one more or less would be seen: the one that is still open is none of them.
+    early, late = in_a_turn(before, "think", 0.1), in_a_turn(now, "think", 0.2)
+    for pair in ((late, before), (now, early), (late, early)):
+        assert [each.what for each in find(*pair)] == [found.what]
+
+
+def in_a_turn(shot, name, open_s):
+    """The same look, had it come while a turn of a node was open."""
+    nodes = tuple(
+        replace(each, busy_s=each.busy_s + open_s) if each.name == name else each for each in shot.nodes
+    )
+    return replace(shot, nodes=nodes, loop=LoopSnapshot(0.0, open_s, False, name))
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])
