@@ -76,6 +76,7 @@ def _main(args: Sequence[str] | None) -> None:
     from meridian.cli.complete import whole_words
 
     streams.outlive_readers()
+    streams.forget_no_width()
     # Called as a command and not through `app()`, which would replace sys.excepthook for the graph's own code as well.
     command = typer.main.get_command(app)
     try:

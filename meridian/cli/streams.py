@@ -73,6 +73,16 @@ def outlive_readers() -> None:
         sys.stderr = _outliving(sys.stderr)
 
 
+def forget_no_width() -> None:
+    """Take a terminal of 0 columns or lines for one of unknown size, as everybody else does.
+
+    Rich takes it at its word, and shows nothing.
+    """
+    for name in ("COLUMNS", "LINES"):
+        if os.environ.get(name) == "0":
+            del os.environ[name]
+
+
 def _outliving(stream: Any) -> Any:
     try:
         fd = stream.fileno()

@@ -273,6 +273,15 @@ def test_no_color_is_respected(write, process):
     assert "\x1b[32m" not in shown
 
 
+def test_a_terminal_of_no_size_is_one_of_unknown_size(write, process):
+    none = {"COLUMNS": "0", "LINES": "0"}
+    write("app.py")
+    _, _, shown = in_terminal(process, "run", "app.py", env=none)
+    assert "sources exhausted" in shown
+    returned, out, _ = finish(process("run", "--help", env=none))
+    assert (returned, "TARGET" in out) == (0, True)
+
+
 def test_quiet_shows_nothing_on_a_terminal(write, process):
     write("app.py")
     assert in_terminal(process, "run", "app.py", "--quiet") == (0, "0\n2\n4\n", "")
