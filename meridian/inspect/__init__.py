@@ -3,6 +3,7 @@
 ::
 
     reader      looks again and again, whatever becomes of the process; on a thread of its own
+    program     which program a process runs
     history     what the last looks have shown, in bounded memory
     fold        subgraphs as boxes that unfold
     layout      where boxes and lines go

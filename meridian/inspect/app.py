@@ -380,7 +380,10 @@ class Top(App[None]):
         """Return what stands where there was no picture yet."""
         reading = self.reading
         if reading.status is Status.SEVERAL:
-            listed = "\n".join(f"    {i}  {place}" for i, place in enumerate(reading.places[:9], 1))
+            listed = "\n".join(
+                f"    {i}  {place}  {reading.programs.get(place, '')}".rstrip()
+                for i, place in enumerate(reading.places[:9], 1)
+            )
             more = f"\n    and {len(reading.places) - 9} more: --pid N" if len(reading.places) > 9 else ""
             return f"{reading.text}. Which one? Press its number:\n\n{listed}{more}"
         return NOTHING_YET.get(reading.status) or f"{reading.text}\n\nTrying again …"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from meridian.inspect.program import program_of
 from meridian.introspect import (
     BadAnswerError,
     Client,
@@ -75,6 +76,7 @@ class Reading:
         held_back: How many events the process only counts for now.
         findings: What is wrong, by run; under ``None``, with the process itself.
         places: If there are several: the processes to choose from.
+        programs: What they run, as far as the system tells.
     """
 
     status: Status
@@ -87,6 +89,7 @@ class Reading:
     held_back: int = 0
     findings: Mapping[str | None, tuple[Finding, ...]] = field(default_factory=dict)
     places: tuple[int | Path, ...] = ()
+    programs: Mapping[int | Path, str] = field(default_factory=dict)
 
 
 class Reader:
@@ -164,7 +167,10 @@ class Reader:
     def _choice(self, found: tuple[int | Path, ...]) -> Reading:
         if found:
             text = f"{len(found)} processes let themselves be looked at"
-            return Reading(Status.SEVERAL, self._wall_s(), text, places=found)
+            programs: dict[int | Path, str] = {
+                place: program_of(place) for place in found if isinstance(place, int)
+            }
+            return Reading(Status.SEVERAL, self._wall_s(), text, places=found, programs=programs)
         text = f"no process of yours lets itself be looked at. {HOW}"
         return Reading(Status.NONE, self._wall_s(), text)
 

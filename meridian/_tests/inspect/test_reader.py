@@ -7,6 +7,8 @@ import threading
 
 import pytest
 
+from meridian.inspect import reader as reader_module
+from meridian.inspect.program import program_of
 from meridian.inspect.reader import Looker, Reader, Status
 from meridian.introspect import (
     BadAnswerError,
@@ -79,11 +81,45 @@ def test_without_a_process_it_teaches_and_waits_for_one():
     assert looking.read().status is Status.ENDED  # it is there, and nothing runs in it
 
 
-def test_of_several_one_has_to_be_chosen(made):
+def test_of_several_one_has_to_be_chosen(made, monkeypatch):
+    monkeypatch.setattr(reader_module, "program_of", {1: "app.py", 2: ""}.__getitem__)
     looking = Reader(lambda: (1, 2), lambda place: FakeClient([(made.shop(),)]), lambda: 0.0)
-    assert (looking.read().status, looking.read().places) == (Status.SEVERAL, (1, 2))
+    reading = looking.read()
+    assert (reading.status, reading.places, reading.programs) == (
+        Status.SEVERAL,
+        (1, 2),
+        {1: "app.py", 2: ""},
+    )
     looking.choose(2)
     assert looking.read().status is Status.LIVE
+
+
+@pytest.mark.req("X2")
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        ("/usr/bin/python3.11 -u -X dev /srv/flows/app.py --key s3cret", "app.py"),
+        ("python -m shop.flows --key s3cret", "shop.flows"),
+        ("python -c print('s3cret')", "python -c"),
+        ("python", "python"),
+        ("python -m", ""),
+        ("/opt/bin/python /opt/bin/meridian run --inspect -q flows/app.py:build -- s3cret", "meridian flows/app.py:build"),
+        ("python -m meridian run shop.flows:build -- other.py", "meridian shop.flows:build"),
+        ("/opt/bin/meridian run --inspect shop", "meridian"),
+        ("/opt/bin/gunicorn s3cret", "gunicorn"),
+        ("/opt/bin/ann.lee@example.com", "[redacted:email]"),
+        ("/opt/bin/a\x1b[31m", "a?[31m"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_a_process_is_known_by_its_program_and_no_other_word_of_its_command_line(tmp_path, command, program):
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "cmdline").write_text("".join(f"{word}\0" for word in command.split(" ")))
+    assert program_of(7, tmp_path) == program
+
+
+def test_of_a_process_that_is_gone_no_program_is_told(tmp_path):
+    assert program_of(7, tmp_path) == ""
 
 
 @pytest.mark.parametrize(

@@ -289,7 +289,10 @@ def test_a_look_that_fails_as_it_should_not_ends_the_application_with_its_error(
     [
         (Reading(Status.NONE, 0.0), "meridian run --inspect app.py"),
         (Reading(Status.REFUSED, 0.0, "process 1 runs Meridian 9.9"), "process 1 runs Meridian 9.9"),
-        (Reading(Status.SEVERAL, 0.0, "2 processes", places=(11, 22)), "2  22"),
+        (
+            Reading(Status.SEVERAL, 0.0, "2 processes", places=(11, 22), programs={22: "app.py"}),
+            "2  22  app.py",
+        ),
     ],
 )
 def test_without_a_picture_it_says_why_and_what_to_do(reading, text):
