@@ -201,7 +201,7 @@ class LoopSnapshot:
         lag_s: How long the loop took to get to the last callback that a look left with it, or ``None`` before the first was
             answered.
         silent_s: For how long the loop hasn't got round to anything: age of the callback that is still unanswered, or of the
-            turn that is still running. 0 if it answers.
+            turn that is still running; of asynchronous code that goes on just now, since it does. 0 if it answers.
         stuck: It has been silent for `STUCK_S` or longer.
         node: The node whose code is on the thread, where that is known.
         stack: If it is stuck, the calls on its thread, outermost first; else empty.

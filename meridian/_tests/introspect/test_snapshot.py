@@ -655,6 +655,35 @@ def test_a_stuck_loop_is_told_from_another_thread_with_the_node_and_the_stack(ki
     assert "/" not in "".join(frame.file for frame in shot.loop.stack)
 
 
+@pytest.mark.req("N6")
+def test_a_call_has_not_taken_the_time_of_calls_before_it_in_the_same_pass_of_the_loop():
+    time = VirtualClock()
+    gates = {n: (threading.Event(), threading.Event()) for n in (0, 2)}
+
+    @node(name="pool", concurrency=3)
+    async def computes(n: int) -> None:
+        await asyncio.sleep(0)
+        if n in gates:
+            inside, go_on = gates[n]
+            inside.set()
+            go_on.wait(60)
+        else:
+            time.advance(3)
+
+    scheduler = Scheduler(clock=time)
+    scheduler.register(graph("g", source(range(3), name="s") >> computes))
+    thread = threading.Thread(target=scheduler.run)
+    thread.start()
+    shots = []
+    for inside, go_on in gates.values():
+        assert inside.wait(60)
+        shots.append(snapshot(scheduler))
+        go_on.set()
+    thread.join(60)
+    seen = [(shot.loop.node, shot.loop.silent_s, shot.loop.stuck, shot.node("pool").busy_s) for shot in shots]
+    assert seen == [("pool", 0.0, False, 0.0), ("pool", 0.0, False, 3.0)]
+
+
 @pytest.mark.req("V14", "N7")
 def test_looks_from_another_thread_add_up_while_the_run_goes_on():
     stop = threading.Event()
