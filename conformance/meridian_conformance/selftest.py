@@ -42,6 +42,9 @@ UNSEEDED: Final = frozenset(
 )
 """Checks that do the same under every seed: once is as good as five times."""
 
+PATIENCE: Final = 10
+"""So many times as long as on a backend may a check take on a fault: what a seed finds must not depend on what else the machine does."""
+
 
 @dataclass(slots=True)
 class Caught:
@@ -195,6 +198,7 @@ def examine(
     outcome = Caught(contract.name_of(backend).removeprefix("fault "), rule.id, 0, seeds)
     began = time.monotonic()
     names = [name for name in rule.tests if name in all_checks]
+    effort = replace(effort, seconds=PATIENCE * effort.seconds)
     small = replace(effort, scope=min(effort.scope, 5), async_scope=min(effort.async_scope, 4))
     plan = [(name, small, True) for name in names if name in UNSEEDED]
     plan += [(name, effort, False) for name in names if name not in UNSEEDED]
