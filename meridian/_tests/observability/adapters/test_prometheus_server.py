@@ -48,11 +48,13 @@ class Prometheus:
         )  # fmt: skip
         self.log = []
         self.url = ""
+        ready = False
         for line in self.process.stdout:
             self.log.append(line)
             if listening := re.search(r'msg="Listening on" address=(\S+)', line):
                 self.url = f"http://{listening[1]}"
-            if "ready to receive web requests" in line:
+            ready = ready or "ready to receive web requests" in line
+            if ready and self.url:  # two of its threads say so, in any order
                 break
         else:
             raise AssertionError("".join(self.log))
