@@ -37,6 +37,7 @@ def of_node(node: NodeSnapshot, shot: Snapshot, history: History, width: int) ->
         _line("doing", f"{words.MARKS.get(node.doing, '?')} {node.doing} ({node.state})"),
         *([_line("in", f"{node.hook}, for {words.seconds(node.hook_s)}")] if node.hook else []),
         _line("waits for", node.waits_for or "nothing"),
+        *([_line("awaits in", str(node.waits_in))] if node.waits_in is not None else []),
         _line("waiting", words.seconds(node.wait_age_s)),
         _line("handled", f"{node.handled:,}"),
         *([_line("produced", f"{node.produced:,}")] if node.produced else []),

@@ -357,7 +357,7 @@ def _loop_stuck(looks: _Looks) -> Iterator[Finding]:
     where = ""
     if loop.stack:
         inner = loop.stack[-1]
-        where = f"; it is in {inner.function}, {inner.file}:{inner.line}"
+        where = f"; it is in {inner}"
     yield _finding(
         "loop-stuck",
         f"{who} has kept the event loop for {_seconds(loop.silent_s)}{where}",
@@ -393,7 +393,7 @@ def _hooks_that_hang(looks: _Looks) -> Iterator[Finding]:
         rule, why, fix = _BY_HOOK[node.hook]
         yield _finding(
             rule,
-            f"{node.hook} of node {node.name!r} has gone on for {_seconds(node.hook_s or 0.0)}",
+            f"{node.hook} of node {node.name!r} has gone on for {_seconds(node.hook_s or 0.0)}{_awaits(node)}",
             why,
             fix,
             node=node.name,
@@ -491,7 +491,11 @@ def _dead_consumer(looks: _Looks, end: EdgeSnapshot, node: NodeSnapshot, waiting
 
 
 def _under_way(node: NodeSnapshot) -> str:
-    return f"{_count(node.in_flight)} of its calls {'is' if node.in_flight == 1 else 'are'} under way"
+    return f"{_count(node.in_flight)} of its calls {'is' if node.in_flight == 1 else 'are'} under way{_awaits(node)}"
+
+
+def _awaits(node: NodeSnapshot) -> str:
+    return "" if node.waits_in is None else f"; awaits in {node.waits_in}"
 
 
 def _stalled(looks: _Looks) -> Iterator[Finding]:

@@ -251,6 +251,7 @@ def _nodes(
         if counts.wait_age_ns is not None:
             ages[edge.source] = max(counts.wait_age_ns, ages.get(edge.source, 0))
     last_errors = {last.node: last.error for last in numbers.last_errors}
+    waits_in = dict(numbers.waits_in)
     pasts = [None] * len(of.nodes) if before is None else before.nodes
     made = []
     for i, (fixed, node, past) in enumerate(zip(of.nodes, numbers.nodes, pasts, strict=True)):
@@ -285,6 +286,7 @@ def _nodes(
                 last_error=last_errors.get(i),
                 hook=node.hook,
                 hook_s=_seconds(node.hook_ns),
+                waits_in=waits_in.get(i),
             )
         )
     return tuple(made)

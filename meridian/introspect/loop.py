@@ -111,7 +111,7 @@ def look_at_loop(run: Run, now: int) -> LoopSnapshot:
     stack: list[Frame] = []
     while frame is not None and len(stack) < MOST_FRAMES:
         codes.append(frame.f_code)
-        stack.append(_named(frame))
+        stack.append(named(frame))
         frame = frame.f_back
     stuck = silent >= STUCK_S * 1e9
     node = node or _node_of(run.plan, codes)
@@ -119,7 +119,8 @@ def look_at_loop(run: Run, now: int) -> LoopSnapshot:
     return LoopSnapshot(lag, silent / 1e9, stuck, node, tuple(reversed(stack)) if stuck else ())
 
 
-def _named(frame: FrameType) -> Frame:
+def named(frame: FrameType) -> Frame:
+    """Return the names of a call, and its line."""
     code = frame.f_code
     name = code.co_filename.replace("\\", "/").rpartition("/")[2]
     return Frame(clean(code.co_qualname), clean(name), frame.f_lineno or 0, is_ours(code))

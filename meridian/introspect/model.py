@@ -57,6 +57,26 @@ class Percentiles:
     n: int
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One call on the stack of a thread, or of a coroutine: names, no values.
+
+    Attributes:
+        function: Qualified name of the function.
+        file: Name of its file, without the folder.
+        line: The line it is at, or 0 if the interpreter doesn't know.
+        own: It is the runtime's own code, and not of who uses it.
+    """
+
+    function: str
+    file: str
+    line: int
+    own: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.function}, {self.file}:{self.line}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSnapshot(NodeReport):
     """One node: what its report says, and what it is doing.
@@ -78,6 +98,9 @@ class NodeSnapshot(NodeReport):
         last_error: Its last failure, or ``None``.
         hook: ``on_start``, ``on_drain`` or ``on_stop`` while that goes on, or ``None``.
         hook_s: How long it has been going on, or ``None`` if none does.
+        waits_in: Where its asynchronous code waits for something of its own: the innermost call outside of asyncio, of the oldest
+            call that is under way. ``None`` if nothing waits, if it took or made a message since the look before, or beyond the
+            first 100 such nodes.
     """
 
     type: str
@@ -92,6 +115,7 @@ class NodeSnapshot(NodeReport):
     last_error: ErrorReport | None = None
     hook: str | None = None
     hook_s: float | None = None
+    waits_in: Frame | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,23 +198,6 @@ class SchedulerSnapshot:
     in_flight: int
     open_sources: int
     stopping: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One call on the stack of a thread: names, no values.
-
-    Attributes:
-        function: Qualified name of the function.
-        file: Name of its file, without the folder.
-        line: The line it is at, or 0 if the interpreter doesn't know.
-        own: It is the runtime's own code, and not of who uses it.
-    """
-
-    function: str
-    file: str
-    line: int
-    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

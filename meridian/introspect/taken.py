@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from meridian import __version__
 from meridian.core.function import FnNode, SourceNode
+from meridian.introspect.awaits import waiting_in
 from meridian.introspect.loop import look_at_loop
 from meridian.introspect.model import (
     CpuSnapshot,
     EngineSnapshot,
     EventsSnapshot,
+    Frame,
     LoopSnapshot,
     as_plain,
     shown_texts,
@@ -83,6 +85,13 @@ class LastError(NamedTuple):
     error: ErrorReport
 
 
+class WaitingIn(NamedTuple):
+    """Where a node waits, which is told by its position."""
+
+    node: int
+    frame: Frame
+
+
 @dataclass(frozen=True, slots=True)
 class Numbers:
     """What of a run does change.
@@ -106,6 +115,7 @@ class Numbers:
         errors_total: All failures.
         last_errors: The last one of each node that had any.
         events: Where the events of the process have got to.
+        waits_in: Where nodes stand that wait for something of their own.
     """
 
     at_s: float
@@ -126,6 +136,7 @@ class Numbers:
     errors_total: int
     last_errors: tuple[LastError, ...]
     events: EventsSnapshot
+    waits_in: tuple[WaitingIn, ...] = ()
 
 
 def fixed_of(facts: Facts) -> Fixed:
@@ -178,10 +189,12 @@ def take(facts: Facts) -> Numbers:
     loop = LoopSnapshot(None, 0.0, False)
     ready: tuple[int, ...] = (0, 0, 0)
     in_flight, open_sources, stopping = 0, 0, False
+    waits_in: tuple[WaitingIn, ...] = ()
     if run is not None:
         loop = look_at_loop(run, facts.at_ns)
         ready = tuple(map(len, run.engine.queue.lines))
         in_flight, open_sources, stopping = run.in_flight, run.open_sources, run.stopping
+        waits_in = tuple(WaitingIn(*each) for each in waiting_in(run, facts.counts.nodes))
         if run.over:  # it ended meanwhile, and what was read may be of after that
             return take(run.facts())
     events = get_events()
@@ -204,6 +217,7 @@ def take(facts: Facts) -> Numbers:
         errors_total=facts.errors_total,
         last_errors=_last_errors(facts),
         events=EventsSnapshot(events.last, events.held_back),
+        waits_in=waits_in,
     )
 
 
@@ -235,6 +249,7 @@ def told(of: Numbers) -> dict[str, Any]:
         "errors": [as_plain(each) for each in of.errors],
         "last_errors": [(each.node, as_plain(each.error)) for each in of.last_errors],
         "events": as_plain(of.events),
+        "waits_in": [(each.node, as_plain(each.frame)) for each in of.waits_in],
     }
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 
 class Hook(NamedTuple):
@@ -12,11 +15,13 @@ class Hook(NamedTuple):
         node: The node, by its index.
         phase: ``on_start``, ``on_drain`` or ``on_stop``.
         since_ns: When it began.
+        work: What it awaits, once it does.
     """
 
     node: int
     phase: str
     since_ns: int
+    work: Coroutine[Any, Any, Any] | None = None
 
 
 class LifeCycle:

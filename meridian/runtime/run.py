@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import AsyncIterable, Coroutine
+from collections.abc import AsyncIterable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from meridian.core.errors import ClosedError, NodeError
@@ -27,7 +27,7 @@ from meridian.observability.logging import get_logger
 from meridian.redaction import describe_error
 from meridian.runtime.assembly import Assembly
 from meridian.runtime.attached import Attached, Feeding, TracedFeeding
-from meridian.runtime.counts import Counts, count
+from meridian.runtime.counts import Counts, NodeCounts, count
 from meridian.runtime.facts import Facts, new_run_id
 from meridian.runtime.hooks import drains, hook_of, native_form, ticks
 from meridian.runtime.lifecycle import Hook, LifeCycle
@@ -157,6 +157,8 @@ class Run:
         self.cpu: CpuTopology | None = None
         self.probe: Probe | None = None  # put there by the first look, as is what is fixed of the run
         self.fixed: Fixed | None = None
+        self.looked: tuple[NodeCounts, ...] | None = None
+        """What the last look counted, whoever looked."""
         self.slices = 0
         self._others = OtherThreads()
         self._begin_ns = clock.monotonic_ns()
@@ -317,10 +319,11 @@ class Run:
         scope = current_scope.get()
         assert scope is not None
         scope.node = name
-        self.life.hook = Hook(index, phase, self.clock.monotonic_ns())
+        self.life.hook = hook = Hook(index, phase, self.clock.monotonic_ns())
         try:
             result = getattr(node, phase)()
             if isinstance(result, Coroutine):
+                self.life.hook = hook._replace(work=result)
                 await result
         except BaseException as error:
             if not is_failure(error):
@@ -477,6 +480,10 @@ class Run:
     def handling_workers(self) -> list[BatchWorker | PoolWorker]:
         """Return the workers of nodes whose handler is asynchronous."""
         return [worker for worker in self._workers if isinstance(worker, BatchWorker | PoolWorker)]
+
+    def workers(self) -> Sequence[Worker | PoolWorker | SourceWorker]:
+        """Return all that runs asynchronous code of nodes."""
+        return self._workers
 
     def settle(self) -> None:
         """Something asynchronous came to its end: go on, or see whether that was the end."""

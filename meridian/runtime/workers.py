@@ -208,6 +208,11 @@ class Worker:
             self.state.release()
             self.run.settle()
 
+    def under_way(self) -> Coroutine[Any, Any, None] | None:
+        """Return the work that is suspended, from any thread."""
+        handed = self._handed
+        return handed.result()[0] if handed is not None and handed.done() and not handed.cancelled() else None
+
     def finish(self) -> None:
         """Called when handed-over work ended, before the node goes on."""
 
@@ -384,7 +389,8 @@ class PoolWorker:
         self.state = state
         self.fn = fn
         self.ordered = ordered
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Coroutine[Any, Any, None]] = {}
+        """With what each works on, the oldest first."""
         self._waiting: dict[int, Any] = {}
         """The messages whose task has not had its first step yet, in order, by the identity of their slot."""
         self._slots: deque[list[Any]] = deque()
@@ -408,9 +414,10 @@ class PoolWorker:
             state.free -= 1
             self.run.in_flight += 1
             self._waiting[id(slot)] = x
-            task = begun_for(state, self.run.loop, self._one(x, port, slot), context)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            work = self._one(x, port, slot)
+            task = begun_for(state, self.run.loop, work, context)
+            self._tasks[task] = work
+            task.add_done_callback(self._tasks.__delitem__)
 
     async def _one(self, x: Any, port: str, slot: list[Any]) -> None:
         cancelled = await first_step()
@@ -445,6 +452,10 @@ class PoolWorker:
         self.state.free += 1
         if slot[1] is not None:
             self.state.hand_on([slot[1]])
+
+    def under_way(self) -> Coroutine[Any, Any, None] | None:
+        """Return the oldest call that is under way, from any thread."""
+        return next(iter(tuple(self._tasks.values())), None)
 
     def cancel(self) -> asyncio.Task[None] | None:
         """Cancel all tasks; return one of them to wait for, or ``None``."""
@@ -482,7 +493,8 @@ class SourceWorker:
         scope = Scope(None, run.random, run.clock.time)
         scope.node = state.name
         context.run(current_scope.set, scope)
-        self.task = begun_for(state, run.loop, self._pull(items), context)
+        self._work = self._pull(items)
+        self.task = begun_for(state, run.loop, self._work, context)
 
     async def _pull(self, items: AsyncIterable[Any]) -> None:
         cancelled = await first_step()
@@ -520,6 +532,10 @@ class SourceWorker:
             finally:
                 state.closed = True
                 self.run.source_ended()
+
+    def under_way(self) -> Coroutine[Any, Any, None]:
+        """Return what pulls."""
+        return self._work
 
     def cancel(self) -> asyncio.Task[None]:
         """Stop pulling; return the task to wait for."""

@@ -118,7 +118,11 @@ def test_the_dead_consumer_is_named_and_not_the_producers_that_wait_through_seve
         "node 'write' has taken nothing from 'enrich:output->write:input' for 4.0 s: 4 of 4 wait, and with them "
         "'read', 'parse', 'enrich'"
     )
-    assert found.why == "it awaits something that doesn't come back (1 of its calls is under way)"
+    line = hang.__code__.co_firstlineno + 1
+    assert found.why == (
+        "it awaits something that doesn't come back "
+        f"(1 of its calls is under way; awaits in hang, test_findings.py:{line})"
+    )
     assert ids(find(now)) == ids([found]), "the age of the wait shows it in one look, too"
     edges = tuple(replace(each, waiting=0) if each.source == "parse" else each for each in now.edges)
     assert ids(find(replace(now, edges=edges), before)) == ids([found]), (
@@ -281,7 +285,10 @@ def test_an_on_start_that_hangs_is_named_and_not_the_nodes_that_were_not_started
     before, now = two_looks(with_slow_hook(count(), "on_start"))
     (found,) = find(now, before)
     assert ids([found]) == [("start-hangs", "db", None)]
-    assert found.what == "on_start of node 'db' has gone on for 4.0 s"
+    assert found.what.startswith(
+        "on_start of node 'db' has gone on for 4.0 s; awaits in Slow.take, test_findings.py:"
+    )
+    assert now.node("db").waits_in.function == "Slow.take"
     assert find(before) == (), "two seconds are no reason yet"
     assert {each.name: (each.state, each.doing) for each in now.nodes} == {
         "read": ("started", "idle"),
@@ -308,7 +315,7 @@ def test_an_on_drain_that_hangs_keeps_the_run_from_its_end():
     before, now = two_looks(with_slow_hook([1], "on_drain"))
     (found,) = find(now, before)
     assert ids([found]) == [("stop-hangs", "db", None)]
-    assert found.what == "on_drain of node 'db' has gone on for 4.0 s"
+    assert found.what.startswith("on_drain of node 'db' has gone on for 4.0 s; awaits in Slow.take")
     assert (now.node("db").state, now.node("db").doing) == ("started", "stopping")
 
 
