@@ -25,7 +25,7 @@ from asv_bench.engines import PYTHON, RUST
 from asv_bench.record import Table, asked, hear_interruptions, offer_to_save, record, save
 from asv_bench.shape import Stopwatch, verify
 from asv_bench.verdict import GREEN, RED, YELLOW
-from asv_bench.windows import A_SECOND, ratios
+from asv_bench.windows import A_SECOND, MESSAGES, ROUND, ratios
 from asv_bench.workloads import Waiting
 from meridian.introspect import Watch, attach, serve
 from meridian.observability import configure
@@ -94,22 +94,25 @@ class Watcher:
         what: Who, and how often.
         program: What that process does.
         times_a_second: How often.
+        windows_a_second: How many are about a second: each just has room for a look with all that comes of it. The shorter they are,
+            the less does what else the machine does change from one to the next, and the larger is what a look does in its own.
         budget: What the ratio may be at most.
     """
 
     what: str
     program: str
     times_a_second: int
+    windows_a_second: int
     budget: float
 
     def charge(self, share: float) -> float:
         """Return the ratio for looks as often as they are, from that of a look in each window."""
-        return 1 + (share - 1) * self.times_a_second / A_SECOND
+        return 1 + (share - 1) * self.times_a_second / self.windows_a_second
 
 
 WATCHERS = {
-    "socket": Watcher("`meridian top`, four times a second", CLIENT, 4, 1.01),
-    "prometheus": Watcher("Prometheus, once a second", SCRAPER, 1, 1.03),
+    "socket": Watcher("`meridian top`, four times a second", CLIENT, 4, 20, 1.01),
+    "prometheus": Watcher("Prometheus, once a second", SCRAPER, 1, 4, 1.03),
 }
 
 
@@ -224,16 +227,17 @@ def watched(watcher: str, engine: str, rounds: int, size: int | None = None) -> 
             back.read(1)
             return in_time
 
-        found = ratios(engine, rounds, begin, end, size=size)
+        who = WATCHERS[watcher]
+        each = size or MESSAGES[engine] * A_SECOND // who.windows_a_second
+        found = ratios(engine, rounds, begin, end, size=each)
     if 2 * len(found) < rounds:
         raise SystemExit(
             f"{watcher}, {engine}: in {rounds - len(found)} of {rounds} rounds a look took longer than its window"
         )
-    looks, controls = zip(*found, strict=True)
-    who = WATCHERS[watcher]
-    return Measured(
-        interval([who.charge(each) for each in looks]), interval(controls), len(found), who.budget
+    looks, controls = (
+        interval([who.charge(share) for share in shares]) for shares in zip(*found, strict=True)
     )
+    return Measured(looks, controls, len(found), who.budget)
 
 
 def kept(
@@ -276,7 +280,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m asv_bench.looks", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--rounds", type=int, default=60, help="of eight windows of W1, two seconds (60)")
+    parser.add_argument("--rounds", type=int, default=60, help="of two seconds of W1 (60)")
     parser.add_argument("--engine", choices=(PYTHON, RUST), help="W1 on this engine only")
     parser.add_argument("--watched", action="store_true", help="W1 only, and no single looks")
     parser.add_argument("--by", choices=WATCHERS, help="W1 watched by this one only")
@@ -298,7 +302,7 @@ def main(argv: list[str]) -> int:
     for watcher in [options.by] if options.by else WATCHERS:
         each = WATCHERS[watcher]
         for engine in [options.engine] if options.engine else [PYTHON, RUST]:
-            it = watched(watcher, engine, options.rounds)
+            it = watched(watcher, engine, options.rounds * 2 * each.windows_a_second // len(ROUND))
             found.append((watcher, engine, it))
             print(
                 f"W1 watched by {each.what}, {engine} engine: {it.ratio}, budget {it.budget}: "
