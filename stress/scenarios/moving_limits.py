@@ -31,7 +31,9 @@ async def play(round: Round) -> None:
     row = [Tally(round) for _ in range(random.randint(1, 3))]
     ends = [Tally(round), Tally(round)]
     largest = random.randint(1, 100)
-    budget = random.choice([None, random.randint(largest, 40 * largest)])
+    # A step of the budget for each edge of the longest way must have room for what a node emits, on two edges at the end.
+    least = (len(row) + 1) * 2 * largest
+    budget = random.choice([None, random.randint(least, 10 * least)])
 
     def size(item: int) -> int:
         return 1 + item % largest
