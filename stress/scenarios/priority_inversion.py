@@ -121,15 +121,20 @@ async def commands(round: Round) -> None:
             seen[i] += 1
             if message.type is MessageType.CONTROL:
                 obeyed += 1
-                waited = handled - message.payload
+                put_at, ahead = message.payload
+                waited = handled - put_at
+                # The rest of the slice in hand, one more, and one each time those ahead have used up their band's share.
+                slices = 2 + ahead // config.fairness_ratio[0]
                 round.check(
-                    CONTROL, waited <= 2 * batch, f"slices of {batch}, and it waited for {waited} messages"
+                    CONTROL,
+                    waited <= slices * batch,
+                    f"slices of {batch}, and with {ahead} ahead it waited for {waited} messages",
                 )
                 return
             handled += 1
             if left and random.random() < 0.02:
                 to = random.randrange(n)
-                command = Message(MessageType.CONTROL, handled)
+                command = Message(MessageType.CONTROL, (handled, commands_sent - obeyed))
                 result = edge_between(made, f"source{to}", f"sink{to}").try_put(command)
                 if result is PutResult.OK:
                     sent[to] += 1
