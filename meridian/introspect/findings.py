@@ -200,9 +200,8 @@ def find(now: Snapshot, before: Snapshot | None = None) -> tuple[Finding, ...]:
         checks: tuple[Callable[[_Looks], Iterator[Finding]], ...] = (
             _loop_stuck, _failed_to_start, _errors, _losses, _unrouted,
         )  # fmt: skip
-    elif any(
-        node.hook in ("on_start", "on_stop") for node in now.nodes
-    ):  # until it returns nothing else moves
+    elif any(node.hook in ("on_start", "on_stop") for node in now.nodes):
+        # Until it returns nothing else moves.
         checks = (_hooks_that_hang, _failed_to_start, _errors, _losses, _unrouted)
     elif now.status == "stopped":
         checks = (_failed_to_start, _errors, _losses, _ended_stuck, _unrouted)

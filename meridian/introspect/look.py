@@ -188,7 +188,7 @@ def _edge(
         counts.depth,
         counts.merged,
         counts.lost,
-        counts.blocked_ns / 1e9,
+        counts.blocked_s,
         source=names[of.source],
         source_port=of.source_port,
         target=names[of.target],
@@ -241,11 +241,11 @@ def _rate(now: int, before: int | None, window_s: float | None) -> float | None:
 def _nodes(
     of: Fixed, numbers: Numbers, before: Snapshot | None, window_s: float | None
 ) -> tuple[NodeSnapshot, ...]:
-    blocked_ns = [0] * len(of.nodes)
+    blocked_s = [0.0] * len(of.nodes)
     due = [False] * len(of.nodes)
     ages: dict[int, int] = {}
     for edge, counts in zip(of.edges, numbers.edges, strict=True):
-        blocked_ns[edge.source] += counts.blocked_ns
+        blocked_s[edge.source] += counts.blocked_s
         if counts.depth:
             due[edge.target] = True
         if counts.wait_age_ns is not None:
@@ -256,12 +256,12 @@ def _nodes(
     made = []
     for i, (fixed, node, past) in enumerate(zip(of.nodes, numbers.nodes, pasts, strict=True)):
         runs = i == numbers.running
-        blocked_s, busy_s = blocked_ns[i] / 1e9, node.busy_ns / 1e9
+        busy_s = node.busy_ns / 1e9
         if runs:
             busy_s += numbers.loop.silent_s  # a turn is counted when it ends; this one is still open
         recent = None
         if past is not None and window_s:
-            recent = shares(busy_s - past.busy_s, blocked_s - past.blocked_s, window_s)
+            recent = shares(busy_s - past.busy_s, blocked_s[i] - past.blocked_s, window_s)
         made.append(
             NodeSnapshot(
                 fixed.name,
@@ -277,9 +277,9 @@ def _nodes(
                 type=fixed.type,
                 doing=_doing(node, runs, due[i] or node.due),
                 in_flight=node.in_flight,
-                blocked_s=blocked_s,
+                blocked_s=blocked_s[i],
                 wait_age_s=_seconds(ages.get(i)),
-                shares=shares(busy_s, blocked_s, numbers.elapsed_s) if numbers.elapsed_s else None,
+                shares=shares(busy_s, blocked_s[i], numbers.elapsed_s) if numbers.elapsed_s else None,
                 recent=recent,
                 handled_per_s=_rate(node.handled, None if past is None else past.handled, window_s),
                 produced_per_s=_rate(node.produced, None if past is None else past.produced, window_s),

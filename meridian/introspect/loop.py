@@ -97,9 +97,8 @@ def look_at_loop(run: Run, now: int) -> LoopSnapshot:
     elif engine.running:
         silent = max(silent, now - engine.now)
     elif resumed is not None:
-        silent = max(
-            now - engine.resumed_at, 0
-        )  # calls before it in this pass of the loop took what they took
+        # Calls before it in this pass of the loop took what they took.
+        silent = max(now - engine.resumed_at, 0)
     lag = None if probe.lag_ns is None else probe.lag_ns / 1e9
     probe.post()
     node = engine.scope.node if engine.running else None if resumed is None else resumed.name

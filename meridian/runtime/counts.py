@@ -33,7 +33,7 @@ class EdgeCounts(NamedTuple):
         depth: Items still on it.
         merged: Items merged into others.
         lost: Items lost, by cause.
-        blocked_ns: How long producers waited for room, waits that are still open included.
+        blocked_s: Seconds that producers waited for room, waits that are still open included.
         band: Who is served first: 0 CONTROL, 1 HIGH, 2 NORMAL.
         waits: How often somebody began to wait for room.
         waiting: Waits that are open.
@@ -50,7 +50,7 @@ class EdgeCounts(NamedTuple):
     depth: int
     merged: int
     lost: dict[str, int]
-    blocked_ns: int
+    blocked_s: float
     band: int
     waits: int = 0
     waiting: int = 0
@@ -139,9 +139,8 @@ def count(assembly: Assembly, life: LifeCycle, *, over: bool, timing: bool) -> C
         counted = _edge(ring, now, clock if timing else None)
         edges.append(counted)
         handled[planned.target] += counted.delivered
-        if (
-            counted.waiting
-        ):  # whatever waits for room here, a turn or a coroutine, does so for the node in front
+        if counted.waiting:
+            # Whatever waits for room here, a turn or a coroutine, does so for the node in front.
             waits.setdefault(planned.source, i)
         if counted.depth:
             fed.add(planned.target)
@@ -211,7 +210,7 @@ def _edge(ring: Ring, now: int, clock: Callable[[], int] | None) -> EdgeCounts:
         ring.depth(),
         ring.merged,
         dict(ring.lost or {}),
-        ring.blocked_ns + sum(now - each for each in since),
+        ring.blocked_s(now),
         2 if turn is None else turn.band,
         ring.waits,
         len(since),

@@ -136,7 +136,7 @@ def report_of(facts: Facts) -> RunReport:
             of.depth,
             of.merged,
             of.lost,
-            of.blocked_ns / 1e9,
+            of.blocked_s,
         )
         for planned, of in zip(plan.edges, counts.edges, strict=True)
     ]

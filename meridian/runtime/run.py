@@ -412,7 +412,7 @@ class Run:
                 if vars(node).get("emit") == node._attached.emit:
                     del vars(node)["emit"]
                 node._attached = None
-        self._final = self.facts().counts
+        self._final = count(self.assembly, self.life, over=True, timing=False)
         for state in self.assembly.known_states():
             if state.parked or state.inbox:
                 self.plan.nodes[state.id].node._kept = [*(state.parked or ()), *(state.inbox or ())]
